@@ -1,0 +1,2 @@
+//! Whole-program benchmarks, each printing one JSON line.
+fn main() {}

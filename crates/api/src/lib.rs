@@ -1,0 +1,1 @@
+//! Types and client of the management interface: HTTP and JSON over a Unix socket.

@@ -1,0 +1,172 @@
+//! The datapath's trait and plain types, and one module an engine.
+//!
+//! A datapath carries the packets of established sessions between the peer (L2TP data messages on UDP) and the
+//! host (IP on a device). It knows encapsulations and PPP's protocol field; it knows no AVP and no negotiation: every PPP frame that is
+//! not a network-layer packet of an open session goes up as [`Event::Frame`], and every control message as [`Event::Control`].
+//!
+//! No call blocks. A [`Request`] that can fail carries a [`Token`], and its completion comes back as
+//! [`Event::Completed`] through the [`EventSink`] that the engine was made with, from whatever thread.
+//! Requests of one caller take effect in the order of submission, so a frame sent after [`Request::Create`] finds its session.
+
+#[cfg(feature = "tun")]
+pub mod device;
+#[cfg(feature = "tun")]
+pub mod netlink;
+pub mod null;
+#[cfg(feature = "tun")]
+pub mod socket;
+#[cfg(feature = "tun")]
+pub mod tun;
+
+mod spec;
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use spec::{
+    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Route, SessionSpec, Stats, Transport,
+};
+
+/// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Token(pub u64);
+
+/// Names one session; the caller chooses it and never reuses it while the session exists.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Handle(pub u64);
+
+/// What is asked of a datapath.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Makes a session known, with no network-layer traffic yet: PPP frames flow both ways as [`Request::Send`] and [`Event::Frame`].
+    Create {
+        /// Completed with [`Completion::Done`].
+        token: Token,
+        /// The new session's name.
+        handle: Handle,
+        /// Where its packets go and come from.
+        spec: SessionSpec,
+    },
+    /// Lets network-layer traffic of a session flow as `network` says, in place of what was said before.
+    Configure {
+        /// Completed with [`Completion::Device`].
+        token: Token,
+        /// An existing session.
+        handle: Handle,
+        /// Addresses, routes, MTU, framing.
+        network: NetworkSpec,
+    },
+    /// Ends a session: its device, addresses and routes go.
+    Remove {
+        /// Completed with [`Completion::Stats`], the last reading.
+        token: Token,
+        /// An existing session.
+        handle: Handle,
+    },
+    /// Reads a session's counters.
+    Stats {
+        /// Completed with [`Completion::Stats`].
+        token: Token,
+        /// An existing session.
+        handle: Handle,
+    },
+    /// Sends one PPP frame of a session to the peer. Never completed; a frame that can't be sent is counted and dropped.
+    Send {
+        /// An existing session; a frame for any other is dropped.
+        handle: Handle,
+        /// The PPP frame from its protocol field on (or from `FF 03`): the L2TP header is the datapath's.
+        frame: Vec<u8>,
+    },
+}
+
+/// How a request ended well.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Completion {
+    /// It is done.
+    Done,
+    /// The session's traffic flows through the device of this name.
+    Device(String),
+    /// The session's counters.
+    Stats(Stats),
+}
+
+/// Why a request failed: the machine's lack or the configuration, never the peer's fault.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+pub enum DatapathError {
+    /// No session has this handle.
+    #[error("no such session in the datapath")]
+    NoSuchSession,
+    /// Another session has these local ids or this handle.
+    #[error("the session's ids are in use")]
+    InUse,
+    /// Another session of the shared device has this peer address.
+    #[error("the peer address {0} is in use by another session")]
+    AddressInUse(std::net::IpAddr),
+    /// This engine can't do what the specification asks.
+    #[error("not supported by this datapath: {0}")]
+    Unsupported(String),
+    /// The kernel refused.
+    #[error("{what}: {reason}")]
+    System {
+        /// What was tried, with its object: `create device ppp0`.
+        what: String,
+        /// The kernel's words.
+        reason: String,
+    },
+}
+
+/// What a datapath reports.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// A request ended.
+    Completed {
+        /// The request's token.
+        token: Token,
+        /// How.
+        result: Result<Completion, DatapathError>,
+    },
+    /// A datagram with the T bit set, or one that can't be read as L2TP at all: its meaning is the control plane's to find.
+    Control {
+        /// The address and port that it was sent to: answers leave from there.
+        local: SocketAddr,
+        /// The address and port that it came from.
+        remote: SocketAddr,
+        /// The whole UDP payload.
+        payload: Vec<u8>,
+    },
+    /// A data message that no open session's network layer takes: PPP control, or any frame of a session not (yet) known here.
+    Frame {
+        /// The address and port that it was sent to.
+        local: SocketAddr,
+        /// The address and port that it came from.
+        remote: SocketAddr,
+        /// The ids of its header, ours.
+        ids: Ids,
+        /// The PPP frame: from `FF 03` or the protocol field on.
+        frame: Vec<u8>,
+    },
+    /// A session's device is gone or broken through no request of ours.
+    Failed {
+        /// The session.
+        handle: Handle,
+        /// Why.
+        error: DatapathError,
+    },
+}
+
+/// Where a datapath puts its events. Called from the engine's own threads, with many events at a time when there are many.
+pub trait EventSink: Send + Sync {
+    /// Takes `events` out of the vector, leaving its capacity to the caller. Must not block.
+    fn deliver(&self, events: &mut Vec<Event>);
+}
+
+/// A datapath engine.
+pub trait Datapath: Send {
+    /// The engine's name as configuration and `show` have it: `tun`, `null`.
+    fn name(&self) -> &'static str;
+
+    /// Takes every request out of `requests`, in order, leaving its capacity to the caller. Does not block.
+    fn submit(&mut self, requests: &mut Vec<Request>);
+}

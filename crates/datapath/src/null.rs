@@ -1,0 +1,1 @@
+//! The engine that carries nothing: tests, load, control-plane-only machines.

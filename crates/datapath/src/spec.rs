@@ -1,0 +1,128 @@
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// The two ids of an L2TPv2 data header (RFC 2661 section 3.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Ids {
+    /// Tunnel ID.
+    pub tunnel: u16,
+    /// Session ID.
+    pub session: u16,
+}
+
+/// How a session's frames are put on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Encapsulation {
+    /// L2TPv2 over UDP (RFC 2661).
+    V2 {
+        /// The ids that the peer puts into what it sends us.
+        local: Ids,
+        /// The ids that the peer wants in what we send.
+        peer: Ids,
+        /// The peer wants sequence numbers in what we send (Sequencing Required, or we were sent some).
+        send_sequence: bool,
+    },
+}
+
+/// The UDP path of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Transport {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+}
+
+/// The device that a session's packets leave to the host through.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Device {
+    /// The one device that many sessions share.
+    Shared,
+    /// A device of its own.
+    Own {
+        /// The name to give it (at most 15 octets); `pppN` with the lowest free N when absent.
+        name: Option<String>,
+    },
+}
+
+/// Everything a datapath must know to send and receive a session's frames.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SessionSpec {
+    /// Where the session's datagrams go and come from.
+    pub transport: Transport,
+    /// What they look like.
+    pub encapsulation: Encapsulation,
+    /// Where the packets inside go.
+    pub device: Device,
+}
+
+/// What the peer lets us leave out of the PPP frames that we send: its LCP options (RFC 1661 sections 6.5 and 6.6).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Framing {
+    /// The protocol field may be one octet.
+    pub protocol_compression: bool,
+    /// The address and control fields may be left out.
+    pub address_control_compression: bool,
+}
+
+/// The addresses that IPCP agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ipv4Link {
+    /// Ours.
+    pub local: Ipv4Addr,
+    /// The peer's.
+    pub peer: Ipv4Addr,
+}
+
+/// The link-local addresses (`fe80::` and the interface identifier) that IPv6CP agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ipv6Link {
+    /// Ours.
+    pub local: Ipv6Addr,
+    /// The peer's.
+    pub peer: Ipv6Addr,
+}
+
+/// A route through a session, beside the peer's own address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// The destinations.
+    pub to: IpNet,
+    /// Metric; the kernel's default when absent.
+    pub metric: Option<u32>,
+}
+
+/// How a session's network-layer traffic flows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// IPv4, when IPCP is open.
+    pub ipv4: Option<Ipv4Link>,
+    /// IPv6, when IPv6CP is open.
+    pub ipv6: Option<Ipv6Link>,
+    /// The largest IP packet to send: at most the peer's MRU.
+    pub mtu: u16,
+    /// What to leave out of the frames that we send.
+    pub framing: Framing,
+    /// More routes through the session. With a route to everything (`0.0.0.0/0`), the peer's outer address keeps its present path.
+    pub routes: Vec<Route>,
+}
+
+/// Counters of one session since its creation: IP packets carried, both network layers together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Stats {
+    /// Packets received from the peer and given to the host.
+    pub rx_packets: u64,
+    /// Their octets of IP.
+    pub rx_bytes: u64,
+    /// Data messages of the session that could not be used: malformed, spoofed, refused by the device.
+    pub rx_errors: u64,
+    /// Packets sent to the peer.
+    pub tx_packets: u64,
+    /// Their octets of IP.
+    pub tx_bytes: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+}

@@ -1,0 +1,1 @@
+//! Engines over a simulated network in virtual time.

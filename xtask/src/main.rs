@@ -1,0 +1,2 @@
+//! The project's chores: test, demo, bench, virtual machines.
+fn main() {}
