@@ -1,0 +1,280 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Who brought a tunnel or session into being.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Our configuration or an operator.
+    Admin,
+    /// The peer asked for it.
+    Peer,
+}
+
+/// Our part in a call (RFC 2661 section 1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// L2TP Access Concentrator.
+    Lac,
+    /// L2TP Network Server.
+    Lns,
+}
+
+/// State of a control connection; the protocol's are those of RFC 2661 section 7.2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunnelState {
+    /// The peer's name is being resolved.
+    Resolving,
+    /// SCCRQ sent.
+    WaitCtlReply,
+    /// SCCRP sent.
+    WaitCtlConn,
+    /// Open.
+    Established,
+    /// StopCCN sent or received; kept a while to answer retransmissions.
+    Closing,
+    /// Down; a persistent tunnel that waits for its next attempt.
+    Retry,
+}
+
+/// State of a session: its call's (RFC 2661 section 7.4) and then its PPP's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionState {
+    /// Waits for its tunnel.
+    WaitTunnel,
+    /// ICRQ sent.
+    WaitReply,
+    /// ICRP sent.
+    WaitConnect,
+    /// The call is up and PPP negotiates the link.
+    Link,
+    /// PPP authenticates.
+    Authenticating,
+    /// PPP negotiates the network layer.
+    Network,
+    /// Traffic flows.
+    Established,
+    /// Being torn down.
+    Closing,
+    /// Down; a session of a persistent tunnel that waits for its next attempt.
+    Retry,
+}
+
+macro_rules! display_as_serialized {
+    ($($t:ty),*) => {$(
+        impl std::fmt::Display for $t {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.serialize(f)
+            }
+        }
+    )*};
+}
+display_as_serialized!(Origin, Role, TunnelState, SessionState);
+
+/// What the peer said of itself in its SCCRQ or SCCRP.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct TunnelPeer {
+    /// Its Tunnel ID.
+    pub tunnel_id: u16,
+    /// Host Name.
+    pub host_name: String,
+    /// Vendor Name.
+    pub vendor_name: Option<String>,
+    /// Firmware Revision.
+    pub firmware_revision: Option<u16>,
+    /// Receive Window Size; 4 when it did not say.
+    pub rx_window_size: u16,
+}
+
+/// The reliable transport of a control connection (RFC 2661 section 5.8 and appendix A).
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct TransportStatus {
+    /// Next sequence number to send.
+    pub ns: u16,
+    /// Next sequence number expected.
+    pub nr: u16,
+    /// Congestion window, messages.
+    pub cwnd: u16,
+    /// Slow start threshold, messages.
+    pub ssthresh: u16,
+    /// Messages sent and not acknowledged.
+    pub unacknowledged: u32,
+    /// Messages that wait for the window.
+    pub queued: u32,
+    /// Messages sent again.
+    pub retransmits: u64,
+    /// Messages received again.
+    pub duplicates: u64,
+}
+
+/// A tunnel as `show` and `list` have it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TunnelStatus {
+    /// Our Tunnel ID; absent while the tunnel waits for its next attempt.
+    pub tunnel_id: Option<u16>,
+    /// The name given at creation.
+    pub tunnel_name: Option<String>,
+    /// Where it is.
+    pub state: TunnelState,
+    /// Who made it.
+    pub created_by: Origin,
+    /// Whether it is brought up again after an end that we did not ask for.
+    pub persist: bool,
+    /// Our address and port; an unspecified address is not known yet.
+    pub local: Option<SocketAddr>,
+    /// The peer's address and port.
+    pub remote: Option<SocketAddr>,
+    /// The host name or address that was asked for.
+    pub dest_ipaddr: Option<String>,
+    /// The tunnel profile.
+    pub profile_name: String,
+    /// The Host Name that we send.
+    pub host_name: String,
+    /// The peer, once heard.
+    pub peer: Option<TunnelPeer>,
+    /// Sessions on it.
+    pub sessions: u32,
+    /// Seconds in this state.
+    pub seconds: u64,
+    /// The transport, while there is one.
+    pub transport: Option<TransportStatus>,
+    /// Why the last attempt or the last connection ended.
+    pub last_error: Option<String>,
+}
+
+/// A session as `show` and `list` have it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Our Tunnel ID.
+    pub tunnel_id: Option<u16>,
+    /// The tunnel's name.
+    pub tunnel_name: Option<String>,
+    /// Our Session ID.
+    pub session_id: Option<u16>,
+    /// The session's name.
+    pub session_name: Option<String>,
+    /// The peer's Session ID.
+    pub peer_session_id: Option<u16>,
+    /// Our part in the call.
+    pub role: Role,
+    /// Where it is.
+    pub state: SessionState,
+    /// Who made it.
+    pub created_by: Origin,
+    /// The session profile.
+    pub profile_name: String,
+    /// The PPP profile.
+    pub ppp_profile_name: String,
+    /// The name that authenticated: the peer's at the server, ours at the client.
+    pub user_name: Option<String>,
+    /// The authentication protocol that was used.
+    pub auth_protocol: Option<String>,
+    /// The datapath engine.
+    pub datapath: String,
+    /// The network device.
+    pub interface_name: Option<String>,
+    /// Our IPv4 address inside.
+    pub local_ipaddr: Option<Ipv4Addr>,
+    /// The peer's IPv4 address inside.
+    pub remote_ipaddr: Option<Ipv4Addr>,
+    /// Name servers that the peer gave us.
+    pub dns: Vec<IpAddr>,
+    /// Our link-local address inside.
+    pub local_ipv6: Option<IpAddr>,
+    /// The peer's link-local address inside.
+    pub remote_ipv6: Option<IpAddr>,
+    /// The largest IP packet sent.
+    pub mtu: Option<u16>,
+    /// Called Number.
+    pub called_number: Option<String>,
+    /// Calling Number.
+    pub calling_number: Option<String>,
+    /// (Tx) Connect Speed, bits a second, as the LAC said.
+    pub tx_connect_speed: Option<u32>,
+    /// Seconds in this state.
+    pub seconds: u64,
+    /// Why the last attempt ended.
+    pub last_error: Option<String>,
+}
+
+/// An authenticated peer of ours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UserStatus {
+    /// The name it proved.
+    pub user_name: String,
+    /// Our Tunnel ID.
+    pub tunnel_id: u16,
+    /// Our Session ID.
+    pub session_id: u16,
+    /// Its IPv4 address.
+    pub ip_address: Option<Ipv4Addr>,
+    /// The tunnel's peer.
+    pub remote: SocketAddr,
+    /// Seconds since it proved it.
+    pub seconds: u64,
+}
+
+/// The daemon at a glance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SystemStatus {
+    /// The program's version.
+    pub version: String,
+    /// The UDP port that it serves.
+    pub udp_port: u16,
+    /// The datapath engine of new sessions.
+    pub datapath: String,
+    /// Tunnels of whatever state.
+    pub tunnels: u32,
+    /// Those that are established.
+    pub tunnels_established: u32,
+    /// Sessions of whatever state.
+    pub sessions: u32,
+    /// Those whose traffic flows.
+    pub sessions_established: u32,
+    /// Seconds since the daemon started.
+    pub seconds: u64,
+}
+
+/// Counters by name: `malformed.header`, `received.sccrq`. Every name is listed, counted or not.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Statistics(pub BTreeMap<String, u64>);
+
+/// The kinds of refusal, which programs may tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// There is no such object.
+    NotFound,
+    /// There is such an object already.
+    Exists,
+    /// A limit or a lack of resources forbids it.
+    Resources,
+    /// It was cut short by the daemon's end.
+    Shutdown,
+}
+
+/// A command that was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct CommandError {
+    /// What kind of refusal.
+    pub kind: ErrorKind,
+    /// What a person should read.
+    pub message: String,
+}
+
+impl CommandError {
+    /// A refusal of `kind`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}

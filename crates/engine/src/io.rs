@@ -1,0 +1,212 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use api::{CommandError, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use datapath::Request;
+use serde::{Deserialize, Serialize};
+
+/// Names a question that the engine asked or a command that it was given; the answer carries it back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Token(pub u64);
+
+/// Everything that can happen to a shard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Input {
+    /// The datapath reports: a control message, a PPP frame, the end of a request.
+    Datapath(datapath::Event),
+    /// Management asks. Answered by one [`Output::Reply`] with the same token.
+    Command {
+        /// The caller's name for it.
+        token: Token,
+        /// What is asked.
+        command: Command,
+    },
+    /// The answer to [`Output::Resolve`].
+    Resolved {
+        /// The question's token.
+        token: Token,
+        /// The addresses, in order of preference, or why there are none.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The time that [`Engine::next_timeout`](crate::Engine::next_timeout) named has come. Harmless when it has not.
+    Timeout,
+}
+
+/// What management can ask of a shard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Takes a new model for what begins from now on; live tunnels and sessions keep what they have.
+    /// Creates nothing by itself: the tunnels and sessions of a file come as commands of their own.
+    SetModel(Arc<config::Model>),
+    /// Opens a tunnel.
+    TunnelCreate(Box<config::Tunnel>),
+    /// Closes a tunnel, and forgets it if it was persistent.
+    TunnelDelete(TunnelSelector),
+    /// Lists tunnels.
+    TunnelList,
+    /// One tunnel.
+    TunnelShow(TunnelSelector),
+    /// Opens a session on a tunnel that we made; it waits for its tunnel.
+    SessionCreate(Box<config::Session>),
+    /// Closes a session, and forgets it if its tunnel is persistent.
+    SessionDelete(TunnelSelector, SessionSelector),
+    /// Lists the sessions of one tunnel or of all.
+    SessionList(Option<TunnelSelector>),
+    /// One session.
+    SessionShow(TunnelSelector, SessionSelector),
+    /// Lists the authenticated peers.
+    UserList,
+    /// The shard at a glance.
+    SystemShow,
+    /// Every counter.
+    Statistics,
+    /// Closes every tunnel; answered when each StopCCN is acknowledged or given up. Nothing new is accepted from then on.
+    Shutdown,
+}
+
+/// Names a tunnel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TunnelSelector {
+    /// By our Tunnel ID.
+    Id(u16),
+    /// By the name given at creation.
+    Name(String),
+}
+
+/// Names a session within its tunnel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SessionSelector {
+    /// By our Session ID.
+    Id(u16),
+    /// By the name given at creation.
+    Name(String),
+}
+
+/// What a command answers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done, with nothing to say.
+    Done,
+    /// The tunnel made or asked for.
+    Tunnel(Box<TunnelStatus>),
+    /// Tunnels.
+    Tunnels(Vec<TunnelStatus>),
+    /// The session made or asked for.
+    Session(Box<SessionStatus>),
+    /// Sessions.
+    Sessions(Vec<SessionStatus>),
+    /// Authenticated peers.
+    Users(Vec<UserStatus>),
+    /// The shard at a glance.
+    System(SystemStatus),
+    /// Every counter.
+    Statistics(Statistics),
+}
+
+/// Everything that a shard wants done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Output {
+    /// Send a control message from `local` to `remote`.
+    Transmit {
+        /// Our address and port. An unspecified address: whichever the route takes.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+        /// The UDP payload.
+        payload: Vec<u8>,
+    },
+    /// A request to the datapath; requests take effect in order.
+    Datapath(Request),
+    /// Find the addresses of a host. Answered by [`Input::Resolved`].
+    Resolve {
+        /// To be handed back.
+        token: Token,
+        /// A host name or a literal address.
+        host: String,
+    },
+    /// The answer to a command.
+    Reply {
+        /// The command's token.
+        token: Token,
+        /// How it ended.
+        result: Result<Reply, CommandError>,
+    },
+    /// Something that an operator may want to read or a program to follow.
+    Event(Event),
+}
+
+/// What happened, for the log and for those who follow.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// A control connection is up.
+    TunnelUp {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// The peer.
+        remote: SocketAddr,
+        /// Its Host Name.
+        host_name: String,
+    },
+    /// A control connection ended, or could not be made.
+    TunnelDown {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// The peer.
+        remote: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// A tunnel that we made can't be tried now; it will be again if it is persistent.
+    TunnelFailed {
+        /// Its name or destination.
+        name: String,
+        /// Why.
+        reason: String,
+        /// Seconds until the next attempt, if there is one.
+        retry_seconds: Option<u64>,
+    },
+    /// A tunnel was asked for and refused.
+    TunnelRefused {
+        /// The peer.
+        remote: SocketAddr,
+        /// Its Host Name.
+        host_name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A session carries traffic.
+    SessionUp {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// Our Session ID.
+        session: u16,
+        /// Who proved to be the peer, or who we proved to be.
+        user: Option<String>,
+        /// The device.
+        device: String,
+        /// Our address and the peer's.
+        ipv4: Option<(std::net::Ipv4Addr, std::net::Ipv4Addr)>,
+    },
+    /// A session ended, or could not be made.
+    SessionDown {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// Our Session ID.
+        session: u16,
+        /// Who it was.
+        user: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A peer proved who it is, or failed to.
+    Authentication {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// Our Session ID.
+        session: u16,
+        /// The name given.
+        user: String,
+        /// Whether it was right.
+        accepted: bool,
+    },
+}
