@@ -1,1 +1,8 @@
-//! L2TP (RFC 2661).
+//! L2TPv2 (RFC 2661): message headers, AVPs and their number registries.
+//!
+//! A control message is a [`ControlHeader`] and a row of [`Avp`]s, each of which [`Attribute`] gives a type to. A data message is a
+//! [`DataHeader`] and a PPP frame.
+
+mod header;
+
+pub use header::{ControlHeader, DataHeader, Header, Sequence, Version};
