@@ -18,6 +18,7 @@ pub mod socket;
 #[cfg(feature = "tun")]
 pub mod tun;
 
+pub mod message;
 mod spec;
 
 use std::net::SocketAddr;
