@@ -1,2 +1,81 @@
-//! The project's chores: test, demo, bench, virtual machines.
-fn main() {}
+//! The project's chores: `cargo xtask test`, `demo`, `bench` and `vm`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that waits for other programs reads the clock"
+)]
+
+mod apt;
+mod bench;
+mod signals;
+mod tally;
+mod test;
+mod uml;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// The project's chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run every suite of checks and tests, and say what was skipped and why.
+    Test(test::Options),
+    /// Print one benchmark's figures as one JSON line.
+    Bench {
+        /// What to measure.
+        what: bench::Subject,
+    },
+    /// Run a command in a virtual machine.
+    #[command(subcommand)]
+    Vm(Vm),
+}
+
+#[derive(Debug, Subcommand)]
+enum Vm {
+    /// User-Mode Linux on the live file system, with l2tp_ppp loaded; exits with COMMAND's status.
+    Uml(Uml),
+}
+
+#[derive(Args, Debug)]
+struct Uml {
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 1024)]
+    mem: u32,
+    /// Seconds after which the machine is ended.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+    /// What to run, in the current directory; a shell when empty.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Bench { what } => bench::run(what),
+        Chore::Vm(Vm::Uml(uml)) => vm_uml(&uml),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn vm_uml(options: &Uml) -> Result<ExitCode> {
+    apt::ensure(&[apt::UML, apt::MODPROBE, apt::IP])?;
+    let machine = uml::Machine {
+        mem: options.mem,
+        timeout: Duration::from_secs(options.timeout),
+    };
+    uml::run(machine, &options.command, std::io::stdout()).map(ExitCode::from)
+}

@@ -1,0 +1,1 @@
+//! A test bed of network namespaces, captures and daemons.

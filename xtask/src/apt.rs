@@ -1,0 +1,97 @@
+//! Debian packages that the suites and the demo need, installed when they are missing.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Result, bail};
+
+/// A program and the Debian package that brings it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool {
+    /// Looked for in PATH and the system folders.
+    pub program: &'static str,
+    /// The Debian package that has it.
+    pub package: &'static str,
+}
+
+macro_rules! tools {
+    ($($name:ident = $program:literal in $package:literal;)*) => {
+        $(#[doc = concat!("`", $program, "`")] pub(crate) const $name: Tool = Tool { program: $program, package: $package };)*
+    };
+}
+
+tools! {
+    IP = "ip" in "iproute2";
+    MODPROBE = "modprobe" in "kmod";
+    PING = "ping" in "iputils-ping";
+    PPPD = "pppd" in "ppp";
+    TCPDUMP = "tcpdump" in "tcpdump";
+    UML = "linux.uml" in "user-mode-linux";
+    XL2TPD = "xl2tpd" in "xl2tpd";
+}
+
+/// Installs the packages of those `tools` that are not there. An error says which are still missing and why.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| !exists(tool.program))
+        .map(|tool| tool.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let wanted = missing.join(" ");
+    if !exists("apt-get") {
+        bail!("not installed: {wanted} (and there is no apt-get to install them)");
+    }
+    if !rustix::process::getuid().is_root() {
+        bail!("not installed: {wanted} (as root: apt-get install {wanted})");
+    }
+    eprintln!("installing {wanted}");
+    update();
+    let mut install = apt_get();
+    install
+        .args([
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "-o",
+            "Dpkg::Use-Pty=0",
+        ])
+        .args(&missing);
+    if !install.status()?.success() {
+        bail!("apt-get could not install {wanted}");
+    }
+    Ok(())
+}
+
+/// Refreshes the package lists, once a run. A failure shows when the installation fails.
+fn update() {
+    static DONE: OnceLock<bool> = OnceLock::new();
+    DONE.get_or_init(|| {
+        apt_get()
+            .arg("update")
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .arg("-qq")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    // Standard output is ours: the demo's last line is read by programs.
+    command.stdout(std::io::stderr());
+    command
+}
+
+/// Whether a program is in PATH or one of the system folders, which a user's PATH may lack.
+pub(crate) fn exists(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(Into::into))
+        .any(|folder| Path::new(&folder).join(program).is_file())
+}

@@ -1,0 +1,370 @@
+//! `cargo xtask test`: every suite, one after the other, and one line of counts at the end.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::apt::{self, Tool};
+use crate::tally::{Counts, Tally};
+use crate::uml;
+
+/// Which suites to run, and how strictly.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Run only this suite; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// List the suites.
+    #[arg(long)]
+    list: bool,
+    /// Count a skipped suite as a failure; on by itself where the variable CI is set.
+    #[arg(long)]
+    ci: bool,
+}
+
+/// A suite: what it is called, what it needs, and how it runs.
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    needs: &'static [Tool],
+    /// Namespaces and devices are root's.
+    root: bool,
+    run: fn() -> Result<Counts>,
+}
+
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "format",
+        about: "rustfmt changes nothing",
+        needs: &[],
+        root: false,
+        run: format,
+    },
+    Suite {
+        name: "layers",
+        about: "the engine and all that it stands on build without tokio",
+        needs: &[],
+        root: false,
+        run: layers,
+    },
+    Suite {
+        name: "lint",
+        about: "clippy, warnings denied",
+        needs: &[],
+        root: false,
+        run: lint,
+    },
+    Suite {
+        name: "docs",
+        about: "the documentation builds, warnings denied",
+        needs: &[],
+        root: false,
+        run: docs,
+    },
+    Suite {
+        name: "unit",
+        about: "unit, property, simulation and capture tests",
+        needs: &[],
+        root: false,
+        run: unit,
+    },
+    Suite {
+        name: "ends",
+        about: "our LAC and our LNS, end to end in network namespaces",
+        needs: &[apt::IP, apt::PING, apt::TCPDUMP],
+        root: true,
+        run: ends,
+    },
+    Suite {
+        name: "peers",
+        about: "xl2tpd and pppd against our programs, in User-Mode Linux",
+        needs: &[
+            apt::UML,
+            apt::MODPROBE,
+            apt::IP,
+            apt::PING,
+            apt::PPPD,
+            apt::TCPDUMP,
+            apt::XL2TPD,
+        ],
+        root: true,
+        run: peers,
+    },
+];
+
+/// What the end-to-end suites run, of this workspace.
+const PROGRAMS: [&str; 3] = ["openl2tpd", "l2tpconfig", "interop"];
+
+/// What stands left of the daemon: no runtime, no sockets.
+const SANS_IO: [&str; 9] = [
+    "sansio", "wire", "crypto", "l2tp", "ppp", "config", "datapath", "engine", "sim",
+];
+
+/// Runs the suites chosen and prints what became of them.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        for suite in SUITES {
+            println!("{:8} {}", suite.name, suite.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(unknown) = options
+        .only
+        .iter()
+        .find(|name| SUITES.iter().all(|suite| suite.name != **name))
+    {
+        bail!("no suite named {unknown}; --list shows them");
+    }
+    let strict = options.ci || std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+    let start = Instant::now();
+    let mut total = Counts::default();
+    let mut report = Vec::new();
+    for suite in SUITES
+        .iter()
+        .filter(|suite| options.only.is_empty() || options.only.iter().any(|n| n == suite.name))
+    {
+        println!(
+            "== {}: {} (at {})",
+            suite.name,
+            suite.about,
+            clock(start.elapsed())
+        );
+        let began = Instant::now();
+        let (counts, outcome) = conclude(suite, strict);
+        total += counts;
+        let line = format!("{:8} {:>6}  {outcome}", suite.name, clock(began.elapsed()));
+        println!("-- {line}");
+        report.push(line);
+    }
+    println!("\nsuites, in {}:", clock(start.elapsed()));
+    for line in report {
+        println!("  {line}");
+    }
+    println!("{total}");
+    Ok(if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one suite: what it counted, and a word on it for the report.
+fn conclude(suite: &Suite, strict: bool) -> (Counts, String) {
+    let lacking = if suite.root && !rustix::process::getuid().is_root() {
+        Err(anyhow::anyhow!("needs root"))
+    } else {
+        apt::ensure(suite.needs)
+    };
+    if let Err(reason) = lacking {
+        return if strict {
+            (
+                Counts {
+                    failed: 1,
+                    ..Counts::default()
+                },
+                format!("FAILED: skipped, which is a failure here: {reason:#}"),
+            )
+        } else {
+            (
+                Counts {
+                    skipped: 1,
+                    ..Counts::default()
+                },
+                format!("skipped: {reason:#}"),
+            )
+        };
+    }
+    match (suite.run)() {
+        Ok(counts) if counts.failed == 0 => (counts, counts.to_string()),
+        Ok(counts) => (counts, format!("FAILED: {counts}")),
+        Err(error) => (
+            Counts {
+                failed: 1,
+                ..Counts::default()
+            },
+            format!("FAILED: {error:#}"),
+        ),
+    }
+}
+
+fn clock(elapsed: Duration) -> String {
+    format!("{}:{:02}", elapsed.as_secs() / 60, elapsed.as_secs() % 60)
+}
+
+fn format() -> Result<Counts> {
+    check(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lint() -> Result<Counts> {
+    check(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn docs() -> Result<Counts> {
+    check(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The engine builds with no more than it asks for itself, and nothing it asks for is tokio.
+fn layers() -> Result<Counts> {
+    let mut counts = check(&mut cargo(&["check", "--quiet", "--package", "engine"]))?;
+    for package in SANS_IO {
+        let tree = cargo(&[
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .output()?;
+        if !tree.status.success() {
+            bail!(
+                "cargo tree: {}",
+                String::from_utf8_lossy(&tree.stderr).trim()
+            );
+        }
+        let found = String::from_utf8_lossy(&tree.stdout)
+            .lines()
+            .any(|line| line.starts_with("tokio "));
+        if found {
+            println!("{package} depends on tokio: see cargo tree -p {package} -e normal -i tokio");
+        }
+        counts += if found {
+            Counts {
+                failed: 1,
+                ..Counts::default()
+            }
+        } else {
+            Counts {
+                passed: 1,
+                ..Counts::default()
+            }
+        };
+    }
+    Ok(counts)
+}
+
+/// Documentation examples are tests too; nextest does not run them.
+fn unit() -> Result<Counts> {
+    if !apt::exists("cargo-nextest") {
+        return counted(cargo(&["test", "--workspace", "--no-fail-fast"]));
+    }
+    let mut counts = counted(cargo(&[
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-fail-fast",
+        "--status-level",
+        "slow",
+    ]))?;
+    counts += counted(cargo(&[
+        "test",
+        "--quiet",
+        "--workspace",
+        "--doc",
+        "--no-fail-fast",
+    ]))?;
+    Ok(counts)
+}
+
+fn ends() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("ends")))
+}
+
+fn peers() -> Result<Counts> {
+    let folder = build()?;
+    let machine = uml::Machine {
+        mem: 1024,
+        timeout: Duration::from_secs(600),
+    };
+    let tally = Tally::default();
+    let status = uml::run(
+        machine,
+        &[OsString::from(folder.join("peers"))],
+        tally.clone(),
+    )?;
+    Ok(settled(tally.counts(), status == 0))
+}
+
+/// Builds the programs that the end-to-end suites run; returns their folder. The profile is that of the unit tests, so
+/// that their dependencies are built once.
+fn build() -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--quiet", "--profile", "test"]);
+    for package in PROGRAMS {
+        build.args(["--package", package]);
+    }
+    if !build.status()?.success() {
+        bail!("the programs do not build");
+    }
+    programs("debug")
+}
+
+/// The folder that holds the programs built, below the target folder that we ourselves were built into.
+pub(crate) fn programs(profile: &str) -> Result<PathBuf> {
+    let ours = std::env::current_exe()?;
+    let target = ours
+        .ancestors()
+        .nth(2)
+        .context("xtask is not in a target folder")?;
+    Ok(target.join(profile))
+}
+
+/// The cargo that started us.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// A command that is one test: it ends well or it does not.
+fn check(command: &mut Command) -> Result<Counts> {
+    Ok(settled(Counts::default(), command.status()?.success()))
+}
+
+/// A command that runs tests and prints how many there were.
+fn counted(mut command: Command) -> Result<Counts> {
+    let tally = Tally::default();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pumps = [
+        child
+            .stdout
+            .take()
+            .map(|from| uml::pump(from, tally.clone())),
+        child
+            .stderr
+            .take()
+            .map(|from| uml::pump(from, tally.clone())),
+    ];
+    for pump in pumps.into_iter().flatten() {
+        pump.join().ok();
+    }
+    Ok(settled(tally.counts(), child.wait()?.success()))
+}
+
+/// The exit status has the last word: a run that ended badly has at least one failure, one that ended well and counted
+/// nothing is one test.
+fn settled(mut counts: Counts, success: bool) -> Counts {
+    if !success {
+        counts.failed = counts.failed.max(1);
+    } else if counts == Counts::default() {
+        counts.passed = 1;
+    }
+    counts
+}
