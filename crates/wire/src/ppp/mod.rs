@@ -2,7 +2,17 @@
 
 pub mod iana;
 
+mod chap;
 mod frame;
+mod lcp;
+mod ncp;
+mod packet;
+mod pap;
 
+pub use chap::{ChapPacket, ChapValue, MsChapV2Failure, MsChapV2Response, MsChapV2Success};
 pub use frame::{ADDRESS_CONTROL, Compression, Frame};
 pub use iana::Protocol;
+pub use lcp::{Echo, LcpOption, ProtocolReject};
+pub use ncp::{IpcpOption, Ipv6cpOption};
+pub use packet::{Options, Packet, RawOption};
+pub use pap::PapPacket;
