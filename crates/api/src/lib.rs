@@ -1,10 +1,22 @@
 //! Types and client of the management interface: HTTP and JSON over a Unix socket.
 //!
 //! Without features this crate is plain types, shared by the engine that fills them and the programs that show them.
+//! A [`Request`] is what can be asked; the client (feature `client`) and the routes (feature `server`) turn it into
+//! HTTP and back. A refusal is a [`CommandError`] as JSON, with a status that fits its kind.
 
+#[cfg(feature = "client")]
+mod client;
+mod request;
+mod selector;
+#[cfg(feature = "server")]
+pub mod server;
 mod status;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError};
+pub use request::{Collection, Parameters, Request, Response};
+pub use selector::Selector;
 pub use status::{
-    CommandError, ErrorKind, Origin, Role, SessionState, SessionStatus, Statistics, SystemStatus, TransportStatus,
-    TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    CommandError, ErrorKind, Origin, Role, SessionState, SessionStatus, Statistics, SystemStatus,
+    TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };

@@ -275,6 +275,9 @@ pub struct CommandError {
 impl CommandError {
     /// A refusal of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }

@@ -1,0 +1,185 @@
+//! The client: one request, one connection, one answer.
+
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::{CommandError, Parameters, Request};
+
+/// How long the daemon may take to answer. Nothing that it is asked waits for a peer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a request got no answer, or a refusal for one.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens at the socket.
+    #[error("no daemon at {}: {source}", path.display())]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// The daemon answered with a refusal.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// What listens there does not answer as the daemon does.
+    #[error("the daemon's answer is not understood: {0}")]
+    Protocol(String),
+}
+
+/// A blocking client of the daemon that serves a Unix socket.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    runtime: Runtime,
+}
+
+impl Client {
+    /// A client of the daemon that listens at `path`. Connects with each request, not now.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no more descriptors to give.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self {
+            path: path.to_owned(),
+            runtime,
+        })
+    }
+
+    /// Asks `request` and waits for its answer; `T` is what [`Request`] says that it is answered with, `()` for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] has them.
+    pub fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T, ClientError> {
+        let (status, body) = self
+            .runtime
+            .block_on(async { timeout(PATIENCE, self.exchange(request)).await })
+            .map_err(|_| {
+                ClientError::Protocol(format!("none came within {} s", PATIENCE.as_secs()))
+            })??;
+        let content: &[u8] = if body.is_empty() { b"null" } else { &body };
+        if status.is_success() {
+            return serde_json::from_slice(content)
+                .map_err(|e| ClientError::Protocol(e.to_string()));
+        }
+        match serde_json::from_slice::<CommandError>(content) {
+            Ok(error) => Err(ClientError::Refused(error)),
+            Err(_) => Err(ClientError::Protocol(format!("HTTP status {status}"))),
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream =
+            UnixStream::connect(&self.path)
+                .await
+                .map_err(|source| ClientError::NoDaemon {
+                    path: self.path.clone(),
+                    source,
+                })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(protocol)?;
+        tokio::spawn(connection);
+        let (method, path, parameters) = http_form(request);
+        let body = match parameters {
+            Some(parameters) => serde_json::to_vec(parameters).map_err(protocol)?,
+            None => Vec::new(),
+        };
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(protocol)?;
+        let response = sender.send_request(request).await.map_err(protocol)?;
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(protocol)?
+            .to_bytes();
+        Ok((status, body))
+    }
+}
+
+fn protocol(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Protocol(error.to_string())
+}
+
+/// The method, path and body of a request: what the server's routes read.
+fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
+    let tunnel = |t: &dyn ToString| format!("/v1/tunnels/{}", segment(&t.to_string()));
+    let fixed = str::to_owned;
+    match request {
+        Request::TunnelList => (Method::GET, fixed("/v1/tunnels"), None),
+        Request::TunnelCreate(p) => (Method::POST, fixed("/v1/tunnels"), Some(p)),
+        Request::TunnelShow(t) => (Method::GET, tunnel(t), None),
+        Request::TunnelDelete(t) => (Method::DELETE, tunnel(t), None),
+        Request::SessionList(None) => (Method::GET, fixed("/v1/sessions"), None),
+        Request::SessionList(Some(t)) => (Method::GET, tunnel(t) + "/sessions", None),
+        Request::SessionCreate(t, p) => (Method::POST, tunnel(t) + "/sessions", Some(p)),
+        Request::SessionShow(t, s) => (
+            Method::GET,
+            tunnel(t) + "/sessions/" + &segment(&s.to_string()),
+            None,
+        ),
+        Request::SessionDelete(t, s) => (
+            Method::DELETE,
+            tunnel(t) + "/sessions/" + &segment(&s.to_string()),
+            None,
+        ),
+        Request::UserList => (Method::GET, fixed("/v1/users"), None),
+        Request::SystemShow => (Method::GET, fixed("/v1/system"), None),
+        Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
+        Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),
+        Request::SystemModify(p) => (Method::PATCH, fixed("/v1/config/system"), Some(p)),
+        Request::ObjectList(c) => (Method::GET, fixed(c.path()), None),
+        Request::ObjectCreate(c, p) => (Method::POST, fixed(c.path()), Some(p)),
+        Request::ObjectShow(c, name) => {
+            (Method::GET, format!("{}/{}", c.path(), segment(name)), None)
+        }
+        Request::ObjectModify(c, name, p) => (
+            Method::PATCH,
+            format!("{}/{}", c.path(), segment(name)),
+            Some(p),
+        ),
+        Request::ObjectDelete(c, name) => (
+            Method::DELETE,
+            format!("{}/{}", c.path(), segment(name)),
+            None,
+        ),
+    }
+}
+
+/// `text` as one segment of a path: everything but RFC 3986's unreserved characters and `=` is percent-encoded.
+fn segment(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~=".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                // Writing to a String does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+            out
+        })
+}

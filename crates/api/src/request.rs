@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Selector, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+
+/// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
+/// configuration file (`"60"`, `"yes"`).
+pub type Parameters = BTreeMap<String, Value>;
+
+/// Objects of the configuration that are kept in collections by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Collection {
+    /// How to treat a peer that calls.
+    PeerProfiles,
+    /// Defaults of tunnels.
+    TunnelProfiles,
+    /// Defaults of sessions.
+    SessionProfiles,
+    /// Defaults of PPP.
+    PppProfiles,
+    /// Those who may log in here.
+    Users,
+    /// Ranges of addresses for those who do.
+    IpPools,
+}
+
+impl Collection {
+    /// Every collection.
+    pub const ALL: [Self; 6] = [
+        Self::PeerProfiles,
+        Self::TunnelProfiles,
+        Self::SessionProfiles,
+        Self::PppProfiles,
+        Self::Users,
+        Self::IpPools,
+    ];
+
+    /// Where it is. The users and pools of the configuration stand apart from the live ones.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::PeerProfiles => "/v1/peer_profiles",
+            Self::TunnelProfiles => "/v1/tunnel_profiles",
+            Self::SessionProfiles => "/v1/session_profiles",
+            Self::PppProfiles => "/v1/ppp_profiles",
+            Self::Users => "/v1/config/users",
+            Self::IpPools => "/v1/config/ip_pools",
+        }
+    }
+}
+
+/// Everything that can be asked of the daemon. The client writes it as HTTP and the server's routes read it back.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Request {
+    /// `GET /v1/tunnels`: answered with [`Response::Tunnels`].
+    TunnelList,
+    /// `POST /v1/tunnels`: opens a tunnel; answered with [`Response::Tunnel`].
+    TunnelCreate(Parameters),
+    /// `GET /v1/tunnels/{tunnel}`: answered with [`Response::Tunnel`].
+    TunnelShow(Selector),
+    /// `DELETE /v1/tunnels/{tunnel}`: closes it.
+    TunnelDelete(Selector),
+    /// `GET /v1/sessions` or `GET /v1/tunnels/{tunnel}/sessions`: answered with [`Response::Sessions`].
+    SessionList(Option<Selector>),
+    /// `POST /v1/tunnels/{tunnel}/sessions`: opens a session; answered with [`Response::Session`].
+    SessionCreate(Selector, Parameters),
+    /// `GET /v1/tunnels/{tunnel}/sessions/{session}`: answered with [`Response::Session`].
+    SessionShow(Selector, Selector),
+    /// `DELETE /v1/tunnels/{tunnel}/sessions/{session}`: closes it.
+    SessionDelete(Selector, Selector),
+    /// `GET /v1/users`: those who are logged in; answered with [`Response::Users`].
+    UserList,
+    /// `GET /v1/system`: answered with [`Response::System`].
+    SystemShow,
+    /// `GET /v1/system/statistics`: answered with [`Response::Statistics`].
+    SystemStatistics,
+    /// `GET /v1/config/system`: the system's parameters; answered with [`Response::Object`].
+    SystemParameters,
+    /// `PATCH /v1/config/system`: changes some of them.
+    SystemModify(Parameters),
+    /// `GET` of a [`Collection`]: answered with [`Response::Objects`].
+    ObjectList(Collection),
+    /// `POST` to a collection: the name is among the parameters.
+    ObjectCreate(Collection, Parameters),
+    /// `GET` of one of a collection, by name: answered with [`Response::Object`].
+    ObjectShow(Collection, String),
+    /// `PATCH` of one of a collection, by name: changes the parameters given and no other.
+    ObjectModify(Collection, String, Parameters),
+    /// `DELETE` of one of a collection, by name.
+    ObjectDelete(Collection, String),
+}
+
+/// What a request is answered with. As JSON it is the content alone; what it is, the request says.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    /// Done, with nothing to say.
+    Done,
+    /// One tunnel.
+    Tunnel(Box<TunnelStatus>),
+    /// Tunnels.
+    Tunnels(Vec<TunnelStatus>),
+    /// One session.
+    Session(Box<SessionStatus>),
+    /// Sessions.
+    Sessions(Vec<SessionStatus>),
+    /// Authenticated peers.
+    Users(Vec<UserStatus>),
+    /// The daemon at a glance.
+    System(SystemStatus),
+    /// Every counter.
+    Statistics(Statistics),
+    /// One object of the configuration: every parameter with its value, `null` where it has none. Secrets are never among them.
+    Object(Parameters),
+    /// Objects of the configuration.
+    Objects(Vec<Parameters>),
+}

@@ -1,0 +1,237 @@
+//! The routes. They know HTTP and JSON; what a request means is the backend's.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::routing::{get, patch};
+use serde::Serialize;
+use tokio::net::UnixListener;
+
+use crate::{Collection, CommandError, ErrorKind, Parameters, Request, Response, Selector};
+
+/// Whatever answers requests: the daemon, or a test.
+pub trait Backend: Send + Sync + 'static {
+    /// Answers `request`. Dropped unfinished when the client goes away.
+    fn call(&self, request: Request)
+    -> impl Future<Output = Result<Response, CommandError>> + Send;
+}
+
+/// Serves every connection that `listener` accepts, until the future is dropped.
+///
+/// # Errors
+///
+/// The listener broke; that a client did is not an error.
+pub async fn serve<B: Backend>(listener: UnixListener, backend: Arc<B>) -> io::Result<()> {
+    axum::serve(listener, router(backend)).await
+}
+
+/// The routes over `backend`.
+pub fn router<B: Backend>(backend: Arc<B>) -> Router {
+    let fixed = Router::new()
+        .route(
+            "/v1/tunnels",
+            get(list_tunnels::<B>).post(create_tunnel::<B>),
+        )
+        .route(
+            "/v1/tunnels/{tunnel}",
+            get(show_tunnel::<B>).delete(delete_tunnel::<B>),
+        )
+        .route(
+            "/v1/tunnels/{tunnel}/sessions",
+            get(list_sessions_of::<B>).post(create_session::<B>),
+        )
+        .route(
+            "/v1/tunnels/{tunnel}/sessions/{session}",
+            get(show_session::<B>).delete(delete_session::<B>),
+        )
+        .route(
+            "/v1/sessions",
+            get(|State(b): Backed<B>| answer(b, Request::SessionList(None))),
+        )
+        .route(
+            "/v1/users",
+            get(|State(b): Backed<B>| answer(b, Request::UserList)),
+        )
+        .route(
+            "/v1/system",
+            get(|State(b): Backed<B>| answer(b, Request::SystemShow)),
+        )
+        .route(
+            "/v1/system/statistics",
+            get(|State(b): Backed<B>| answer(b, Request::SystemStatistics)),
+        )
+        .route(
+            "/v1/config/system",
+            get(|State(b): Backed<B>| answer(b, Request::SystemParameters))
+                .patch(modify_system::<B>),
+        );
+    Collection::ALL
+        .into_iter()
+        .fold(fixed, add_collection::<B>)
+        .fallback(|| async {
+            refusal(
+                StatusCode::NOT_FOUND,
+                &CommandError::new(ErrorKind::NotFound, "no such resource"),
+            )
+        })
+        .method_not_allowed_fallback(|| async {
+            let error =
+                CommandError::new(ErrorKind::Invalid, "the resource does not take this method");
+            refusal(StatusCode::METHOD_NOT_ALLOWED, &error)
+        })
+        .with_state(backend)
+}
+
+type Backed<B> = State<Arc<B>>;
+
+fn add_collection<B: Backend>(router: Router<Arc<B>>, collection: Collection) -> Router<Arc<B>> {
+    let list = move |State(b): Backed<B>| answer(b, Request::ObjectList(collection));
+    let create = move |State(b): Backed<B>, body: Bytes| {
+        create(b, body, move |p| Request::ObjectCreate(collection, p))
+    };
+    let show = move |State(b): Backed<B>, Path(name): Path<String>| {
+        answer(b, Request::ObjectShow(collection, name))
+    };
+    let delete = move |State(b): Backed<B>, Path(name): Path<String>| {
+        answer(b, Request::ObjectDelete(collection, name))
+    };
+    let modify = move |State(b): Backed<B>, Path(name): Path<String>, body: Bytes| {
+        with_body(b, body, move |p| Request::ObjectModify(collection, name, p))
+    };
+    router
+        .route(collection.path(), get(list).post(create))
+        .route(
+            &format!("{}/{{name}}", collection.path()),
+            patch(modify).get(show).delete(delete),
+        )
+}
+
+async fn list_tunnels<B: Backend>(State(b): Backed<B>) -> HttpResponse {
+    answer(b, Request::TunnelList).await
+}
+
+async fn create_tunnel<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+    create(b, body, Request::TunnelCreate).await
+}
+
+async fn show_tunnel<B: Backend>(State(b): Backed<B>, Path(tunnel): Path<String>) -> HttpResponse {
+    answer(b, Request::TunnelShow(selector(&tunnel))).await
+}
+
+async fn delete_tunnel<B: Backend>(
+    State(b): Backed<B>,
+    Path(tunnel): Path<String>,
+) -> HttpResponse {
+    answer(b, Request::TunnelDelete(selector(&tunnel))).await
+}
+
+async fn list_sessions_of<B: Backend>(
+    State(b): Backed<B>,
+    Path(tunnel): Path<String>,
+) -> HttpResponse {
+    answer(b, Request::SessionList(Some(selector(&tunnel)))).await
+}
+
+async fn create_session<B: Backend>(
+    State(b): Backed<B>,
+    Path(tunnel): Path<String>,
+    body: Bytes,
+) -> HttpResponse {
+    create(b, body, |p| Request::SessionCreate(selector(&tunnel), p)).await
+}
+
+async fn show_session<B: Backend>(
+    State(b): Backed<B>,
+    Path((tunnel, session)): Path<(String, String)>,
+) -> HttpResponse {
+    answer(
+        b,
+        Request::SessionShow(selector(&tunnel), selector(&session)),
+    )
+    .await
+}
+
+async fn delete_session<B: Backend>(
+    State(b): Backed<B>,
+    Path((tunnel, session)): Path<(String, String)>,
+) -> HttpResponse {
+    answer(
+        b,
+        Request::SessionDelete(selector(&tunnel), selector(&session)),
+    )
+    .await
+}
+
+async fn modify_system<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+    with_body(b, body, Request::SystemModify).await
+}
+
+fn selector(segment: &str) -> Selector {
+    let Ok(selector) = segment.parse();
+    selector
+}
+
+/// Answers a request that makes something: 201 on success.
+async fn create<B: Backend>(
+    backend: Arc<B>,
+    body: Bytes,
+    request: impl FnOnce(Parameters) -> Request,
+) -> HttpResponse {
+    let mut response = with_body(backend, body, request).await;
+    if response.status().is_success() {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    response
+}
+
+/// Answers a request that carries parameters.
+async fn with_body<B: Backend>(
+    backend: Arc<B>,
+    body: Bytes,
+    request: impl FnOnce(Parameters) -> Request,
+) -> HttpResponse {
+    match serde_json::from_slice(&body) {
+        Ok(parameters) => answer(backend, request(parameters)).await,
+        Err(error) => {
+            let message = format!("the body is not an object of parameters: {error}");
+            refusal(
+                StatusCode::BAD_REQUEST,
+                &CommandError::new(ErrorKind::Invalid, message),
+            )
+        }
+    }
+}
+
+async fn answer<B: Backend>(backend: Arc<B>, request: Request) -> HttpResponse {
+    match backend.call(request).await {
+        Ok(response) => json(StatusCode::OK, &response),
+        Err(error) => refusal(status_of(error.kind), &error),
+    }
+}
+
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Exists => StatusCode::CONFLICT,
+        ErrorKind::Resources | ErrorKind::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn refusal(status: StatusCode, error: &CommandError) -> HttpResponse {
+    json(status, error)
+}
+
+fn json(status: StatusCode, content: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(content) {
+        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

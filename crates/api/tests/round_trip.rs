@@ -1,0 +1,188 @@
+//! The client and the routes over a real Unix socket, with a backend that says what it was asked.
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::server::{Backend, serve};
+use api::{
+    Client, ClientError, Collection, CommandError, ErrorKind, Parameters, Request, Response,
+    Selector, Statistics,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+struct Echo;
+
+impl Backend for Echo {
+    async fn call(&self, request: Request) -> Result<Response, CommandError> {
+        match request {
+            Request::TunnelDelete(Selector::Id(_)) => Ok(Response::Done),
+            Request::TunnelDelete(Selector::Name(name)) => Err(CommandError::new(
+                ErrorKind::NotFound,
+                format!("no tunnel is named {name}"),
+            )),
+            Request::SystemStatistics => Ok(Response::Statistics(Statistics(
+                [("received.sccrq".into(), 7)].into(),
+            ))),
+            other => Ok(Response::Object(
+                [("asked".into(), json!(format!("{other:?}")))].into(),
+            )),
+        }
+    }
+}
+
+struct Daemon {
+    _directory: TempDir,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("api.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                serve(
+                    tokio::net::UnixListener::from_std(listener).unwrap(),
+                    Arc::new(Echo),
+                )
+                .await
+            })
+        });
+        Self {
+            _directory: directory,
+            socket,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.socket).unwrap()
+    }
+
+    /// Sends octets that no client of ours would.
+    fn raw(&self, request: &str) -> String {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    }
+}
+
+fn parameters() -> Parameters {
+    [
+        ("dest_ipaddr".into(), json!("192.0.2.1")),
+        ("mtu".into(), json!(1400)),
+        ("persist".into(), json!(true)),
+    ]
+    .into()
+}
+
+#[test]
+fn the_backend_is_asked_what_the_client_asked() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    let tunnel = || Selector::Name("a b/%ü".into());
+    let mut requests = vec![
+        Request::TunnelList,
+        Request::TunnelCreate(parameters()),
+        Request::TunnelShow(Selector::Id(17)),
+        Request::TunnelShow(Selector::Name("17".into())),
+        Request::SessionList(None),
+        Request::SessionList(Some(tunnel())),
+        Request::SessionCreate(tunnel(), parameters()),
+        Request::SessionShow(tunnel(), Selector::Id(1)),
+        Request::SessionDelete(Selector::Id(1), tunnel()),
+        Request::UserList,
+        Request::SystemShow,
+        Request::SystemParameters,
+        Request::SystemModify(Parameters::new()),
+    ];
+    for collection in Collection::ALL {
+        let name = || "../x?y#z".to_owned();
+        requests.extend([
+            Request::ObjectList(collection),
+            Request::ObjectCreate(collection, parameters()),
+            Request::ObjectShow(collection, name()),
+            Request::ObjectModify(collection, name(), parameters()),
+            Request::ObjectDelete(collection, name()),
+        ]);
+    }
+    for request in requests {
+        let answer: Parameters = client.call(&request).unwrap();
+        assert_eq!(answer["asked"], json!(format!("{request:?}")));
+    }
+}
+
+#[test]
+fn answers_and_refusals_arrive_as_what_they_are() {
+    let daemon = Daemon::start();
+    let client = daemon.client();
+    client
+        .call::<()>(&Request::TunnelDelete(Selector::Id(1)))
+        .unwrap();
+    assert_eq!(
+        client
+            .call::<Statistics>(&Request::SystemStatistics)
+            .unwrap()
+            .0["received.sccrq"],
+        7
+    );
+    let refused = client.call::<()>(&Request::TunnelDelete(Selector::Name("x".into())));
+    assert!(
+        matches!(&refused, Err(ClientError::Refused(e)) if e.kind == ErrorKind::NotFound && e.message == "no tunnel is named x"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_missing_daemon_is_said_with_its_path() {
+    let client = Client::new("/nonexistent/api.sock".as_ref()).unwrap();
+    let error = client.call::<()>(&Request::TunnelList).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("no daemon at /nonexistent/api.sock: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn strange_requests_are_refused_in_json() {
+    let daemon = Daemon::start();
+    for (line, body, status, kind) in [
+        ("GET /v2/tunnels", "", "404 Not Found", "not_found"),
+        ("PUT /v1/tunnels", "", "405 Method Not Allowed", "invalid"),
+        ("POST /v1/tunnels", "{", "400 Bad Request", "invalid"),
+        ("POST /v1/tunnels", "[1]", "400 Bad Request", "invalid"),
+        ("DELETE /v1/tunnels/x", "", "404 Not Found", "not_found"),
+    ] {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let response = daemon.raw(&request);
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{line}: {response}"
+        );
+        assert!(
+            response.contains(&format!("{{\"kind\":\"{kind}\",\"message\":\"")),
+            "{line}: {response}"
+        );
+    }
+    let created = daemon.raw(
+        "POST /v1/tunnels HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+    );
+    assert!(created.starts_with("HTTP/1.1 201 Created\r\n"), "{created}");
+}
