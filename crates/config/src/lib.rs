@@ -1,1 +1,27 @@
 //! The object model: every object and parameter declared once, and the grammar of its file.
+//!
+//! `objects.rs` is the declaration. The typed structs, their accessors, the table that help and manual pages are made
+//! from, the text and JSON forms and the checks of the values all come from it, so that they cannot drift.
+
+mod declare;
+mod diagnostic;
+mod model;
+mod objects;
+mod value;
+
+pub use declare::{Object, Parameter, Parameters, Role, Slot, Verb};
+pub use diagnostic::{ConfigError, nearest};
+pub use model::Model;
+pub use objects::{
+    IpPool, PeerProfile, PppProfile, Session, SessionParams, SessionProfile, System, Tunnel,
+    TunnelParams, TunnelProfile, User,
+};
+pub use value::{
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, Netmask,
+    TraceFlags, Value,
+};
+
+/// The name of the profile that is always there and that the others fall back to.
+pub const DEFAULT_PROFILE: &str = "default";
+/// What stands for a secret wherever people or programs may look.
+pub const MASK: &str = "********";

@@ -1,0 +1,487 @@
+//! What a declaration is made of, and the macro that turns declarations into types and tables.
+
+use std::fmt;
+
+use serde_json::{Map, Value as Json};
+
+use crate::value::{Kind, Value};
+use crate::{ConfigError, MASK};
+
+/// Declares the classes of objects: what people call them, and the type that holds one.
+macro_rules! classes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $words:literal, [$($verb:ident)+];)+) => {
+        /// A class of objects.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Object {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Object {
+            /// Every class.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The words that name the class in a command.
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$name => $words,)+ }
+            }
+
+            /// What can be done with it.
+            pub const fn verbs(self) -> &'static [Verb] {
+                match self { $(Self::$name => &[$(Verb::$verb),+],)+ }
+            }
+
+            /// One line of help.
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_start(),)+ }
+            }
+
+            /// Its parameters, in the order of the declaration.
+            pub fn parameters(self) -> &'static [Parameter] {
+                match self { $(Self::$name => crate::objects::$name::parameters(),)+ }
+            }
+        }
+    };
+}
+
+classes! {
+    /// The daemon as a whole.
+    System = "system", [Modify Show Unset];
+    /// What is known of the peers that call, found by their host name or address.
+    PeerProfile = "peer profile", [Create Modify Delete Show List Unset];
+    /// Parameters that tunnels have in common.
+    TunnelProfile = "tunnel profile", [Create Modify Delete Show List Unset];
+    /// Parameters that sessions have in common.
+    SessionProfile = "session profile", [Create Modify Delete Show List Unset];
+    /// How PPP runs in a session.
+    PppProfile = "ppp profile", [Create Modify Delete Show List Unset];
+    /// A tunnel that we open.
+    Tunnel = "tunnel", [Create Modify Delete Show List];
+    /// A session that we open.
+    Session = "session", [Create Modify Delete Show List];
+    /// Somebody who may open sessions with us.
+    User = "user", [Create Modify Delete List];
+    /// Addresses for the peers of our sessions.
+    IpPool = "ip_pool", [Create Modify Delete Show List];
+}
+
+impl Object {
+    /// Whether it is one of the four kinds of profile, each of which has one called "default".
+    pub const fn is_profile(self) -> bool {
+        matches!(
+            self,
+            Self::PeerProfile | Self::TunnelProfile | Self::SessionProfile | Self::PppProfile
+        )
+    }
+
+    /// The parameter of this name or alias, or the only one whose name begins so.
+    pub fn parameter(self, name: &str) -> Result<&'static Parameter, ConfigError> {
+        find(self.parameters(), name).map(|(_, parameter)| parameter)
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+/// What a command does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Verb {
+    /// Makes an object.
+    Create,
+    /// Changes parameters of an object.
+    Modify,
+    /// Ends an object.
+    Delete,
+    /// Prints one object.
+    Show,
+    /// Prints the objects of the class, a line each.
+    List,
+    /// Returns parameters to their defaults.
+    Unset,
+}
+
+impl Verb {
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Modify => "modify",
+            Self::Delete => "delete",
+            Self::Show => "show",
+            Self::List => "list",
+            Self::Unset => "unset",
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What a parameter is to its object, and with that which commands take it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Names the object: every command that is about one object needs it.
+    Key,
+    /// May name the object when it is made, and selects it afterwards.
+    Label,
+    /// A number that the daemon gives: selects the object, cannot be chosen.
+    Id,
+    /// Needed when the object is made.
+    Required,
+    /// Chosen when the object is made; a profile's may change and is then used by what is made later.
+    Create,
+    /// May change at any time.
+    Modify,
+}
+
+/// What the declaration says of one parameter.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names that are understood.
+    pub aliases: &'static [&'static str],
+    /// What text it takes.
+    pub kind: Kind,
+    /// The least and greatest number, or the fewest and most octets of text.
+    pub range: Option<(u64, u64)>,
+    /// Of what a number is a count.
+    pub unit: Option<&'static str>,
+    /// The text of the default.
+    pub default: Option<String>,
+    /// What it is to its object.
+    pub role: Role,
+    /// One sentence of help.
+    pub help: &'static str,
+}
+
+impl Parameter {
+    /// Whether its value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+
+    /// What text it takes, as a phrase.
+    pub fn expects(&self) -> String {
+        let unit = self
+            .unit
+            .map(|unit| format!(" ({unit})"))
+            .unwrap_or_default();
+        match (self.kind, self.range) {
+            (Kind::Number, Some((least, most))) => format!("a number from {least} to {most}{unit}"),
+            (Kind::Number, None) => format!("a number{unit}"),
+            (Kind::Boolean, _) => "yes or no".to_owned(),
+            (Kind::Text | Kind::Secret, Some((least, most))) => {
+                format!("text of {least} to {most} octets")
+            }
+            (Kind::Text | Kind::Secret, None) => "text".to_owned(),
+            (Kind::Choice(words), _) => format!("one of {}", words.join(", ")),
+            (Kind::Flags(flags), _) => {
+                let names: Vec<_> = flags.iter().map(|flag| flag.0).collect();
+                format!("all, a number, or a comma list of {}", names.join(", "))
+            }
+            (Kind::Address, _) => "an IPv4 or IPv6 address".to_owned(),
+            (Kind::Ipv4Address, _) => "an IPv4 address".to_owned(),
+            (Kind::Host, _) => "a host name or an address".to_owned(),
+            (Kind::Netmask, _) => "a netmask or a prefix length".to_owned(),
+            (Kind::AddressRange, _) => "an IPv4 address range, FIRST-LAST".to_owned(),
+            (Kind::Speed, _) => "bits a second, TX or RX:TX".to_owned(),
+            (Kind::Device, _) => "the name of a network device, at most 15 octets".to_owned(),
+            (Kind::Name(object), _) => format!("the name of a {object}"),
+        }
+    }
+
+    /// Its value as JSON: numbers and booleans as such, everything else as text, a secret as [`MASK`].
+    fn json(&self, text: String) -> Json {
+        match self.kind {
+            Kind::Number => text.parse::<u64>().map_or(Json::Null, Json::from),
+            Kind::Boolean => Json::Bool(text == "yes"),
+            Kind::Secret => Json::from(MASK),
+            _ => Json::from(text),
+        }
+    }
+}
+
+/// The place of one parameter's value in an object.
+pub trait Slot {
+    /// Reads `text` into it; false, and nothing changed, where the text is not of the kind or its value out of range.
+    fn set(&mut self, text: &str, range: Option<(u64, u64)>) -> bool;
+    /// Empties it.
+    fn clear(&mut self);
+    /// Its text when it is set; a secret's in clear.
+    fn text(&self) -> Option<String>;
+}
+
+impl<T: Value> Slot for Option<T> {
+    fn set(&mut self, text: &str, range: Option<(u64, u64)>) -> bool {
+        // As ever in OpenL2TP, empty text stands for no text.
+        if text.is_empty() && matches!(T::KIND, Kind::Text | Kind::Secret) {
+            *self = None;
+            return true;
+        }
+        let within = |value: &T| match (value.measure(), range) {
+            (Some(measure), Some((least, most))) => (least..=most).contains(&measure),
+            _ => true,
+        };
+        let Some(value) = T::parse(text).filter(within) else {
+            return false;
+        };
+        *self = Some(value);
+        true
+    }
+
+    fn clear(&mut self) {
+        *self = None;
+    }
+
+    fn text(&self) -> Option<String> {
+        self.as_ref().map(|value| T::print(value.view()))
+    }
+}
+
+/// An object as a list of named parameters.
+pub trait Parameters: Default + Clone {
+    /// What the declaration says, in its order.
+    fn parameters() -> &'static [Parameter];
+    /// The values, in the same order.
+    fn slots(&self) -> Vec<&dyn Slot>;
+    /// The values, in the same order, to be changed.
+    fn slots_mut(&mut self) -> Vec<&mut dyn Slot>;
+    /// These parameters, and the base's where these are not set.
+    #[must_use]
+    fn merged_over(&self, base: &Self) -> Self;
+
+    /// Sets the parameter of this name (or alias, or unique prefix) to what `text` says.
+    fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let (index, parameter) = find(Self::parameters(), name)?;
+        if self.slots_mut()[index].set(text, parameter.range) {
+            return Ok(());
+        }
+        let shown = if parameter.is_secret() { MASK } else { text };
+        Err(ConfigError::Value {
+            name: parameter.name,
+            value: shown.to_owned(),
+            expected: parameter.expects(),
+        })
+    }
+
+    /// Returns the parameter of this name to its default.
+    fn unset(&mut self, name: &str) -> Result<(), ConfigError> {
+        let (index, _) = find(Self::parameters(), name)?;
+        self.slots_mut()[index].clear();
+        Ok(())
+    }
+
+    /// The text of the parameter of this name when it is set; a secret's in clear.
+    fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let (index, _) = find(Self::parameters(), name)?;
+        Ok(self.slots()[index].text())
+    }
+
+    /// The parameters that are set, and their texts; secrets in clear.
+    fn iter(&self) -> impl Iterator<Item = (&'static Parameter, String)> {
+        Self::parameters()
+            .iter()
+            .zip(self.slots())
+            .filter_map(|(parameter, slot)| Some((parameter, slot.text()?)))
+    }
+
+    /// Every parameter with its text or default, secrets masked: what `show` prints.
+    fn shown(&self) -> impl Iterator<Item = (&'static Parameter, Option<String>)> {
+        Self::parameters()
+            .iter()
+            .zip(self.slots())
+            .map(|(parameter, slot)| {
+                let text = slot.text().map(|text| {
+                    if parameter.is_secret() {
+                        MASK.to_owned()
+                    } else {
+                        text
+                    }
+                });
+                (parameter, text.or_else(|| parameter.default.clone()))
+            })
+    }
+
+    /// The parameters that are set, by name: numbers and booleans as such, the rest as text, secrets masked.
+    fn to_json(&self) -> Map<String, Json> {
+        self.iter()
+            .map(|(parameter, text)| (parameter.name.to_owned(), parameter.json(text)))
+            .collect()
+    }
+
+    /// Sets what `map` names; `null` unsets.
+    fn set_json(&mut self, map: &Map<String, Json>) -> Result<(), ConfigError> {
+        map.iter().try_for_each(|(name, value)| match value {
+            Json::Null => self.unset(name),
+            Json::Bool(value) => self.set(name, &bool::print(*value)),
+            Json::String(text) => self.set(name, text),
+            // A list or a map is no number either: the parameter says what it takes.
+            other => self.set(name, &other.to_string()),
+        })
+    }
+}
+
+/// The parameter of this name or alias, or the only one whose name begins so, and its place in the table.
+fn find(
+    parameters: &'static [Parameter],
+    name: &str,
+) -> Result<(usize, &'static Parameter), ConfigError> {
+    let names: Vec<_> = parameters
+        .iter()
+        .enumerate()
+        .flat_map(|(index, p)| {
+            std::iter::once(p.name)
+                .chain(p.aliases.iter().copied())
+                .map(move |name| (name, index))
+        })
+        .collect();
+    let is = |word: &str| word.eq_ignore_ascii_case(name);
+    let begins = |word: &str| {
+        word.get(..name.len())
+            .is_some_and(|start| !name.is_empty() && start.eq_ignore_ascii_case(name))
+    };
+    let mut matching: Vec<_> = names.iter().filter(|(word, _)| is(word)).collect();
+    if matching.is_empty() {
+        matching = names.iter().filter(|(word, _)| begins(word)).collect();
+    }
+    match matching.as_slice() {
+        // An alias often begins like its name.
+        [(_, first), rest @ ..] if rest.iter().all(|(_, index)| index == first) => {
+            Ok((*first, &parameters[*first]))
+        }
+        [] => Err(ConfigError::unknown(
+            "parameter",
+            name,
+            names.iter().map(|(name, _)| *name),
+        )),
+        several => Err(ConfigError::ambiguous(
+            name,
+            several.iter().map(|(name, _)| *name),
+        )),
+    }
+}
+
+/// Declares objects. A parameter is one line of help and one line of this form:
+///
+/// `[role] name | alias -> ReferredClass: Type { range, "unit" } = default;`
+///
+/// of which aliases, class, braces and default may be left out. An object may end with `..name: Type`, the object
+/// whose parameters it has as well.
+macro_rules! objects {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident {
+            $(
+                $(#[doc = $help:literal])+
+                [$role:ident] $field:ident $(| $alias:ident)* $(-> $class:ident)? : $type:ty
+                    $({ $range:expr $(, $unit:literal)? })? $(= $default:expr)? ;
+            )*
+            $(.. $shared:ident : $shared_type:ident)?
+        }
+    )+) => {$(
+        $(#[doc = $doc])+
+        ///
+        /// A field is `None` where the parameter is not set; the method of its name applies the default. Serde sees a
+        /// map from name to text of what is set, secrets in clear: [`Parameters::to_json`] is the form for others.
+        #[derive(Clone, PartialEq, Eq, Default, Debug)]
+        pub struct $name {
+            $($(#[doc = $help])+ pub $field: Option<$type>,)*
+            $(
+                /// The parameters that it shares with its profile.
+                pub $shared: $shared_type,
+            )?
+        }
+
+        impl $name {
+            $(objects!(@accessor [$(#[doc = $help])+] $field, $type, $($default)?);)*
+        }
+
+        impl Parameters for $name {
+            fn parameters() -> &'static [Parameter] {
+                static TABLE: LazyLock<Vec<Parameter>> = LazyLock::new(|| {
+                    #[allow(unused_mut, reason = "only what shares parameters extends the table")]
+                    let mut table = vec![$(Parameter {
+                        name: stringify!($field),
+                        aliases: &[$(stringify!($alias)),*],
+                        kind: objects!(@first $(Kind::Name(Object::$class),)? <$type as Value>::KIND),
+                        range: objects!(@first $(bounds($range),)? <$type as Value>::RANGE),
+                        unit: objects!(@first $($(Some($unit),)?)? None),
+                        default: objects!(@first $(Some(<$type as Value>::print($default)),)? None),
+                        role: Role::$role,
+                        help: concat!($($help),+).trim_start(),
+                    }),*];
+                    $(table.extend_from_slice($shared_type::parameters());)?
+                    table
+                });
+                &TABLE
+            }
+
+            fn slots(&self) -> Vec<&dyn Slot> {
+                #[allow(unused_mut, reason = "only what shares parameters extends the list")]
+                let mut slots: Vec<&dyn Slot> = vec![$(&self.$field),*];
+                $(slots.extend(self.$shared.slots());)?
+                slots
+            }
+
+            fn slots_mut(&mut self) -> Vec<&mut dyn Slot> {
+                #[allow(unused_mut, reason = "only what shares parameters extends the list")]
+                let mut slots: Vec<&mut dyn Slot> = vec![$(&mut self.$field),*];
+                $(slots.extend(self.$shared.slots_mut());)?
+                slots
+            }
+
+            fn merged_over(&self, base: &Self) -> Self {
+                Self {
+                    $($field: self.$field.as_ref().or(base.$field.as_ref()).cloned(),)*
+                    $($shared: self.$shared.merged_over(&base.$shared),)?
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.iter().map(|(parameter, text)| (parameter.name, text)))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let mut object = Self::default();
+                for (name, text) in BTreeMap::<String, String>::deserialize(deserializer)? {
+                    object.set(&name, &text).map_err(D::Error::custom)?;
+                }
+                Ok(object)
+            }
+        }
+    )+};
+
+    (@accessor [$(#[doc = $help:literal])+] $field:ident, $type:ty,) => {
+        $(#[doc = $help])+
+        ///
+        /// `None`: not set, and there is no default.
+        pub fn $field(&self) -> Option<<$type as Value>::View<'_>> {
+            self.$field.as_ref().map(Value::view)
+        }
+    };
+    (@accessor [$(#[doc = $help:literal])+] $field:ident, $type:ty, $default:expr) => {
+        $(#[doc = $help])+
+        #[doc = concat!("\n\nThe default is `", stringify!($default), "`.")]
+        pub fn $field(&self) -> <$type as Value>::View<'_> {
+            self.$field.as_ref().map_or($default, Value::view)
+        }
+    };
+    (@first $first:expr $(, $rest:expr)?) => { $first };
+}
+
+pub(crate) use objects;
+
+/// A declared range.
+pub(crate) const fn bounds(range: std::ops::RangeInclusive<u64>) -> Option<(u64, u64)> {
+    Some((*range.start(), *range.end()))
+}

@@ -1,0 +1,270 @@
+//! The declaration of every object and parameter. Names and defaults are OpenL2TP's where it has them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use crypto::Secret;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::DEFAULT_PROFILE;
+use crate::declare::{Object, Parameter, Parameters, Role, Slot, bounds, objects};
+use crate::value::{
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, Netmask,
+    TraceFlags, Value,
+};
+
+objects! {
+    /// The daemon as a whole.
+    System {
+        /// The most tunnels at a time; 0: no limit.
+        [Modify] max_tunnels: u32 = 0;
+        /// The most sessions at a time; 0: no limit.
+        [Modify] max_sessions: u32 = 0;
+        /// Refuses new tunnels and new sessions, and keeps those that are there.
+        [Modify] drain_tunnels: bool = false;
+        /// How long a tunnel may take to be established; 0: for ever.
+        [Modify] tunnel_establish_timeout: u32 { 0..=86_400, "s" } = 120;
+        /// How long a session may take until it carries traffic, its PPP included; 0: for ever.
+        [Modify] session_establish_timeout: u32 { 0..=86_400, "s" } = 120;
+        /// The longest wait between attempts to bring a persistent tunnel up again; the first is after a second.
+        [Modify] tunnel_persist_pend_timeout: u32 { 1..=86_400, "s" } = 300;
+        /// The longest wait between attempts to bring a session of a persistent tunnel up again; the first is after a second.
+        [Modify] session_persist_pend_timeout: u32 { 1..=86_400, "s" } = 60;
+        /// Refuses to make tunnels of our own.
+        [Modify] deny_local_tunnel_creates: bool = false;
+        /// Refuses tunnels that peers ask for.
+        [Modify] deny_remote_tunnel_creates: bool = false;
+        /// What to log in detail.
+        [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
+    }
+
+    /// What is known of the peers that call, found by their host name or address.
+    PeerProfile {
+        /// The Host Name that the peer sends, or any name for a profile that its address selects.
+        [Key] profile_name: String;
+        /// The peer's address.
+        [Modify] peer_ipaddr: IpAddr;
+        /// How much of the peer's address counts; not set: all of it.
+        [Modify] netmask: Netmask;
+        /// The profile of tunnels that such a peer opens.
+        [Modify] tunnel_profile_name -> TunnelProfile: String = DEFAULT_PROFILE;
+        /// The profile of sessions in such a tunnel, where the tunnel says nothing.
+        [Modify] session_profile_name -> SessionProfile: String = DEFAULT_PROFILE;
+        /// The PPP profile of sessions in such a tunnel, where neither session nor tunnel says anything.
+        [Modify] ppp_profile_name -> PppProfile: String = DEFAULT_PROFILE;
+    }
+
+    /// The parameters that tunnels and their profiles share.
+    TunnelParams {
+        /// The peer's host name or address; a name is resolved anew for every attempt.
+        [Create] dest_ipaddr: Host;
+        /// Our address; not set: the one that the route to the peer takes.
+        [Create] src_ipaddr: IpAddr;
+        /// The peer's UDP port.
+        [Create] peer_udp_port: u16 { 1..=65_535 } = 1701;
+        /// Our UDP port; 0: the daemon's own.
+        [Create] our_udp_port: u16 = 0;
+        /// The Host Name that we send; not set: this machine's.
+        [Create] host_name: String;
+        /// The secret that the peer and we share, for authentication and for hiding AVPs.
+        [Create] secret: Secret;
+        /// What the peer is asked for: nothing, that a peer profile matches it, or the answer to a challenge.
+        [Create] auth_mode: AuthMode = AuthMode::None;
+        /// Hides the values of AVPs that may be hidden; needs a secret.
+        [Create] hide_avps: bool = false;
+        /// The framing that we say we can do.
+        [Create] framing_caps | framing_cap: Framing = Framing::Any;
+        /// The bearers that we say we have.
+        [Create] bearer_caps | bearer_cap: Bearer = Bearer::Any;
+        /// Our receive window.
+        [Create] rx_window_size: u16 { 4..=32_768, "messages" } = 10;
+        /// The most messages that we send before one is acknowledged; the peer's window bounds it too.
+        [Create] tx_window_size: u16 { 1..=32_768, "messages" } = 10;
+        /// The largest packet that sessions carry, which bounds the MTU and MRU of their PPP.
+        [Modify] mtu: u16 { 128..=16_384, "octets" } = 1460;
+        /// How long the peer may be silent before it is asked for a sign of life; 0: never asked.
+        [Modify] hello_timeout: u32 { 0..=86_400, "s" } = 60;
+        /// How often a message is sent again before the peer counts as gone.
+        [Modify] max_retries: u32 { 1..=100 } = 5;
+        /// How long to wait before a message is sent again; doubles up to 8 s.
+        [Modify] retry_timeout: u32 { 1..=60, "s" } = 1;
+        /// How long after the end of its last session a tunnel is closed; 0: it stays.
+        [Modify] idle_timeout: u32 { 0..=31_536_000, "s" } = 0;
+        /// The most sessions at a time; 0: no limit.
+        [Modify] max_sessions: u32 { 0..=65_535 } = 0;
+        /// The peer's profile.
+        [Modify] peer_profile_name -> PeerProfile: String;
+        /// The profile of sessions that name none.
+        [Modify] session_profile_name -> SessionProfile: String;
+        /// The PPP profile of sessions that name none, by themselves or in their profile.
+        [Modify] ppp_profile_name -> PppProfile: String;
+    }
+
+    /// Parameters that tunnels have in common.
+    TunnelProfile {
+        /// The profile's name.
+        [Key] profile_name: String;
+        ..params: TunnelParams
+    }
+
+    /// A tunnel that we open.
+    Tunnel {
+        /// The tunnel's name, for commands and listings.
+        [Label] tunnel_name: String;
+        /// Our Tunnel ID.
+        [Id] tunnel_id: u16 { 1..=65_535 };
+        /// The profile that gives what the tunnel itself does not.
+        [Create] profile_name -> TunnelProfile: String = DEFAULT_PROFILE;
+        /// Opens the tunnel again after an end that we did not ask for.
+        [Modify] persist: bool = false;
+        ..params: TunnelParams
+    }
+
+    /// The parameters that sessions and their profiles share.
+    SessionParams {
+        /// The PPP profile.
+        [Create] ppp_profile_name -> PppProfile: String;
+        /// The framing of the call.
+        [Create] framing_type: Framing = Framing::Any;
+        /// The bearer of the call.
+        [Create] bearer_type: Bearer = Bearer::Any;
+        /// The speed that we report: TX or RX:TX.
+        [Create] connect_speed: ConnectSpeed = ConnectSpeed { tx: 1_000_000, rx: 0 };
+        /// The Private Group ID that we send.
+        [Create] priv_group_id: String;
+    }
+
+    /// Parameters that sessions have in common.
+    SessionProfile {
+        /// The profile's name.
+        [Key] profile_name: String;
+        ..params: SessionParams
+    }
+
+    /// A session that we open.
+    Session {
+        /// The name of the session's tunnel; this or the tunnel_id is needed.
+        [Label] tunnel_name -> Tunnel: String;
+        /// Our Tunnel ID of the session's tunnel.
+        [Label] tunnel_id: u16 { 1..=65_535 };
+        /// The session's name, for commands and listings.
+        [Label] session_name: String;
+        /// Our Session ID.
+        [Id] session_id: u16 { 1..=65_535 };
+        /// The profile that gives what the session itself does not; not set: the tunnel's.
+        [Create] profile_name -> SessionProfile: String;
+        /// The name by which we prove to the peer who we are.
+        [Create] user_name: String;
+        /// The password that goes with user_name.
+        [Create] user_password: Secret;
+        /// The name of the session's network device; not set: the daemon chooses.
+        [Create] interface_name: InterfaceName;
+        /// The Called Number that we send.
+        [Create] called_number: String;
+        /// The Calling Number that we send.
+        [Create] calling_number: String;
+        /// The Sub-Address that we send.
+        [Create] sub_address: String;
+        ..params: SessionParams
+    }
+
+    /// How PPP runs in a session.
+    PppProfile {
+        /// The profile's name.
+        [Key] profile_name: String;
+        /// The largest packet that we send; the peer's MRU and the tunnel's mtu bound it too.
+        [Modify] mtu: u16 { 128..=16_384, "octets" } = 1500;
+        /// The largest packet that we ask the peer to send; the tunnel's mtu bounds it too.
+        [Modify] mru: u16 { 128..=16_384, "octets" } = 1500;
+        /// The control characters that we ask the peer to escape, a bit each.
+        [Modify] asyncmap: u32 = 0;
+        /// Whether PAP may be used.
+        [Modify] auth_pap: bool = true;
+        /// Whether CHAP with MD5 may be used.
+        [Modify] auth_chap: bool = true;
+        /// Whether MS-CHAPv2 may be used.
+        [Modify] auth_mschapv2: bool = true;
+        /// Whether a peer may do without authentication.
+        [Modify] auth_none: bool = false;
+        /// Whether the peer has to authenticate; not set: in sessions that we serve, not in those that we open.
+        [Modify] auth_peer: bool;
+        /// How often the peer is challenged again; 0: never.
+        [Modify] chap_interval: u32 { 0..=86_400, "s" } = 0;
+        /// How often a challenge is sent before the peer has failed.
+        [Modify] chap_max_challenge: u16 { 1..=255 } = 10;
+        /// How long to wait before a challenge is sent again.
+        [Modify] chap_restart: u32 { 1..=3_600, "s" } = 3;
+        /// How often our PAP request is sent before we have failed.
+        [Modify] pap_max_auth_requests: u16 { 1..=255 } = 10;
+        /// How long to wait before our PAP request is sent again.
+        [Modify] pap_restart_interval: u32 { 1..=3_600, "s" } = 3;
+        /// How long we wait for the peer's PAP request; 0: for ever.
+        [Modify] pap_timeout: u32 { 0..=3_600, "s" } = 30;
+        /// How often an IPCP Configure-Request is sent before the peer counts as silent.
+        [Modify] ipcp_max_config_requests: u16 { 1..=255 } = 10;
+        /// How many IPCP Configure-Naks are sent before options are rejected instead.
+        [Modify] ipcp_max_config_naks: u16 { 1..=255 } = 10;
+        /// How often an IPCP Terminate-Request is sent.
+        [Modify] ipcp_max_terminate_requests: u16 { 1..=255 } = 3;
+        /// How long to wait before an IPCP request is sent again.
+        [Modify] ipcp_retransmit_interval: u32 { 1..=3_600, "s" } = 3;
+        /// How many LCP echoes may stay without answer before the link counts as dead; 0: any number.
+        [Modify] lcp_echo_failure_count: u32 { 0..=1_000 } = 5;
+        /// How often an LCP echo is asked for; 0: never.
+        [Modify] lcp_echo_interval: u32 { 0..=86_400, "s" } = 30;
+        /// How often an LCP Configure-Request is sent before the peer counts as silent.
+        [Modify] lcp_max_config_requests: u16 { 1..=255 } = 10;
+        /// How many LCP Configure-Naks are sent before options are rejected instead.
+        [Modify] lcp_max_config_naks: u16 { 1..=255 } = 10;
+        /// How often an LCP Terminate-Request is sent.
+        [Modify] lcp_max_terminate_requests: u16 { 1..=255 } = 3;
+        /// How long to wait before an LCP request is sent again.
+        [Modify] lcp_retransmit_interval: u32 { 1..=3_600, "s" } = 3;
+        /// How long a session may last; 0: for ever.
+        [Modify] max_connect_time: u32 { 0..=31_536_000, "s" } = 0;
+        /// Our IPv4 address; not set: the peer's choice in sessions that we open.
+        [Modify] local_ipaddr: Ipv4Addr;
+        /// The peer's IPv4 address; not set: from the user, else from the pool, else the peer's choice.
+        [Modify] remote_ipaddr: Ipv4Addr;
+        /// The name server that the peer is told of.
+        [Modify] dns_ipaddr_pri: Ipv4Addr;
+        /// The second name server that the peer is told of.
+        [Modify] dns_ipaddr_sec: Ipv4Addr;
+        /// The NetBIOS name server that the peer is told of.
+        [Modify] wins_ipaddr_pri: Ipv4Addr;
+        /// The second NetBIOS name server that the peer is told of.
+        [Modify] wins_ipaddr_sec: Ipv4Addr;
+        /// The pool of the addresses of peers.
+        [Modify] ip_pool_name -> IpPool: String;
+        /// Routes everything that has no better route through the session.
+        [Modify] default_route: bool = false;
+        /// Whether IPv6 is negotiated.
+        [Modify] use_ipv6: bool = true;
+        /// Whether IPv4 is negotiated.
+        [Modify] use_ipv4: bool = true;
+        /// The name in our CHAP challenges; not set: the tunnel's host_name.
+        [Modify] local_name: String;
+        /// The name that the peer has to prove; not set: that of any user.
+        [Modify] remote_name: String;
+    }
+
+    /// Somebody who may open sessions with us.
+    User {
+        /// The name that PPP's authentication gives.
+        [Key] user_name: String;
+        /// The password.
+        [Required] password: Secret;
+        /// The address of this user's end of a session, in place of one from a pool.
+        [Modify] ip_address: Ipv4Addr;
+    }
+
+    /// Addresses for the peers of our sessions.
+    IpPool {
+        /// The pool's name.
+        [Key] pool_name: String;
+        /// The addresses, FIRST-LAST, both included.
+        [Required] range: AddressRange;
+    }
+}

@@ -1,0 +1,506 @@
+//! The types of values: how each is read from text, written as text, and described.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crypto::Secret;
+
+use crate::Object;
+
+/// What sort of text a parameter takes: for help, completion and the messages of errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A number, decimal or with `0x` in front; the parameter's range bounds it.
+    Number,
+    /// `yes` or `no`; `on`, `off`, `true`, `false`, `enable`, `disable`, `1`, `0` are understood.
+    Boolean,
+    /// Text without control characters; the parameter's range bounds its octets.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// One of these words, or a prefix that only one of them has.
+    Choice(&'static [&'static str]),
+    /// Any of these words, separated by commas; or `all`, or a number whose bits they are from the lowest on.
+    Flags(&'static [(&'static str, u32)]),
+    /// An IPv4 or IPv6 address.
+    Address,
+    /// An IPv4 address.
+    Ipv4Address,
+    /// A host name or an address.
+    Host,
+    /// A netmask, or the length of a prefix.
+    Netmask,
+    /// Two IPv4 addresses with `-` between them.
+    AddressRange,
+    /// Bits a second: `tx` or `rx:tx`.
+    Speed,
+    /// The name of a network device.
+    Device,
+    /// The name of an object of this class.
+    Name(Object),
+}
+
+/// A type that parameters can have.
+pub trait Value: Sized + Clone + PartialEq {
+    /// How an accessor hands it out: by value when it is small, borrowed when it is text.
+    type View<'a>
+    where
+        Self: 'a;
+    /// What text it takes.
+    const KIND: Kind;
+    /// The range when the declaration gives none: of the number, or of the octets of the text.
+    const RANGE: Option<(u64, u64)> = None;
+
+    /// Reads it.
+    fn parse(text: &str) -> Option<Self>;
+    /// What [`Value::parse`] reads as the same value.
+    fn print(view: Self::View<'_>) -> String;
+    /// Hands it out.
+    fn view(&self) -> Self::View<'_>;
+    /// What a range applies to.
+    fn measure(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Implements [`Value`] for types that are copied and print themselves.
+macro_rules! copied {
+    ($($type:ty: $kind:expr, $parse:expr $(, $range:expr, $measure:expr)?;)+) => {$(
+        impl Value for $type {
+            type View<'a> = Self;
+            const KIND: Kind = $kind;
+            $(const RANGE: Option<(u64, u64)> = Some($range);)?
+
+            fn parse(text: &str) -> Option<Self> {
+                $parse(text)
+            }
+            fn print(view: Self) -> String {
+                view.to_string()
+            }
+            fn view(&self) -> Self {
+                *self
+            }
+            $(fn measure(&self) -> Option<u64> {
+                Some($measure(*self))
+            })?
+        }
+    )+};
+}
+
+copied! {
+    u16: Kind::Number, |text| number(text)?.try_into().ok(), (0, u16::MAX as u64), u64::from;
+    u32: Kind::Number, |text| number(text)?.try_into().ok(), (0, u32::MAX as u64), u64::from;
+    IpAddr: Kind::Address, |text: &str| text.parse().ok();
+    Ipv4Addr: Kind::Ipv4Address, |text: &str| text.parse().ok();
+    Netmask: Kind::Netmask, Netmask::parse;
+    AddressRange: Kind::AddressRange, AddressRange::parse;
+    ConnectSpeed: Kind::Speed, ConnectSpeed::parse;
+    TraceFlags: Kind::Flags(TraceFlags::CATEGORIES), TraceFlags::parse;
+}
+
+/// A number as the command line has always taken it: decimal, or hexadecimal after `0x`.
+fn number(text: &str) -> Option<u64> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let digits = hexadecimal.unwrap_or(text);
+    // `from_str_radix` would take a sign.
+    digits
+        .starts_with(|c: char| c.is_ascii_hexdigit())
+        .then_some(())?;
+    u64::from_str_radix(digits, if hexadecimal.is_some() { 16 } else { 10 }).ok()
+}
+
+impl Value for bool {
+    type View<'a> = Self;
+    const KIND: Kind = Kind::Boolean;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "true" | "enable" | "1" => Some(true),
+            "no" | "off" | "false" | "disable" | "0" => Some(false),
+            _ => None,
+        }
+    }
+    fn print(view: Self) -> String {
+        if view { "yes" } else { "no" }.to_owned()
+    }
+    fn view(&self) -> Self {
+        *self
+    }
+}
+
+impl Value for Secret {
+    type View<'a> = &'a Self;
+    const KIND: Kind = Kind::Secret;
+    const RANGE: Option<(u64, u64)> = Some((1, 255));
+
+    fn parse(text: &str) -> Option<Self> {
+        is_plain(text).then(|| Self::from(text))
+    }
+    fn print(view: &Self) -> String {
+        view.to_text().to_string()
+    }
+    fn view(&self) -> &Self {
+        self
+    }
+    fn measure(&self) -> Option<u64> {
+        Some(self.as_bytes().len() as u64)
+    }
+}
+
+/// Whether a line of a file can hold the text.
+fn is_plain(text: &str) -> bool {
+    !text.contains(char::is_control)
+}
+
+/// Implements [`Value`] for kinds of text.
+macro_rules! texts {
+    ($($type:ident: $kind:expr, $range:expr, $is_valid:expr, $make:expr, $text:expr;)+) => {$(
+        impl Value for $type {
+            type View<'a> = &'a str;
+            const KIND: Kind = $kind;
+            const RANGE: Option<(u64, u64)> = Some($range);
+
+            fn parse(text: &str) -> Option<Self> {
+                $is_valid(text).then(|| $make(text.to_owned()))
+            }
+            fn print(view: &str) -> String {
+                view.to_owned()
+            }
+            fn view(&self) -> &str {
+                $text(self)
+            }
+            fn measure(&self) -> Option<u64> {
+                Some(self.view().len() as u64)
+            }
+        }
+    )+};
+}
+
+texts! {
+    String: Kind::Text, (1, 255), is_plain, std::convert::identity, String::as_str;
+    Host: Kind::Host, (1, 253), Host::is_valid, Host, Host::as_str;
+    InterfaceName: Kind::Device, (1, 15), InterfaceName::is_valid, InterfaceName, InterfaceName::as_str;
+}
+
+/// A host name or a literal address. It is resolved when it is used, each time anew.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Host(String);
+
+impl Host {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_valid(text: &str) -> bool {
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(is_name))
+    }
+}
+
+/// The name of a network device, as the kernel allows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_valid(text: &str) -> bool {
+        !matches!(text, "." | "..")
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/:".contains(c))
+    }
+}
+
+/// A netmask: how many leading bits of an address count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Netmask(u8);
+
+impl Netmask {
+    /// The bits that count: at most 32 of an IPv4 address, 128 of an IPv6 one.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The netmask of which only `address` itself is part.
+    pub const fn full(address: IpAddr) -> Self {
+        Self(if address.is_ipv4() { 32 } else { 128 })
+    }
+
+    /// Whether the counting bits of both addresses are the same.
+    pub fn matches(self, a: IpAddr, b: IpAddr) -> bool {
+        let differing = match (a, b) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)).leading_zeros(),
+            _ => return false,
+        };
+        differing >= u32::from(self.min(Self::full(a)).0)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(mask) = text.parse::<Ipv4Addr>() {
+            let mask = u32::from(mask);
+            return (mask.leading_ones() + mask.trailing_zeros() >= 32)
+                .then(|| Self(mask.count_ones() as u8));
+        }
+        let bits = number(text.strip_prefix('/').unwrap_or(text))?;
+        (bits <= 128).then_some(Self(bits as u8))
+    }
+}
+
+impl fmt::Display for Netmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// IPv4 addresses from the first to the last, both of them included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressRange {
+    /// The lowest address.
+    pub first: Ipv4Addr,
+    /// The highest address, not below the first.
+    pub last: Ipv4Addr,
+}
+
+impl AddressRange {
+    /// How many addresses there are: at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
+    pub fn len(self) -> u64 {
+        u64::from(u32::from(self.last)) - u64::from(u32::from(self.first)) + 1
+    }
+
+    /// Whether `address` is one of them.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some(Self { first, last })
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// The speeds of the (Tx) Connect Speed and Rx Connect Speed AVPs (RFC 2661 section 4.4.4), bits a second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectSpeed {
+    /// From the LAC to the subscriber.
+    pub tx: u32,
+    /// From the subscriber to the LAC; 0: not said, and so the same.
+    pub rx: u32,
+}
+
+impl ConnectSpeed {
+    fn parse(text: &str) -> Option<Self> {
+        let speed = |text| number(text)?.try_into().ok();
+        match text.split_once(':') {
+            Some((rx, tx)) => Some(Self {
+                tx: speed(tx)?,
+                rx: speed(rx)?,
+            }),
+            None => Some(Self {
+                tx: speed(text)?,
+                rx: 0,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ConnectSpeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rx != 0 {
+            write!(f, "{}:", self.rx)?;
+        }
+        self.tx.fmt(f)
+    }
+}
+
+/// What to log in detail.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TraceFlags(u32);
+
+impl TraceFlags {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Everything.
+    pub const ALL: Self = Self(0x7ff);
+    /// The categories and their bits, which are OpenL2TP's.
+    pub const CATEGORIES: &[(&str, u32)] = &[
+        ("protocol", 1),
+        ("fsm", 2),
+        ("api", 4),
+        ("avp_info", 8),
+        ("avp_hide", 16),
+        ("avp_data", 32),
+        ("func", 64),
+        ("transport", 128),
+        ("data", 256),
+        ("system", 512),
+        ("ppp_control", 1024),
+    ];
+
+    /// The bits.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether the category of this name is on.
+    pub fn has(self, category: &str) -> bool {
+        Self::CATEGORIES
+            .iter()
+            .any(|&(name, bit)| name == category && self.0 & bit != 0)
+    }
+
+    /// Reads a number, `all`, or categories separated by commas, of which a prefix is enough that only one has.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(bits) = number(text) {
+            return u32::try_from(bits)
+                .ok()
+                .filter(|bits| bits & !Self::ALL.0 == 0)
+                .map(Self);
+        }
+        if text.eq_ignore_ascii_case("all") {
+            return Some(Self::ALL);
+        }
+        text.split(',').try_fold(Self::NONE, |flags, name| {
+            let (_, bit) = unique(Self::CATEGORIES, |(name, _)| name, name.trim())?;
+            Some(Self(flags.0 | bit))
+        })
+    }
+}
+
+impl fmt::Display for TraceFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on: Vec<_> = Self::CATEGORIES
+            .iter()
+            .filter(|c| self.0 & c.1 != 0)
+            .map(|c| c.0)
+            .collect();
+        if on.is_empty() {
+            f.write_str("0")
+        } else {
+            f.write_str(&on.join(","))
+        }
+    }
+}
+
+/// The entry of this name, or the only one whose name begins so; letters of either case.
+pub(crate) fn unique<T: Copy>(
+    all: &[T],
+    name_of: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Option<T> {
+    let begins = |name: &str| {
+        name.get(..text.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(text))
+    };
+    if let Some(&exact) = all
+        .iter()
+        .find(|&&entry| name_of(entry).eq_ignore_ascii_case(text))
+    {
+        return Some(exact);
+    }
+    let mut matching = all
+        .iter()
+        .filter(|&&entry| !text.is_empty() && begins(name_of(entry)));
+    matching
+        .next()
+        .filter(|_| matching.next().is_none())
+        .copied()
+}
+
+/// Declares enumerations whose values are words.
+macro_rules! choices {
+    ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name {
+            $($(#[doc = $help])+ $variant,)+
+        }
+
+        impl $name {
+            const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+
+            fn parse(text: &str) -> Option<Self> {
+                unique(Self::ALL, |(word, _)| word, text).map(|(_, value)| value)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+
+        copied! {
+            $name: Kind::Choice(&[$($word),+]), $name::parse;
+        }
+    )+};
+}
+
+choices! {
+    /// What a tunnel asks of its peer before it is established.
+    AuthMode {
+        /// Nothing.
+        None = "none",
+        /// That a peer profile matches it.
+        Simple = "simple",
+        /// That it answers a challenge with the tunnel's secret (RFC 2661 section 5.1.1).
+        Challenge = "challenge",
+    }
+    /// Framing, as a type or a capability (RFC 2661 section 4.4.3, Framing Capabilities).
+    Framing {
+        /// Neither.
+        None = "none",
+        /// Synchronous.
+        Sync = "sync",
+        /// Asynchronous.
+        Async = "async",
+        /// Both.
+        Any = "any",
+    }
+    /// Bearer, as a type or a capability (RFC 2661 section 4.4.3, Bearer Capabilities).
+    Bearer {
+        /// Neither.
+        None = "none",
+        /// Digital.
+        Digital = "digital",
+        /// Analog.
+        Analog = "analog",
+        /// Both.
+        Any = "any",
+    }
+}
+
+impl Framing {
+    /// Whether synchronous framing is among it.
+    pub const fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::Any)
+    }
+
+    /// Whether asynchronous framing is among it.
+    pub const fn is_async(self) -> bool {
+        matches!(self, Self::Async | Self::Any)
+    }
+}
+
+impl Bearer {
+    /// Whether a digital bearer is among it.
+    pub const fn is_digital(self) -> bool {
+        matches!(self, Self::Digital | Self::Any)
+    }
+
+    /// Whether an analog bearer is among it.
+    pub const fn is_analog(self) -> bool {
+        matches!(self, Self::Analog | Self::Any)
+    }
+}
