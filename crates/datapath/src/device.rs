@@ -1,1 +1,153 @@
-//! 
+//! TUN devices: the network interfaces that packets of sessions come from and go to.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::{Updater, ioctl, opcode};
+use rustix::net::{AddressFamily, SocketType, netdevice};
+
+use crate::DatapathError;
+
+/// The longest name of a network interface, in octets.
+pub const NAME_MAX: usize = 15;
+
+/// Lets the kernel put the lowest free number in place of `%d`.
+const ANY_PPP: &str = "ppp%d";
+
+const IFF_TUN: u16 = 0x0001;
+const IFF_NO_PI: u16 = 0x1000;
+
+/// `TUNSETIFF` of `linux/if_tun.h`; its argument is a pointer to an `ifreq`, whatever the size in its number says.
+const TUNSETIFF: rustix::ioctl::Opcode = opcode::write::<i32>(b'T', 202);
+
+/// `struct ifreq` of `linux/if.h`, as far as `TUNSETIFF` uses it.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; NAME_MAX + 1],
+    flags: u16,
+    rest_of_union: [u8; 22],
+}
+
+/// A TUN device that lives as long as this does.
+#[derive(Debug)]
+pub struct TunDevice {
+    queue: OwnedFd,
+    name: String,
+    index: u32,
+}
+
+impl TunDevice {
+    /// Makes a device of this name, or `pppN` with the lowest free N. It is down and has no address.
+    pub fn create(name: Option<&str>) -> Result<Self, DatapathError> {
+        if let Some(name) = name {
+            check_name(name)?;
+        }
+        let queue = open_clone_device().map_err(|e| failed("open /dev/net/tun", &e))?;
+        let template = name.unwrap_or(ANY_PPP);
+        let what = || format!("create device {}", name.unwrap_or("pppN"));
+        let name = attach(&queue, template).map_err(|e| failed(&what(), &e))?;
+        let index = index_of(&name).map_err(|e| failed(&what(), &e))?;
+        Ok(Self { queue, name, index })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its interface index.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Takes one IP packet that the host sent into the device; `WouldBlock` when there is none.
+    pub fn read(&self, packet: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.queue, packet)?)
+    }
+
+    /// Gives one IP packet to the host.
+    pub fn write(&self, packet: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.queue, packet)?;
+        Ok(())
+    }
+}
+
+impl AsFd for TunDevice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+}
+
+fn open_clone_device() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::open("/dev/net/tun", flags, Mode::empty())?)
+}
+
+/// Makes the device and returns its name.
+fn attach(queue: &OwnedFd, template: &str) -> io::Result<String> {
+    let mut request = InterfaceRequest {
+        name: [0; NAME_MAX + 1],
+        flags: IFF_TUN | IFF_NO_PI,
+        rest_of_union: [0; 22],
+    };
+    request.name[..template.len()].copy_from_slice(template.as_bytes());
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `InterfaceRequest` is in size and layout.
+    unsafe { ioctl(queue, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
+    let name = request.name.split(|&octet| octet == 0).next();
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+}
+
+fn index_of(name: &str) -> io::Result<u32> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    Ok(netdevice::name_to_index(socket, name)?)
+}
+
+/// What the kernel would refuse with a bare "invalid argument", and `%`, which it would take for a template.
+fn check_name(name: &str) -> Result<(), DatapathError> {
+    let legal = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | ':' | '%');
+    let reason = if name.is_empty() || name.len() > NAME_MAX {
+        format!("its name must have 1 to {NAME_MAX} octets")
+    } else if matches!(name, "." | "..") || !name.chars().all(legal) {
+        "its name has a character that no interface's name can have".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(DatapathError::System {
+        what: format!("create device {name}"),
+        reason,
+    })
+}
+
+fn failed(what: &str, error: &io::Error) -> DatapathError {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "this kernel has no TUN driver, or the container does not show it".to_owned()
+        }
+        io::ErrorKind::ResourceBusy => "a device of this name exists".to_owned(),
+        _ => return DatapathError::system(what, error),
+    };
+    DatapathError::System {
+        what: what.to_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_names_are_refused_with_a_reason() {
+        for name in ["", "sixteen-octets-x", "a b", "a/b", "ppp%d", "..", "a:b"] {
+            let error = TunDevice::create(Some(name)).unwrap_err();
+            assert!(error.to_string().contains("its name"), "{error}");
+        }
+        assert_eq!(check_name("fifteen-octets-"), Ok(()));
+    }
+
+    #[test]
+    fn a_request_is_as_large_as_the_kernels() {
+        assert_eq!(size_of::<InterfaceRequest>(), 40);
+    }
+}

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use spec::{
-    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Route, SessionSpec, Stats, Transport,
+    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Route, SessionSpec,
+    Stats, Transport,
 };
 
 /// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
@@ -118,6 +119,21 @@ pub enum DatapathError {
     },
 }
 
+#[cfg(feature = "tun")]
+impl DatapathError {
+    /// The kernel's refusal of `what`.
+    pub(crate) fn system(what: impl Into<String>, error: &std::io::Error) -> Self {
+        let reason = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => format!("{error}; CAP_NET_ADMIN is needed"),
+            _ => error.to_string(),
+        };
+        Self::System {
+            what: what.into(),
+            reason,
+        }
+    }
+}
+
 /// What a datapath reports.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {
@@ -168,6 +184,6 @@ pub trait Datapath: Send {
     /// The engine's name as configuration and `show` have it: `tun`, `null`.
     fn name(&self) -> &'static str;
 
-    /// Takes every request out of `requests`, in order, leaving its capacity to the caller. Does not block.
+    /// Takes every request out of `requests`, in order. Does not block.
     fn submit(&mut self, requests: &mut Vec<Request>);
 }

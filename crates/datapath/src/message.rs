@@ -11,16 +11,32 @@ use crate::{Encapsulation, Event, Ids};
 pub fn classify(local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> Event {
     match Header::decode(datagram) {
         Ok((Header::Data(header), frame)) => {
-            let ids = Ids { tunnel: header.tunnel_id, session: header.session_id };
-            Event::Frame { local, remote, ids, frame: frame.to_vec() }
+            let ids = Ids {
+                tunnel: header.tunnel_id,
+                session: header.session_id,
+            };
+            Event::Frame {
+                local,
+                remote,
+                ids,
+                frame: frame.to_vec(),
+            }
         }
-        _ => Event::Control { local, remote, payload: datagram.to_vec() },
+        _ => Event::Control {
+            local,
+            remote,
+            payload: datagram.to_vec(),
+        },
     }
 }
 
 /// The header of a session's next data message; `ns` counts those that carry sequence numbers (RFC 2661 section 5.4).
 pub fn header(encapsulation: &Encapsulation, ns: &mut u16) -> DataHeader {
-    let Encapsulation::V2 { peer, send_sequence, .. } = *encapsulation;
+    let Encapsulation::V2 {
+        peer,
+        send_sequence,
+        ..
+    } = *encapsulation;
     let sequence = send_sequence.then(|| {
         let this = *ns;
         *ns = ns.wrapping_add(1);

@@ -1,1 +1,292 @@
-//! 
+//! Links, addresses and routes of the host, through rtnetlink.
+//!
+//! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use futures_util::StreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
+};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::DatapathError;
+use crate::device::TunDevice;
+
+/// An address of a point-to-point device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// Interface index.
+    pub device: u32,
+    /// Our address.
+    pub local: IpAddr,
+    /// The other end's, to which the kernel adds a host route; none when the device has many ends.
+    pub peer: Option<IpAddr>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "address {} peer {peer}", self.local),
+            None => write!(f, "address {}", self.local),
+        }
+    }
+}
+
+/// An entry of the main routing table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteEntry {
+    /// The destinations.
+    pub to: IpNet,
+    /// Interface index.
+    pub device: u32,
+    /// The next hop; none on a device where each destination is at hand.
+    pub gateway: Option<IpAddr>,
+    /// The source address to prefer.
+    pub source: Option<IpAddr>,
+    /// The largest packet to send this way, when smaller than the device's.
+    pub mtu: Option<u16>,
+    /// Metric; the kernel's default when absent.
+    pub metric: Option<u32>,
+}
+
+impl fmt::Display for RouteEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route to {}", self.to)
+    }
+}
+
+/// A connection to the kernel's routing configuration, in the network namespace of the thread that made it. Its calls block for as long as
+/// the kernel takes.
+pub struct Netlink {
+    handle: rtnetlink::Handle,
+    runtime: Runtime,
+}
+
+impl Netlink {
+    /// Opens the connection.
+    pub fn open() -> Result<Self, DatapathError> {
+        let failed = |e: io::Error| DatapathError::system("open rtnetlink", &e);
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
+        let entered = runtime.enter();
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+        drop(entered);
+        runtime.spawn(connection);
+        Ok(Self { handle, runtime })
+    }
+
+    /// Sets a device's MTU and brings it up, without the link-local address that the kernel would choose: the session's is negotiated.
+    pub fn bring_up(&self, device: &TunDevice, mtu: u16) -> Result<(), DatapathError> {
+        let mut quiet = LinkMessage::default();
+        quiet.header.index = device.index();
+        quiet.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
+            vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)],
+        )])];
+        // A kernel without IPv6 refuses this, and has no need of it.
+        let _ = self.request(RouteNetlinkMessage::SetLink(quiet), 0);
+
+        let mut up = LinkMessage::default();
+        up.header.index = device.index();
+        up.header.flags = LinkFlags::Up;
+        up.header.change_mask = LinkFlags::Up;
+        up.attributes = vec![LinkAttribute::Mtu(mtu.into())];
+        self.request(RouteNetlinkMessage::SetLink(up), 0)
+            .map(drop)
+            .map_err(|e| {
+                let what = format!("bring up device {} with MTU {mtu}", device.name());
+                DatapathError::system(what, &e)
+            })
+    }
+
+    /// Adds an address.
+    pub fn add_address(&self, address: &Address) -> Result<(), DatapathError> {
+        let message = RouteNetlinkMessage::NewAddress(address_message(address));
+        self.request(message, NLM_F_CREATE | NLM_F_REPLACE)
+            .map(drop)
+            .map_err(|e| DatapathError::system(format!("add {address}"), &e))
+    }
+
+    /// Removes an address.
+    pub fn remove_address(&self, address: &Address) -> Result<(), DatapathError> {
+        let message = RouteNetlinkMessage::DelAddress(address_message(address));
+        gone(self.request(message, 0))
+            .map_err(|e| DatapathError::system(format!("remove {address}"), &e))
+    }
+
+    /// Adds a route, before any other to the same destinations with the same metric (IPv4; an IPv6 one comes after them).
+    /// Says whether it was not there yet.
+    pub fn add_route(&self, route: &RouteEntry) -> Result<bool, DatapathError> {
+        let message = RouteNetlinkMessage::NewRoute(route_message(route));
+        match self.request(message, NLM_F_CREATE) {
+            Ok(_) => Ok(true),
+            Err(e) if is(&e, Errno::EXIST) => Ok(false),
+            Err(e) => Err(DatapathError::system(format!("add {route}"), &e)),
+        }
+    }
+
+    /// Removes a route.
+    pub fn remove_route(&self, route: &RouteEntry) -> Result<(), DatapathError> {
+        let message = RouteNetlinkMessage::DelRoute(route_message(route));
+        gone(self.request(message, 0))
+            .map_err(|e| DatapathError::system(format!("remove {route}"), &e))
+    }
+
+    /// The path that packets to `destination` take now, as a host route; none if it is an address of this host.
+    pub fn path_to(&self, destination: IpAddr) -> Result<Option<RouteEntry>, DatapathError> {
+        let what = || format!("find the path to {destination}");
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(destination);
+        query.header.destination_prefix_length = host_prefix(destination);
+        query
+            .attributes
+            .push(RouteAttribute::Destination(destination.into()));
+        let replies = self
+            .request(RouteNetlinkMessage::GetRoute(query), 0)
+            .map_err(|e| DatapathError::system(what(), &e))?;
+        let path = replies.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        });
+        let Some(path) = path else {
+            return Err(DatapathError::System {
+                what: what(),
+                reason: "the kernel gave no answer".to_owned(),
+            });
+        };
+        Ok((path.header.kind == RouteType::Unicast)
+            .then(|| host_route(destination, &path))
+            .flatten())
+    }
+
+    /// Sends one request and collects the answers to it.
+    fn request(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut handle = self.handle.clone();
+        self.runtime.block_on(async {
+            let mut replies = handle.request(request).map_err(io::Error::other)?;
+            let mut answers = Vec::new();
+            while let Some(reply) = replies.next().await {
+                match reply.payload {
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err(error.to_io());
+                    }
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    _ => {}
+                }
+            }
+            Ok(answers)
+        })
+    }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// The result of a removal, where what is not there is removed already.
+fn gone(result: io::Result<Vec<RouteNetlinkMessage>>) -> io::Result<()> {
+    const ABSENT: [Errno; 4] = [Errno::SRCH, Errno::NODEV, Errno::NXIO, Errno::ADDRNOTAVAIL];
+    match result {
+        Err(e) if !ABSENT.iter().any(|&errno| is(&e, errno)) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn host_prefix(address: IpAddr) -> u8 {
+    IpNet::from(address).max_prefix_len()
+}
+
+fn address_message(address: &Address) -> AddressMessage {
+    let link_local = matches!(address.local, IpAddr::V6(local) if local.is_unicast_link_local());
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.local);
+    message.header.prefix_len = host_prefix(address.local);
+    message.header.index = address.device;
+    message.header.scope = if link_local {
+        AddressScope::Link
+    } else {
+        AddressScope::Universe
+    };
+    message.attributes = vec![
+        AddressAttribute::Local(address.local),
+        AddressAttribute::Address(address.peer.unwrap_or(address.local)),
+        // Both ends agreed on it already.
+        AddressAttribute::Flags(AddressFlags::Nodad),
+    ];
+    message
+}
+
+fn route_message(route: &RouteEntry) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(route.to.addr());
+    message.header.destination_prefix_length = route.to.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = match (route.to, route.gateway) {
+        (IpNet::V4(_), None) => RouteScope::Link,
+        _ => RouteScope::Universe,
+    };
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Destination(route.to.network().into()));
+    attributes.push(RouteAttribute::Oif(route.device));
+    attributes.extend(route.gateway.map(|ip| RouteAttribute::Gateway(ip.into())));
+    attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
+    attributes.extend(route.metric.map(RouteAttribute::Priority));
+    attributes.extend(
+        route
+            .mtu
+            .map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu.into())])),
+    );
+    message
+}
+
+fn host_route(destination: IpAddr, path: &RouteMessage) -> Option<RouteEntry> {
+    let device = path.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Oif(device) => Some(*device),
+        _ => None,
+    })?;
+    let gateway = path.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some(IpAddr::from(*ip)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => Some(IpAddr::from(*ip)),
+        _ => None,
+    });
+    Some(RouteEntry {
+        to: destination.into(),
+        device,
+        gateway,
+        source: None,
+        mtu: None,
+        metric: None,
+    })
+}

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::message::encapsulate;
-use crate::{Completion, Datapath, DatapathError, Encapsulation, Event, EventSink, Handle, Request, SessionSpec, Stats, Transport};
+use crate::{
+    Completion, Datapath, DatapathError, Encapsulation, Event, EventSink, Handle, Request,
+    SessionSpec, Stats, Transport,
+};
 
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
 pub trait Outlet: Send {
@@ -31,7 +34,13 @@ struct Session {
 impl<O: Outlet> Null<O> {
     /// An engine without sessions.
     pub fn new(outlet: O, sink: Arc<dyn EventSink>) -> Self {
-        Self { outlet, sink, sessions: BTreeMap::new(), events: Vec::new(), datagram: Vec::new() }
+        Self {
+            outlet,
+            sink,
+            sessions: BTreeMap::new(),
+            events: Vec::new(),
+            datagram: Vec::new(),
+        }
     }
 
     /// How many sessions it has.
@@ -43,18 +52,35 @@ impl<O: Outlet> Null<O> {
         if self.sessions.contains_key(&handle) {
             return Err(DatapathError::InUse);
         }
-        let session = Session { transport: spec.transport, encapsulation: spec.encapsulation, ns: 0 };
+        let session = Session {
+            transport: spec.transport,
+            encapsulation: spec.encapsulation,
+            ns: 0,
+        };
         self.sessions.insert(handle, session);
         Ok(Completion::Done)
     }
 
-    fn existing(&self, handle: Handle, completion: Completion) -> Result<Completion, DatapathError> {
-        if self.sessions.contains_key(&handle) { Ok(completion) } else { Err(DatapathError::NoSuchSession) }
+    fn existing(
+        &self,
+        handle: Handle,
+        completion: Completion,
+    ) -> Result<Completion, DatapathError> {
+        if self.sessions.contains_key(&handle) {
+            Ok(completion)
+        } else {
+            Err(DatapathError::NoSuchSession)
+        }
     }
 
     fn send(&mut self, handle: Handle, frame: &[u8]) {
         if let Some(session) = self.sessions.get_mut(&handle) {
-            encapsulate(&session.encapsulation, &mut session.ns, frame, &mut self.datagram);
+            encapsulate(
+                &session.encapsulation,
+                &mut session.ns,
+                frame,
+                &mut self.datagram,
+            );
             self.outlet.send(session.transport, &self.datagram);
         }
     }
@@ -62,13 +88,24 @@ impl<O: Outlet> Null<O> {
     fn carry_out(&mut self, request: Request) {
         let (token, result) = match request {
             Request::Send { handle, frame } => return self.send(handle, &frame),
-            Request::Create { token, handle, spec } => (token, self.create(handle, &spec)),
-            Request::Configure { token, handle, .. } => {
-                (token, self.existing(handle, Completion::Device("null".to_owned())))
-            }
-            Request::Stats { token, handle } => (token, self.existing(handle, Completion::Stats(Stats::default()))),
+            Request::Create {
+                token,
+                handle,
+                spec,
+            } => (token, self.create(handle, &spec)),
+            Request::Configure { token, handle, .. } => (
+                token,
+                self.existing(handle, Completion::Device("null".to_owned())),
+            ),
+            Request::Stats { token, handle } => (
+                token,
+                self.existing(handle, Completion::Stats(Stats::default())),
+            ),
             Request::Remove { token, handle } => {
-                let removed = self.sessions.remove(&handle).ok_or(DatapathError::NoSuchSession);
+                let removed = self
+                    .sessions
+                    .remove(&handle)
+                    .ok_or(DatapathError::NoSuchSession);
                 (token, removed.map(|_| Completion::Stats(Stats::default())))
             }
         };

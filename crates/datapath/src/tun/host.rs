@@ -1,0 +1,511 @@
+//! What sessions change on the host: devices, addresses, routes. On a thread of its own, as the kernel takes its time over them.
+//!
+//! Jobs are done in the order of their submission. Everything that was added is remembered and taken away again: with its session, or at the
+//! latest when the thread ends.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use ipnet::IpNet;
+
+use super::TunConfig;
+use super::table::{inner_destinations, open_routes};
+use crate::device::TunDevice;
+use crate::netlink::{Address, Netlink, RouteEntry};
+use crate::{DatapathError, Device, Handle, NetworkSpec, Stats, Token};
+
+/// The smallest MTU that IPv6 runs on (RFC 8200 section 5).
+const IPV6_MIN_MTU: u16 = 1280;
+
+/// What is asked of the host's thread.
+pub(super) enum Job {
+    /// Makes the host send and take a session's packets as `spec` says, in place of what was said before.
+    Configure {
+        token: Token,
+        handle: Handle,
+        device: Device,
+        /// The peer's outer address.
+        remote: SocketAddr,
+        spec: Arc<NetworkSpec>,
+    },
+    /// Takes away what a session added. `stats` are its last.
+    Remove {
+        token: Token,
+        handle: Handle,
+        stats: Stats,
+    },
+    /// The device of this index is no more.
+    DeviceGone(u32),
+}
+
+/// What the host's thread answers.
+pub(super) enum Report {
+    Configured {
+        token: Token,
+        handle: Handle,
+        spec: Arc<NetworkSpec>,
+        result: Result<Arc<TunDevice>, DatapathError>,
+    },
+    Removed {
+        token: Token,
+        stats: Stats,
+    },
+}
+
+/// Does jobs until no one is left to submit any, then takes away everything that is left.
+pub(super) fn run(
+    netlink: Netlink,
+    config: TunConfig,
+    jobs: &Receiver<Job>,
+    mut report: impl FnMut(Report),
+) {
+    let mut host = Host::new(netlink, config);
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Configure {
+                token,
+                handle,
+                device,
+                remote,
+                spec,
+            } => {
+                let result = host.configure(handle, &device, remote.ip(), &spec);
+                report(Report::Configured {
+                    token,
+                    handle,
+                    spec,
+                    result,
+                });
+            }
+            Job::Remove {
+                token,
+                handle,
+                stats,
+            } => {
+                host.remove(handle);
+                report(Report::Removed { token, stats });
+            }
+            Job::DeviceGone(index) => host.forget_device(index),
+        }
+    }
+    host.remove_everything();
+}
+
+/// One thing that a session needs of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Item {
+    /// The present path to the peer's outer address, kept when a route of ours would swallow it.
+    OuterPath(IpAddr),
+    Address(Address),
+    Route(RouteEntry),
+}
+
+/// What a session has on the host now.
+struct Held {
+    device: Arc<TunDevice>,
+    mtu: u16,
+    items: Vec<Item>,
+    /// What its peer may be on the shared device: no other session may have the same.
+    destinations: Vec<IpNet>,
+}
+
+/// Something that several sessions need, and how many do.
+#[derive(Default)]
+struct Shared<T> {
+    users: usize,
+    added: T,
+}
+
+struct Host {
+    netlink: Netlink,
+    config: TunConfig,
+    shared_device: Option<Arc<TunDevice>>,
+    sessions: BTreeMap<Handle, Held>,
+    /// Who has a destination on the shared device.
+    destinations: BTreeMap<IpNet, Handle>,
+    /// Local addresses, by device.
+    addresses: BTreeMap<(u32, IpAddr), Shared<()>>,
+    /// Host routes to peers' outer addresses; without a route where there was one to begin with.
+    outer_paths: BTreeMap<IpAddr, Shared<Option<RouteEntry>>>,
+}
+
+impl Host {
+    fn new(netlink: Netlink, config: TunConfig) -> Self {
+        Self {
+            netlink,
+            config,
+            shared_device: None,
+            sessions: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            outer_paths: BTreeMap::new(),
+        }
+    }
+
+    /// A session whose configuration fails keeps what it had before.
+    fn configure(
+        &mut self,
+        handle: Handle,
+        device: &Device,
+        remote: IpAddr,
+        spec: &NetworkSpec,
+    ) -> Result<Arc<TunDevice>, DatapathError> {
+        check(spec)?;
+        let shared = *device == Device::Shared;
+        let destinations: Vec<IpNet> = if shared {
+            inner_destinations(spec).collect()
+        } else {
+            Vec::new()
+        };
+        self.check_free(handle, &destinations)?;
+        let known = self.sessions.remove(&handle);
+        let keep = known.is_some();
+        let mut held = match known {
+            Some(held) => held,
+            None => self.new_held(device, spec)?,
+        };
+        let shared_mtu = shared.then_some(self.config.shared_mtu);
+        let wanted = plan(held.device.index(), shared_mtu, remote, spec);
+        let result = self.change(&mut held, shared, spec.mtu, wanted);
+        if result.is_ok() {
+            self.give_up_destinations(&held);
+            self.destinations
+                .extend(destinations.iter().map(|&net| (net, handle)));
+            held.destinations = destinations;
+        }
+        let device = Arc::clone(&held.device);
+        if result.is_ok() || keep {
+            self.sessions.insert(handle, held);
+        }
+        result.map(|()| device)
+    }
+
+    /// An error if another session has one of `destinations`.
+    fn check_free(&self, handle: Handle, destinations: &[IpNet]) -> Result<(), DatapathError> {
+        let taken = |net: &&IpNet| self.destinations.get(net).is_some_and(|&by| by != handle);
+        match destinations.iter().find(taken) {
+            Some(net) => Err(DatapathError::AddressInUse(net.addr())),
+            None => Ok(()),
+        }
+    }
+
+    fn give_up_destinations(&mut self, held: &Held) {
+        for net in &held.destinations {
+            self.destinations.remove(net);
+        }
+    }
+
+    /// A session's device, with nothing of the session on it yet.
+    fn new_held(&mut self, device: &Device, spec: &NetworkSpec) -> Result<Held, DatapathError> {
+        let (device, mtu) = match device {
+            Device::Own { name } => (self.new_device(name.as_deref(), spec.mtu)?, spec.mtu),
+            Device::Shared => {
+                let mtu = self.config.shared_mtu;
+                let device = match &self.shared_device {
+                    Some(device) => Arc::clone(device),
+                    None => {
+                        let name = self.config.shared_device.clone();
+                        let device = self.new_device(Some(&name), mtu)?;
+                        Arc::clone(self.shared_device.insert(device))
+                    }
+                };
+                (device, mtu)
+            }
+        };
+        Ok(Held {
+            device,
+            mtu,
+            items: Vec::new(),
+            destinations: Vec::new(),
+        })
+    }
+
+    fn new_device(&self, name: Option<&str>, mtu: u16) -> Result<Arc<TunDevice>, DatapathError> {
+        let device = TunDevice::create(name)?;
+        self.netlink.bring_up(&device, mtu)?;
+        Ok(Arc::new(device))
+    }
+
+    /// Brings a session from what it holds to what it wants; back again when that fails.
+    fn change(
+        &mut self,
+        held: &mut Held,
+        shared: bool,
+        mtu: u16,
+        wanted: Vec<Item>,
+    ) -> Result<(), DatapathError> {
+        if !shared && held.mtu != mtu {
+            self.netlink.bring_up(&held.device, mtu)?;
+            held.mtu = mtu;
+        }
+        let before = std::mem::take(&mut held.items);
+        // Two routes may differ in their MTU alone, and the kernel may take one for the other: the old goes first.
+        for item in before.iter().rev().filter(|item| !wanted.contains(item)) {
+            self.take_away(item);
+        }
+        held.items = before
+            .iter()
+            .copied()
+            .filter(|item| wanted.contains(item))
+            .collect();
+        let kept = held.items.len();
+        for item in &wanted {
+            if held.items[..kept].contains(item) {
+                continue;
+            }
+            if let Err(error) = self.add(item) {
+                for item in held.items.drain(kept..).rev() {
+                    self.take_away(&item);
+                }
+                let restored = before.iter().filter(|item| !wanted.contains(item));
+                for item in restored.filter(|item| self.add(item).is_ok()) {
+                    held.items.push(*item);
+                }
+                return Err(error);
+            }
+            held.items.push(*item);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, item: &Item) -> Result<(), DatapathError> {
+        match item {
+            Item::OuterPath(remote) => self.keep_outer_path(*remote),
+            Item::Address(address) => {
+                let key = (address.device, address.local);
+                if !self.addresses.contains_key(&key) {
+                    self.netlink.add_address(address)?;
+                }
+                self.addresses.entry(key).or_default().users += 1;
+                Ok(())
+            }
+            Item::Route(route) => self.netlink.add_route(route).map(drop),
+        }
+    }
+
+    fn keep_outer_path(&mut self, remote: IpAddr) -> Result<(), DatapathError> {
+        if let Some(path) = self.outer_paths.get_mut(&remote) {
+            path.users += 1;
+            return Ok(());
+        }
+        let path = self.netlink.path_to(remote)?;
+        let added = match path {
+            Some(path) if self.netlink.add_route(&path)? => Some(path),
+            _ => None,
+        };
+        self.outer_paths.insert(remote, Shared { users: 1, added });
+        Ok(())
+    }
+
+    /// Undoes [`add`](Self::add). What can't be removed is said and left.
+    fn take_away(&mut self, item: &Item) {
+        let result = match item {
+            Item::OuterPath(remote) => match release(&mut self.outer_paths, remote) {
+                Some(Some(path)) => self.netlink.remove_route(&path),
+                _ => Ok(()),
+            },
+            Item::Address(address) => {
+                match release(&mut self.addresses, &(address.device, address.local)) {
+                    Some(()) => self.netlink.remove_address(address),
+                    None => Ok(()),
+                }
+            }
+            Item::Route(route) => self.netlink.remove_route(route),
+        };
+        if let Err(error) = result {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn remove(&mut self, handle: Handle) {
+        if let Some(held) = self.sessions.remove(&handle) {
+            self.give_up_destinations(&held);
+            for item in held.items.iter().rev() {
+                self.take_away(item);
+            }
+            // Its own device goes here, with the last reference to it.
+        }
+    }
+
+    /// Forgets what was on a device that someone else removed.
+    fn forget_device(&mut self, index: u32) {
+        let on_it =
+            |(&handle, held): (&Handle, &Held)| (held.device.index() == index).then_some(handle);
+        let orphans: Vec<Handle> = self.sessions.iter().filter_map(on_it).collect();
+        for handle in orphans {
+            self.remove(handle);
+        }
+        self.shared_device.take_if(|device| device.index() == index);
+    }
+
+    fn remove_everything(mut self) {
+        while let Some(&handle) = self.sessions.keys().next() {
+            self.remove(handle);
+        }
+    }
+}
+
+/// One user less; what was added for them, when that was the last.
+fn release<K: Ord, T>(users: &mut BTreeMap<K, Shared<T>>, key: &K) -> Option<T> {
+    let shared = users.get_mut(key)?;
+    shared.users -= 1;
+    if shared.users > 0 {
+        return None;
+    }
+    users.remove(key).map(|shared| shared.added)
+}
+
+fn check(spec: &NetworkSpec) -> Result<(), DatapathError> {
+    if spec.ipv6.is_some() && spec.mtu < IPV6_MIN_MTU {
+        return Err(DatapathError::Unsupported(format!(
+            "IPv6 with an MTU of {}: it needs {IPV6_MIN_MTU}",
+            spec.mtu
+        )));
+    }
+    Ok(())
+}
+
+/// What a session needs of the host, in the order in which it has to come: on the device of this index, which is the shared one, with the
+/// MTU that it has, or the session's own.
+fn plan(device: u32, shared_mtu: Option<u16>, remote: IpAddr, spec: &NetworkSpec) -> Vec<Item> {
+    let ipv4 = spec
+        .ipv4
+        .map(|link| (IpAddr::from(link.local), IpAddr::from(link.peer)));
+    let ipv6 = spec
+        .ipv6
+        .map(|link| (IpAddr::from(link.local), IpAddr::from(link.peer)));
+    let route = |to: IpNet, metric: Option<u32>| {
+        Item::Route(RouteEntry {
+            to,
+            device,
+            gateway: None,
+            source: ipv4.map(|(local, _)| local).filter(|_| to.addr().is_ipv4()),
+            mtu: shared_mtu.filter(|&mtu| spec.mtu < mtu).map(|_| spec.mtu),
+            metric,
+        })
+    };
+    let mut items = Vec::new();
+    if open_routes(spec).any(|route| route.to.contains(&remote)) {
+        items.push(Item::OuterPath(remote));
+    }
+    for (local, peer) in ipv4.into_iter().chain(ipv6) {
+        // A route to the peer's outer address would lead the tunnel into itself.
+        let peer = Some(peer).filter(|&peer| peer != remote && !peer.is_unspecified());
+        if shared_mtu.is_none() {
+            items.push(Item::Address(Address {
+                device,
+                local,
+                peer,
+            }));
+        } else {
+            items.push(Item::Address(Address {
+                device,
+                local,
+                peer: None,
+            }));
+            items.extend(peer.map(|peer| route(peer.into(), None)));
+        }
+    }
+    items.extend(open_routes(spec).map(|r| route(r.to.trunc(), r.metric)));
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Framing, Ipv4Link, Ipv6Link, Route};
+
+    const REMOTE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn spec(routes: &[&str]) -> NetworkSpec {
+        let route = |to: &&str| Route {
+            to: to.parse().unwrap(),
+            metric: Some(7),
+        };
+        NetworkSpec {
+            ipv4: Some(Ipv4Link {
+                local: "10.0.0.1".parse().unwrap(),
+                peer: "10.0.0.2".parse().unwrap(),
+            }),
+            ipv6: None,
+            mtu: 1400,
+            framing: Framing::default(),
+            routes: routes.iter().map(route).collect(),
+        }
+    }
+
+    fn said(items: &[Item]) -> Vec<String> {
+        let say = |item: &Item| match item {
+            Item::OuterPath(remote) => format!("keep {remote}"),
+            Item::Address(address) => address.to_string(),
+            Item::Route(route) => match route.mtu {
+                Some(mtu) => format!("{route} mtu {mtu}"),
+                None => route.to_string(),
+            },
+        };
+        items.iter().map(say).collect()
+    }
+
+    #[test]
+    fn a_device_of_its_own_has_the_peer_in_its_address() {
+        let mut spec = spec(&[]);
+        spec.ipv6 = Some(Ipv6Link {
+            local: "fe80::1".parse().unwrap(),
+            peer: "fe80::2".parse().unwrap(),
+        });
+        assert_eq!(
+            said(&plan(5, None, REMOTE, &spec)),
+            [
+                "address 10.0.0.1 peer 10.0.0.2",
+                "address fe80::1 peer fe80::2"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_smaller_mtu_is_a_routes_on_the_shared_device() {
+        assert_eq!(
+            said(&plan(5, Some(1500), REMOTE, &spec(&["10.9.0.0/16"]))),
+            [
+                "address 10.0.0.1",
+                "route to 10.0.0.2/32 mtu 1400",
+                "route to 10.9.0.0/16 mtu 1400"
+            ]
+        );
+        assert_eq!(
+            said(&plan(5, Some(1400), REMOTE, &spec(&[]))),
+            ["address 10.0.0.1", "route to 10.0.0.2/32"]
+        );
+    }
+
+    #[test]
+    fn the_outer_path_is_kept_when_a_route_would_swallow_it() {
+        for (route, kept) in [
+            ("0.0.0.0/0", true),
+            ("192.0.2.0/24", true),
+            ("198.51.100.0/24", false),
+        ] {
+            let items = plan(5, None, REMOTE, &spec(&[route]));
+            assert_eq!(items[0] == Item::OuterPath(REMOTE), kept, "{route}");
+        }
+    }
+
+    #[test]
+    fn no_route_leads_the_tunnel_into_itself() {
+        let mut spec = spec(&[]);
+        spec.ipv4.as_mut().unwrap().peer = "192.0.2.1".parse().unwrap();
+        assert_eq!(said(&plan(5, None, REMOTE, &spec)), ["address 10.0.0.1"]);
+        assert_eq!(
+            said(&plan(5, Some(1500), REMOTE, &spec)),
+            ["address 10.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn routes_of_a_network_layer_that_is_not_open_wait() {
+        let items = plan(5, None, REMOTE, &spec(&["2001:db8::/32"]));
+        assert_eq!(said(&items), ["address 10.0.0.1 peer 10.0.0.2"]);
+    }
+}

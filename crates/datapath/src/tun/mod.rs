@@ -1,0 +1,191 @@
+//! The engine on TUN devices, in user space: it runs wherever `/dev/net/tun` does.
+//!
+//! ```text
+//!  caller ──requests──▶ worker thread: sockets, devices, session table ──events──▶ EventSink
+//!                            │  ▲
+//!                       jobs │  │ reports
+//!                            ▼  │
+//!                        host thread: devices, addresses, routes
+//! ```
+//!
+//! The worker never waits for anything but its descriptors; what the kernel takes time over is the host thread's. Both live in the network
+//! namespace of the thread that starts the engine.
+//!
+//! The shared device is made when the first session needs it and stays until the engine is dropped. On it a packet belongs to the session
+//! whose peer or routes have its destination, and a packet from a peer must come from its address or its routes; two sessions can't have
+//! the same. On a device of its own a session gets everything, and its peer may send from any address.
+
+mod host;
+mod packet;
+mod table;
+mod traffic;
+mod worker;
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::netlink::Netlink;
+use crate::socket::Socket;
+use crate::{Datapath, DatapathError, EventSink, Request};
+use worker::{Message, Worker};
+
+/// What an engine is told at its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunConfig {
+    /// The name of the shared device, at most 15 octets.
+    pub shared_device: String,
+    /// The shared device's MTU, octets: the largest that a session on it can have.
+    pub shared_mtu: u16,
+}
+
+impl Default for TunConfig {
+    /// `l2tp0` with an MTU of 1500.
+    fn default() -> Self {
+        Self {
+            shared_device: "l2tp0".to_owned(),
+            shared_mtu: 1500,
+        }
+    }
+}
+
+/// A running engine. Dropping it ends its threads and takes away its devices, addresses and routes; that waits for the kernel, some 20 ms a
+/// device.
+pub struct Tun {
+    inbox: Inbox,
+    worker: Option<JoinHandle<()>>,
+    host: Option<JoinHandle<()>>,
+}
+
+impl Tun {
+    /// Starts the engine's threads, in the caller's network namespace; events of what arrives on `sockets` may come at once.
+    ///
+    /// No device is needed yet: a machine without a TUN driver fails the requests that want one.
+    pub fn start(
+        config: TunConfig,
+        sockets: Vec<Arc<Socket>>,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Self, DatapathError> {
+        let (sender, messages) = mpsc::channel();
+        let inbox = Inbox {
+            sender,
+            wake: Arc::new(Wake::new()?),
+        };
+        let (jobs, job_queue) = mpsc::channel();
+        let mut worker = Worker::new(messages, Arc::clone(&inbox.wake), jobs, sink)?;
+        for socket in sockets {
+            worker.watch_socket(socket)?;
+        }
+        let reports = inbox.clone();
+        let (opened, ready) = mpsc::channel();
+        let host = spawn("tun-host", move || match Netlink::open() {
+            Ok(netlink) => {
+                let _ = opened.send(Ok(()));
+                let report = |report| reports.send(Message::Report(report));
+                host::run(netlink, config, &job_queue, report);
+            }
+            Err(error) => {
+                let _ = opened.send(Err(error));
+            }
+        })?;
+        let mut tun = Self {
+            inbox,
+            worker: None,
+            host: Some(host),
+        };
+        if let Ok(Err(error)) = ready.recv() {
+            return Err(error);
+        }
+        tun.worker = Some(spawn("tun-worker", move || worker.run())?);
+        Ok(tun)
+    }
+
+    /// Receives from one more socket and lets sessions use it, from the next request on.
+    pub fn add_socket(&self, socket: Arc<Socket>) {
+        self.inbox.send(Message::AddSocket(socket));
+    }
+
+    /// Stops receiving from a socket. Sessions that use it keep sending through it.
+    pub fn remove_socket(&self, socket: &Arc<Socket>) {
+        self.inbox.send(Message::RemoveSocket(Arc::clone(socket)));
+    }
+}
+
+impl Datapath for Tun {
+    fn name(&self) -> &'static str {
+        "tun"
+    }
+
+    fn submit(&mut self, requests: &mut Vec<Request>) {
+        if !requests.is_empty() {
+            self.inbox.send(Message::Requests(mem::take(requests)));
+        }
+    }
+}
+
+impl Drop for Tun {
+    fn drop(&mut self) {
+        self.inbox.send(Message::Stop);
+        // The worker holds the host's job queue: the host ends after it.
+        for thread in [self.worker.take(), self.host.take()].into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the tun engine panicked");
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DatapathError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread
+        .spawn(run)
+        .map_err(|e| DatapathError::system(format!("start thread {name}"), &e))
+}
+
+/// The way to the worker.
+#[derive(Clone)]
+struct Inbox {
+    sender: Sender<Message>,
+    wake: Arc<Wake>,
+}
+
+impl Inbox {
+    fn send(&self, message: Message) {
+        // A worker that is gone has no use for messages.
+        if self.sender.send(message).is_ok() {
+            self.wake.wake();
+        }
+    }
+}
+
+/// An eventfd that ends the worker's wait.
+struct Wake(OwnedFd);
+
+impl Wake {
+    fn new() -> Result<Self, DatapathError> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let made = eventfd(0, flags).map_err(io::Error::from);
+        made.map(Self)
+            .map_err(|e| DatapathError::system("make an eventfd", &e))
+    }
+
+    fn wake(&self) {
+        // It can fail only when its count is full, and then the worker is awake.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    fn clear(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

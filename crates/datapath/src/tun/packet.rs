@@ -1,0 +1,192 @@
+//! IP packets: the little that the engine reads of them, and what it puts before them on the wire.
+
+use std::net::IpAddr;
+
+use wire::l2tp::DataHeader;
+use wire::ppp::{Compression, Frame, Protocol};
+use wire::{BufferFull, DecodeError, Reader, Writer};
+
+use crate::message;
+use crate::{Encapsulation, Framing};
+
+/// A network layer that the engine carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Layer {
+    Ipv4,
+    Ipv6,
+}
+
+impl Layer {
+    /// The layer whose packets PPP frames of this protocol carry.
+    pub(super) fn of(protocol: Protocol) -> Option<Self> {
+        match protocol {
+            Protocol::IPV4 => Some(Self::Ipv4),
+            Protocol::IPV6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Ipv4 => Protocol::IPV4,
+            Self::Ipv6 => Protocol::IPV6,
+        }
+    }
+}
+
+/// What the engine reads of an IP packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct IpHeader {
+    pub(super) layer: Layer,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+}
+
+impl IpHeader {
+    /// Reads the header of a packet: RFC 791 section 3.1, RFC 8200 section 3.
+    ///
+    /// An error if it is cut short or of another version, or if its length field says that the packet is.
+    pub(super) fn decode(packet: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(packet);
+        let version = r.u8("the version of an IP packet")? >> 4;
+        let (header, said) = match version {
+            4 => {
+                r.u8("IPv4 type of service")?;
+                let total = r.u16("IPv4 Total Length")?;
+                r.take(8, "the IPv4 header")?;
+                let header = Self {
+                    layer: Layer::Ipv4,
+                    source: IpAddr::from(r.array::<4>("IPv4 source address")?),
+                    destination: IpAddr::from(r.array::<4>("IPv4 destination address")?),
+                };
+                (header, usize::from(total))
+            }
+            6 => {
+                r.take(3, "the IPv6 flow label")?;
+                let payload = r.u16("IPv6 Payload Length")?;
+                r.take(2, "the IPv6 header")?;
+                let header = Self {
+                    layer: Layer::Ipv6,
+                    source: IpAddr::from(r.array::<16>("IPv6 source address")?),
+                    destination: IpAddr::from(r.array::<16>("IPv6 destination address")?),
+                };
+                (header, 40 + usize::from(payload))
+            }
+            _ => {
+                return Err(DecodeError::BadValue {
+                    what: "the version of an IP packet",
+                    value: version.into(),
+                });
+            }
+        };
+        // More octets than said are PPP padding (RFC 1661 section 2); fewer, a packet that was cut.
+        if said > packet.len() {
+            return Err(DecodeError::BadLength {
+                what: "an IP packet",
+                length: said,
+            });
+        }
+        Ok(header)
+    }
+}
+
+/// Octets that may precede an IP packet in a datagram: the longest data header, `FF 03` and the protocol field.
+pub(super) const HEADROOM: usize = DataHeader::MAX_LEN + 4;
+
+/// Writes what precedes an IP packet to the end of `room`, right before the packet, and says where it starts.
+pub(super) fn put_before(
+    room: &mut [u8; HEADROOM],
+    layer: Layer,
+    packet_len: usize,
+    framing: Framing,
+    encapsulation: &Encapsulation,
+    ns: &mut u16,
+) -> Result<usize, BufferFull> {
+    let mut octets = [0; HEADROOM];
+    let mut w = Writer::new(&mut octets);
+    // No Length field, so nothing limits the payload.
+    message::header(encapsulation, ns).encode(packet_len, &mut w)?;
+    let compression = Compression {
+        address_control: framing.address_control_compression,
+        protocol: framing.protocol_compression,
+    };
+    Frame::encode_header(layer.protocol(), compression, &mut w)?;
+    let start = HEADROOM - w.len();
+    room[start..].copy_from_slice(w.written());
+    Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ids;
+
+    fn ipv4(total: u16, len: usize) -> Vec<u8> {
+        let mut packet = vec![0; len];
+        packet[0] = 0x45;
+        packet[2..4].copy_from_slice(&total.to_be_bytes());
+        packet[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        packet
+    }
+
+    #[test]
+    fn addresses_of_both_versions_are_read() {
+        let header = IpHeader::decode(&ipv4(28, 28)).unwrap();
+        assert_eq!(header.layer, Layer::Ipv4);
+        assert_eq!(header.source, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(header.destination, IpAddr::from([10, 0, 0, 2]));
+
+        let mut packet = vec![0; 40];
+        packet[0] = 0x60;
+        packet[8..10].copy_from_slice(&[0xfe, 0x80]);
+        packet[39] = 7;
+        let header = IpHeader::decode(&packet).unwrap();
+        assert_eq!(header.layer, Layer::Ipv6);
+        assert_eq!(header.source, "fe80::".parse::<IpAddr>().unwrap());
+        assert_eq!(header.destination, "::7".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_cut_packet_is_refused_and_a_padded_one_is_not() {
+        let whole = ipv4(28, 28);
+        for len in 0..28 {
+            assert!(IpHeader::decode(&whole[..len]).is_err(), "{len} octets");
+        }
+        assert!(IpHeader::decode(&ipv4(28, 40)).is_ok());
+        assert!(IpHeader::decode(&[0x55; 40]).is_err());
+    }
+
+    #[test]
+    fn what_precedes_a_packet_is_as_long_as_the_peer_wants() {
+        let ids = Ids {
+            tunnel: 0x0102,
+            session: 0x0304,
+        };
+        for (protocol, address_control, send_sequence, expected) in [
+            (
+                false,
+                false,
+                false,
+                &[0, 2, 1, 2, 3, 4, 0xff, 3, 0, 0x21][..],
+            ),
+            (true, false, false, &[0, 2, 1, 2, 3, 4, 0xff, 3, 0x21]),
+            (true, true, false, &[0, 2, 1, 2, 3, 4, 0x21]),
+            (false, true, true, &[8, 2, 1, 2, 3, 4, 0, 9, 0, 0, 0, 0x21]),
+        ] {
+            let framing = Framing {
+                protocol_compression: protocol,
+                address_control_compression: address_control,
+            };
+            let encapsulation = Encapsulation::V2 {
+                local: ids,
+                peer: ids,
+                send_sequence,
+            };
+            let (mut room, mut ns) = ([0; HEADROOM], 9);
+            let start =
+                put_before(&mut room, Layer::Ipv4, 28, framing, &encapsulation, &mut ns).unwrap();
+            assert_eq!(&room[start..], expected);
+            assert_eq!(ns, 9 + u16::from(send_sequence));
+        }
+    }
+}

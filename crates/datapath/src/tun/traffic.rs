@@ -1,0 +1,166 @@
+//! What is done with each datagram from a peer and each packet from the host.
+
+use wire::BufferFull;
+use wire::l2tp::Header;
+use wire::ppp::Frame;
+
+use super::packet::{HEADROOM, IpHeader, Layer, put_before};
+use super::table::{Network, Session, Slot, Table, open_routes};
+use crate::message::{classify, encapsulate};
+use crate::socket::Datagram;
+use crate::{Device, Event, Handle, Ids, NetworkSpec};
+
+/// The sessions, and the events that their traffic makes.
+#[derive(Default)]
+pub(super) struct Traffic {
+    pub(super) table: Table,
+    pub(super) events: Vec<Event>,
+    datagram: Vec<u8>,
+}
+
+/// Why a frame or a packet goes no further; it is counted with its session.
+struct Dropped;
+
+impl Traffic {
+    /// Takes a datagram from a peer: a packet to the host, or an event to the control plane.
+    pub(super) fn inbound(&mut self, datagram: Datagram<'_>) {
+        let Datagram {
+            local,
+            remote,
+            payload,
+        } = datagram;
+        if let Ok((Header::Data(header), frame)) = Header::decode(payload) {
+            let ids = Ids {
+                tunnel: header.tunnel_id,
+                session: header.session_id,
+            };
+            let slot = self.table.by_ids(ids);
+            if let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) {
+                if session.transport().remote != remote {
+                    session.stats.rx_errors += 1;
+                    return;
+                }
+                if session.carry(frame) {
+                    return;
+                }
+            }
+        }
+        self.events.push(classify(local, remote, payload));
+    }
+
+    /// Takes a packet that the host sent into a device: into that of session `owner`, or into the shared one. It starts after [`HEADROOM`]
+    /// octets of `buffer`.
+    pub(super) fn outbound(&mut self, owner: Option<Slot>, buffer: &mut [u8]) {
+        let Some((room, packet)) = buffer.split_first_chunk_mut() else {
+            return;
+        };
+        let Ok(header) = IpHeader::decode(packet) else {
+            return;
+        };
+        let slot = owner.or_else(|| self.table.toward(header.destination));
+        let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
+            return;
+        };
+        // What the kernel says of its own accord on a layer that is not open (IPv6 listener reports, say) is nothing lost.
+        if !session.carried.has(header.layer) {
+            return;
+        }
+        let len = packet.len();
+        match session.prepare(header.layer, len, room) {
+            Ok(start) if session.transmit(&buffer[start..]).is_ok() => {
+                session.stats.tx_packets += 1;
+                session.stats.tx_bytes += len as u64;
+            }
+            _ => session.stats.tx_errors += 1,
+        }
+    }
+
+    /// Sends a PPP frame of the control plane.
+    pub(super) fn send(&mut self, handle: Handle, frame: &[u8]) {
+        let slot = self.table.by_handle(handle);
+        let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
+            return;
+        };
+        encapsulate(
+            &session.spec.encapsulation,
+            &mut session.next_ns,
+            frame,
+            &mut self.datagram,
+        );
+        if session.transmit(&self.datagram).is_err() {
+            session.stats.tx_errors += 1;
+        }
+    }
+}
+
+impl Session {
+    /// Takes a frame from the peer if it is of a network layer that is open; says whether it did.
+    fn carry(&mut self, frame: &[u8]) -> bool {
+        let Ok(frame) = Frame::decode(frame) else {
+            return false;
+        };
+        let Some(layer) = Layer::of(frame.protocol).filter(|&layer| self.carried.has(layer)) else {
+            return false;
+        };
+        if self.deliver(layer, frame.payload).is_ok() {
+            self.stats.rx_packets += 1;
+            self.stats.rx_bytes += frame.payload.len() as u64;
+        } else {
+            self.stats.rx_errors += 1;
+        }
+        true
+    }
+
+    /// Gives a packet to the host.
+    fn deliver(&self, layer: Layer, packet: &[u8]) -> Result<(), Dropped> {
+        let network = self.network.as_ref().ok_or(Dropped)?;
+        let header = IpHeader::decode(packet).map_err(|_| Dropped)?;
+        let spoofed = self.spec.device == Device::Shared && !may_be_source(&header, &network.spec);
+        if header.layer != layer || spoofed {
+            return Err(Dropped);
+        }
+        network.device.write(packet).map_err(|_| Dropped)
+    }
+
+    /// Writes what goes before a packet of `len` octets, and says where it starts.
+    fn prepare(
+        &mut self,
+        layer: Layer,
+        len: usize,
+        room: &mut [u8; HEADROOM],
+    ) -> Result<usize, Dropped> {
+        let Network { spec, .. } = self.network.as_ref().ok_or(Dropped)?;
+        if len > spec.mtu.into() {
+            return Err(Dropped);
+        }
+        let encapsulation = &self.spec.encapsulation;
+        put_before(
+            room,
+            layer,
+            len,
+            spec.framing,
+            encapsulation,
+            &mut self.next_ns,
+        )
+        .map_err(|BufferFull| Dropped)
+    }
+
+    /// Sends a datagram to the peer. Whatever hinders it (no route, too large, refused by a filter) hinders it alone.
+    fn transmit(&self, datagram: &[u8]) -> Result<(), Dropped> {
+        let transport = self.transport();
+        let sent = self
+            .socket
+            .send(transport.local, transport.remote, datagram);
+        sent.map_err(|_| Dropped)
+    }
+}
+
+/// Whether a packet from the peer has a source that is the peer's own or behind it.
+fn may_be_source(header: &IpHeader, spec: &NetworkSpec) -> bool {
+    let source = header.source;
+    let peers = match header.layer {
+        Layer::Ipv4 => spec.ipv4.is_some_and(|link| source == link.peer),
+        Layer::Ipv6 => spec.ipv6.is_some_and(|link| source == link.peer),
+    };
+    peers || open_routes(spec).any(|route| route.to.contains(&source))
+}

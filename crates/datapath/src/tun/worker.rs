@@ -1,0 +1,406 @@
+//! The thread that moves packets: one loop over sockets, devices and requests, with bounded work for each of them a turn.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+use super::Wake;
+use super::host::{Job, Report};
+use super::packet::HEADROOM;
+use super::table::{Carried, Network, Session, Slot};
+use super::traffic::Traffic;
+use crate::device::TunDevice;
+use crate::socket::{ReceiveBuffers, Socket};
+use crate::{
+    Completion, DatapathError, Device, Event, EventSink, Handle, NetworkSpec, Request, SessionSpec,
+    Stats, Token,
+};
+
+/// Descriptors looked at in one turn; the kernel brings the others first in the next.
+const READY_PER_TURN: usize = 64;
+/// Packets taken from one device in one turn; from a socket it is one batch.
+const PACKETS_PER_TURN: usize = 64;
+/// Requests carried out in one turn.
+const REQUESTS_PER_TURN: usize = 256;
+/// The largest IP packet that a device may hold.
+const PACKET_MAX: usize = 1 << 16;
+
+/// What is said to the worker.
+pub(super) enum Message {
+    Requests(Vec<Request>),
+    AddSocket(Arc<Socket>),
+    RemoveSocket(Arc<Socket>),
+    Report(Report),
+    Stop,
+}
+
+/// Where something waits to be read.
+#[derive(Clone, Copy)]
+enum Source {
+    Wake,
+    /// A socket, by its number here.
+    Socket(u32),
+    /// A device, by its interface index.
+    Device(u32),
+}
+
+impl Source {
+    fn data(self) -> epoll::EventData {
+        let (kind, number) = match self {
+            Self::Wake => (0, 0),
+            Self::Socket(number) => (1, number),
+            Self::Device(index) => (2, index),
+        };
+        epoll::EventData::new_u64(kind << 32 | u64::from(number))
+    }
+
+    fn of(data: epoll::EventData) -> Self {
+        let (kind, number) = (data.u64() >> 32, data.u64() as u32);
+        match kind {
+            1 => Self::Socket(number),
+            2 => Self::Device(number),
+            _ => Self::Wake,
+        }
+    }
+}
+
+/// A device that is read from.
+struct Attached {
+    device: Arc<TunDevice>,
+    /// The session whose own it is.
+    owner: Option<Slot>,
+}
+
+pub(super) struct Worker {
+    poll: OwnedFd,
+    wake: Arc<Wake>,
+    messages: Receiver<Message>,
+    requests: VecDeque<Request>,
+    jobs: Sender<Job>,
+    sink: Arc<dyn EventSink>,
+    sockets: BTreeMap<u32, Arc<Socket>>,
+    next_socket: u32,
+    devices: BTreeMap<u32, Attached>,
+    traffic: Traffic,
+    datagrams: ReceiveBuffers,
+    packet: Vec<u8>,
+}
+
+/// What the worker does after a turn's requests.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Wait,
+    /// There are more requests.
+    GoOn,
+    Stop,
+}
+
+impl Worker {
+    pub(super) fn new(
+        messages: Receiver<Message>,
+        wake: Arc<Wake>,
+        jobs: Sender<Job>,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Self, DatapathError> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|e| DatapathError::system("make an epoll", &e.into()))?;
+        watch(&poll, &wake, Source::Wake)?;
+        Ok(Self {
+            poll,
+            wake,
+            messages,
+            requests: VecDeque::new(),
+            jobs,
+            sink,
+            sockets: BTreeMap::new(),
+            next_socket: 0,
+            devices: BTreeMap::new(),
+            traffic: Traffic::default(),
+            datagrams: ReceiveBuffers::new(),
+            packet: vec![0; HEADROOM + PACKET_MAX],
+        })
+    }
+
+    pub(super) fn watch_socket(&mut self, socket: Arc<Socket>) -> Result<(), DatapathError> {
+        watch(&self.poll, &socket, Source::Socket(self.next_socket))?;
+        self.sockets.insert(self.next_socket, socket);
+        self.next_socket += 1;
+        Ok(())
+    }
+
+    /// Moves packets until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut ready = Vec::with_capacity(READY_PER_TURN);
+        let mut next = Next::Wait;
+        while next != Next::Stop {
+            let at_once = Timespec::default();
+            let timeout = (next == Next::GoOn).then_some(&at_once);
+            ready.clear();
+            match epoll::wait(&self.poll, spare_capacity(&mut ready), timeout) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!("the tun engine stops: epoll: {error}");
+                    return;
+                }
+            }
+            for event in &ready {
+                match Source::of(event.data) {
+                    Source::Wake => self.wake.clear(),
+                    Source::Socket(number) => self.read_socket(number),
+                    Source::Device(index) => self.read_device(index),
+                }
+            }
+            next = self.take_messages();
+            if !self.traffic.events.is_empty() {
+                self.sink.deliver(&mut self.traffic.events);
+            }
+        }
+    }
+
+    fn read_socket(&mut self, number: u32) {
+        let Some(socket) = self.sockets.get(&number) else {
+            return;
+        };
+        match self.datagrams.receive(socket) {
+            Ok(datagrams) => datagrams.for_each(|datagram| self.traffic.inbound(datagram)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // An ICMP error that reached the socket, say: reading took it off.
+            Err(error) => tracing::debug!("receive on {}: {error}", socket.local_addr()),
+        }
+    }
+
+    fn read_device(&mut self, index: u32) {
+        let Some(Attached { device, owner }) = self.devices.get(&index) else {
+            return;
+        };
+        for _ in 0..PACKETS_PER_TURN {
+            match device.read(&mut self.packet[HEADROOM..]) {
+                Ok(len) => self
+                    .traffic
+                    .outbound(*owner, &mut self.packet[..HEADROOM + len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.lose_device(index),
+            }
+        }
+    }
+
+    /// Someone removed a device: its sessions have no network any more.
+    fn lose_device(&mut self, index: u32) {
+        let Some(device) = self.detach(index) else {
+            return;
+        };
+        let error = DatapathError::System {
+            what: format!("read from device {}", device.name()),
+            reason: "the device was removed".to_owned(),
+        };
+        let table = &mut self.traffic.table;
+        for slot in table.on_device(index) {
+            table.close(slot);
+            let Some(session) = table.get_mut(slot) else {
+                continue;
+            };
+            session.carried = Carried::default();
+            let failed = Event::Failed {
+                handle: session.handle,
+                error: error.clone(),
+            };
+            self.traffic.events.push(failed);
+        }
+        self.submit(Job::DeviceGone(index));
+    }
+
+    fn detach(&mut self, index: u32) -> Option<Arc<TunDevice>> {
+        let Attached { device, .. } = self.devices.remove(&index)?;
+        // The host's thread has it open still.
+        let _ = epoll::delete(&self.poll, &device);
+        Some(device)
+    }
+
+    /// Carries out what is asked, in order, up to the bound.
+    fn take_messages(&mut self) -> Next {
+        for _ in 0..REQUESTS_PER_TURN {
+            if let Some(request) = self.requests.pop_front() {
+                self.carry_out(request);
+                continue;
+            }
+            match self.messages.try_recv() {
+                Ok(Message::Requests(requests)) => self.requests = requests.into(),
+                Ok(Message::Report(report)) => self.take_report(report),
+                Ok(Message::AddSocket(socket)) => {
+                    if let Err(error) = self.watch_socket(socket) {
+                        tracing::error!("{error}");
+                    }
+                }
+                Ok(Message::RemoveSocket(socket)) => self.forget_socket(&socket),
+                Ok(Message::Stop) => return Next::Stop,
+                Err(_) => return Next::Wait,
+            }
+        }
+        Next::GoOn
+    }
+
+    fn forget_socket(&mut self, socket: &Arc<Socket>) {
+        self.sockets.retain(|_, known| !Arc::ptr_eq(known, socket));
+        let _ = epoll::delete(&self.poll, socket);
+    }
+
+    fn carry_out(&mut self, request: Request) {
+        match request {
+            Request::Send { handle, frame } => self.traffic.send(handle, &frame),
+            Request::Create {
+                token,
+                handle,
+                spec,
+            } => {
+                let result = self.create(handle, spec);
+                self.complete(token, result.map(|()| Completion::Done));
+            }
+            Request::Stats { token, handle } => {
+                let result = self.session(handle).map(|session| session.stats);
+                self.complete(token, result.map(Completion::Stats));
+            }
+            Request::Configure {
+                token,
+                handle,
+                network,
+            } => {
+                if let Err(error) = self.configure(token, handle, network) {
+                    self.complete(token, Err(error));
+                }
+            }
+            Request::Remove { token, handle } => match self.remove(handle) {
+                Ok(stats) => self.submit(Job::Remove {
+                    token,
+                    handle,
+                    stats,
+                }),
+                Err(error) => self.complete(token, Err(error)),
+            },
+        }
+    }
+
+    fn complete(&mut self, token: Token, result: Result<Completion, DatapathError>) {
+        self.traffic.events.push(Event::Completed { token, result });
+    }
+
+    fn submit(&self, job: Job) {
+        // The host's thread ends after this one.
+        if self.jobs.send(job).is_err() {
+            tracing::error!("the tun engine's host thread is gone");
+        }
+    }
+
+    fn session(&mut self, handle: Handle) -> Result<&mut Session, DatapathError> {
+        let table = &mut self.traffic.table;
+        let slot = table.by_handle(handle);
+        slot.and_then(|slot| table.get_mut(slot))
+            .ok_or(DatapathError::NoSuchSession)
+    }
+
+    fn create(&mut self, handle: Handle, spec: SessionSpec) -> Result<(), DatapathError> {
+        let local = spec.transport.local;
+        let exact = self
+            .sockets
+            .values()
+            .find(|socket| socket.local_addr() == local);
+        let socket = exact.or_else(|| self.sockets.values().find(|socket| socket.serves(local)));
+        let Some(socket) = socket else {
+            return Err(DatapathError::System {
+                what: format!("send from {local}"),
+                reason: "no socket is bound to it".to_owned(),
+            });
+        };
+        let session = Session::new(handle, spec, Arc::clone(socket));
+        self.traffic.table.insert(session).map(drop)
+    }
+
+    /// Completed by the host's report.
+    fn configure(
+        &mut self,
+        token: Token,
+        handle: Handle,
+        network: NetworkSpec,
+    ) -> Result<(), DatapathError> {
+        let session = self.session(handle)?;
+        session.carried = Carried::by(&network);
+        let job = Job::Configure {
+            token,
+            handle,
+            device: session.spec.device.clone(),
+            remote: session.transport().remote,
+            spec: Arc::new(network),
+        };
+        self.submit(job);
+        Ok(())
+    }
+
+    /// Stops a session's traffic; what it has on the host is the host's thread's.
+    fn remove(&mut self, handle: Handle) -> Result<Stats, DatapathError> {
+        let session = self
+            .traffic
+            .table
+            .remove(handle)
+            .ok_or(DatapathError::NoSuchSession)?;
+        if let (Some(network), true) = (&session.network, session.spec.device != Device::Shared) {
+            self.detach(network.device.index());
+        }
+        Ok(session.stats)
+    }
+
+    fn take_report(&mut self, report: Report) {
+        match report {
+            Report::Removed { token, stats } => self.complete(token, Ok(Completion::Stats(stats))),
+            Report::Configured {
+                token,
+                handle,
+                spec,
+                result,
+            } => {
+                let result = result.and_then(|device| {
+                    let name = device.name().to_owned();
+                    self.open(handle, Network { spec, device })?;
+                    Ok(Completion::Device(name))
+                });
+                if result.is_err()
+                    && let Ok(session) = self.session(handle)
+                {
+                    session.carried = session
+                        .network
+                        .as_ref()
+                        .map_or_else(Carried::default, |network| Carried::by(&network.spec));
+                }
+                self.complete(token, result);
+            }
+        }
+    }
+
+    /// Lets a session's packets flow; an error if the session was removed meanwhile.
+    fn open(&mut self, handle: Handle, network: Network) -> Result<(), DatapathError> {
+        let table = &mut self.traffic.table;
+        let slot = table
+            .by_handle(handle)
+            .ok_or(DatapathError::NoSuchSession)?;
+        let session = table.get_mut(slot).ok_or(DatapathError::NoSuchSession)?;
+        session.carried = Carried::by(&network.spec);
+        let owner = (session.spec.device != Device::Shared).then_some(slot);
+        let device = Arc::clone(&network.device);
+        table.open(slot, network);
+        let index = device.index();
+        if !self.devices.contains_key(&index) {
+            watch(&self.poll, &device, Source::Device(index))?;
+            self.devices.insert(index, Attached { device, owner });
+        }
+        Ok(())
+    }
+}
+
+fn watch(poll: &OwnedFd, source: impl AsFd, name: Source) -> Result<(), DatapathError> {
+    epoll::add(poll, source, name.data(), epoll::EventFlags::IN)
+        .map_err(|e| DatapathError::system("watch a descriptor", &e.into()))
+}
