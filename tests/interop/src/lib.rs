@@ -1,1 +1,115 @@
-//! A test bed of network namespaces, captures and daemons.
+//! A test bed: two network namespaces joined by a veth pair, a capture of what crosses it, and the daemons on its ends.
+//!
+//! The namespaces are called `lac` and `lns` after what runs in them. Everything here needs root and Linux; what it
+//! makes it removes when it is dropped, and every process that it ends it ends by that process's own id.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that waits for other programs reads the clock"
+)]
+
+pub mod capture;
+pub mod netns;
+pub mod ours;
+pub mod process;
+pub mod report;
+pub mod traffic;
+pub mod xl2tpd;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// The PPP user of every test, whose password is [`PASSWORD`].
+pub const USER: &str = "u0";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "pw";
+/// The tunnel secret, where there is one.
+pub const SECRET: &str = "s3cret";
+/// The LNS's own address inside the tunnel.
+pub const INNER_LNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The address that the LNS gives to the first session.
+pub const INNER_LAC: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// The end of the LNS's address pool, which begins at [`INNER_LAC`].
+pub const POOL_END: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+/// Which end of the tunnel a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The L2TP access concentrator: the client, which dials.
+    Lac,
+    /// The L2TP network server: it authenticates, and gives the addresses.
+    Lns,
+}
+
+/// How the LNS authenticates the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// RFC 1334.
+    Pap,
+    /// RFC 1994, with MD5.
+    Chap,
+    /// RFC 2759.
+    MsChapV2,
+}
+
+impl Auth {
+    /// Every method.
+    pub const ALL: [Self; 3] = [Self::Pap, Self::Chap, Self::MsChapV2];
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pap => "pap",
+            Self::Chap => "chap",
+            Self::MsChapV2 => "mschapv2",
+        })
+    }
+}
+
+/// A daemon at one end of the tunnel.
+pub trait Side {
+    /// Ends the PPP session and leaves the tunnel.
+    ///
+    /// # Errors
+    /// The daemon did not take the order.
+    fn close_session(&mut self) -> Result<()>;
+
+    /// Ends the tunnel and the daemon with it.
+    ///
+    /// # Errors
+    /// The daemon did not take the order, did not end in time, or ended with an error.
+    fn shut_down(&mut self) -> Result<()>;
+
+    /// Whether it knows of no session any more, and nothing of one is left in the system.
+    ///
+    /// # Errors
+    /// The daemon does not say.
+    fn idle(&mut self) -> Result<bool>;
+
+    /// What it wrote so far.
+    fn log(&self) -> String;
+}
+
+/// Polls until there is a value; `what` says in the error what did not come about in time.
+///
+/// # Errors
+/// The time was up, or `poll` failed.
+pub fn until<T>(
+    timeout: Duration,
+    what: &str,
+    mut poll: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(value) = poll()? {
+            return Ok(value);
+        }
+        if Instant::now() >= deadline {
+            bail!("not within {} s: {what}", timeout.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,284 @@
+//! xl2tpd and pppd against our daemon, in both directions: run it in User-Mode Linux (`cargo xtask test --only peers`).
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that measures reads the clock"
+)]
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use interop::capture::{self, CDN, Capture, Packet, STOP_CCN, acknowledged};
+use interop::netns::{self, Bed};
+use interop::ours::{self, Ours};
+use interop::report::Report;
+use interop::traffic::{has_address, ping, transfer};
+use interop::xl2tpd::Xl2tpd;
+use interop::{Auth, INNER_LAC, INNER_LNS, Role, Side, until};
+use rustix::mount::{MountFlags, mount};
+
+/// Octets that the TCP transfer sends each way.
+const TRANSFER: usize = 2_000_000;
+
+/// How long a session may take to come up, or to be gone: pppd's timers are 3 seconds, and programs start slowly here.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// xl2tpd and pppd against openl2tpd.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Run only the cases whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Leave our daemon out: xl2tpd against xl2tpd, which shows whether the test bed itself works.
+    #[arg(long)]
+    control: bool,
+    /// Where openl2tpd and l2tpconfig are; by default beside this program.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+/// A program at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Xl2tpd,
+    Openl2tpd,
+}
+
+/// How the session ends.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    by: Role,
+    /// The whole tunnel, with StopCCN; or else the session alone, with CDN.
+    tunnel: bool,
+}
+
+impl Ending {
+    const ALL: [Self; 4] = [
+        Self {
+            by: Role::Lac,
+            tunnel: false,
+        },
+        Self {
+            by: Role::Lns,
+            tunnel: true,
+        },
+        Self {
+            by: Role::Lac,
+            tunnel: true,
+        },
+        Self {
+            by: Role::Lns,
+            tunnel: false,
+        },
+    ];
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    lac: Program,
+    lns: Program,
+    auth: Auth,
+    secret: bool,
+    ending: Ending,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |program| match program {
+            Program::Xl2tpd => "xl2tpd",
+            Program::Openl2tpd => "openl2tpd",
+        };
+        let secret = if self.secret { "secret" } else { "open" };
+        let message = if self.ending.tunnel { "StopCCN" } else { "CDN" };
+        let by = if self.ending.by == Role::Lac {
+            "LAC"
+        } else {
+            "LNS"
+        };
+        let (lac, lns) = (name(self.lac), name(self.lns));
+        write!(
+            f,
+            "{lac:>9} -> {lns:<9} {:<8} {secret:<6} {message:>7} by {by}",
+            self.auth
+        )
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    prepare()?;
+    let programs = match options.programs {
+        Some(folder) => folder,
+        None => std::env::current_exe()?
+            .parent()
+            .context("no folder")?
+            .to_owned(),
+    };
+    let mut report = Report::new(options.only);
+    for case in cases(options.control) {
+        report.case(&case.to_string(), || run(case, &programs));
+    }
+    Ok(report.conclude())
+}
+
+/// Makes the folders of pppd and xl2tpd our own. They are the host's otherwise, whose files are not ours to write.
+fn prepare() -> Result<()> {
+    let machine = std::fs::read_to_string("/proc/cpuinfo")?;
+    ensure!(
+        machine.contains("User Mode Linux"),
+        "run this in User-Mode Linux: it covers /etc/ppp and /etc/xl2tpd"
+    );
+    for folder in ["/etc/ppp", "/etc/xl2tpd"] {
+        mount("tmpfs", folder, "tmpfs", MountFlags::empty(), None)
+            .with_context(|| format!("cannot cover {folder}"))?;
+    }
+    Ok(())
+}
+
+/// Both directions, every authentication, with and without a secret; the endings in turn.
+fn cases(control: bool) -> Vec<Case> {
+    use Program::{Openl2tpd, Xl2tpd};
+    let directions = if control {
+        vec![(Xl2tpd, Xl2tpd)]
+    } else {
+        vec![(Xl2tpd, Openl2tpd), (Openl2tpd, Xl2tpd)]
+    };
+    let mut endings = Ending::ALL.into_iter().cycle();
+    let mut cases = Vec::new();
+    for (lac, lns) in directions {
+        for secret in [false, true] {
+            for auth in Auth::ALL {
+                cases.extend(endings.next().map(|ending| Case {
+                    lac,
+                    lns,
+                    auth,
+                    secret,
+                    ending,
+                }));
+            }
+        }
+    }
+    cases
+}
+
+fn run(case: Case, programs: &Path) -> Result<String> {
+    let bed = Bed::new()?;
+    let folder = tempfile::tempdir_in("/run")?;
+    let capture = Capture::start(&bed.lns, &folder.path().join("underlay.pcap"))?;
+    let mut lns = start(case, Role::Lns, &bed, folder.path(), programs)?;
+    let mut lac = match start(case, Role::Lac, &bed, folder.path(), programs) {
+        Ok(lac) => lac,
+        Err(error) => return Err(error.context(format!("LNS:\n{}", lns.log()))),
+    };
+    let result = live(case, &bed, &mut *lac, &mut *lns, &capture);
+    let (lac_log, lns_log) = (lac.log(), lns.log());
+    drop((lac, lns));
+    let packets = capture.finish()?;
+    result
+        .and_then(|remark| check_ending(case, &packets).map(|()| remark))
+        .with_context(|| {
+            format!(
+                "{case}\n-- LAC:\n{lac_log}\n-- LNS:\n{lns_log}\n-- underlay:\n{}",
+                capture::ladder(&packets)
+            )
+        })
+}
+
+fn start(
+    case: Case,
+    role: Role,
+    bed: &Bed,
+    folder: &Path,
+    programs: &Path,
+) -> Result<Box<dyn Side>> {
+    let (program, name) = match role {
+        Role::Lac => (case.lac, "lac"),
+        Role::Lns => (case.lns, "lns"),
+    };
+    Ok(match program {
+        Program::Xl2tpd => Box::new(Xl2tpd::start(bed, folder, role, case.auth, case.secret)?),
+        Program::Openl2tpd => {
+            let configuration = match role {
+                Role::Lac => ours::lac(case.secret, ""),
+                Role::Lns => ours::lns(case.auth, case.secret),
+            };
+            Box::new(Ours::start(
+                programs,
+                bed.side(role),
+                folder,
+                name,
+                &configuration,
+            )?)
+        }
+    })
+}
+
+/// The session's life: it comes up, carries traffic and ends, and nothing is left of it.
+fn live<'a>(
+    case: Case,
+    bed: &Bed,
+    lac: &'a mut (dyn Side + 'static),
+    lns: &'a mut (dyn Side + 'static),
+    capture: &Capture,
+) -> Result<String> {
+    let began = Instant::now();
+    until(PATIENCE, "the LAC has its address", || {
+        Ok(has_address(&bed.lac, INNER_LAC)?.then_some(()))
+    })?;
+    let up = began.elapsed().as_secs_f64();
+    let rate = transfer(bed, INNER_LNS, TRANSFER)?;
+    let received = ping(&bed.lac, &INNER_LNS.to_string(), 3)?;
+    ensure!(received == 3, "{received} of 3 pings were answered");
+    let outside = capture::octets_outside(&capture.so_far()?);
+    ensure!(
+        outside == 0,
+        "{outside} octets crossed outside UDP port 1701"
+    );
+
+    let (ender, other) = match case.ending.by {
+        Role::Lac => (lac, lns),
+        Role::Lns => (lns, lac),
+    };
+    if case.ending.tunnel {
+        ender.shut_down()?;
+    } else {
+        ender.close_session()?;
+        until(
+            PATIENCE,
+            "the side that ended the session is done with it",
+            || Ok(ender.idle()?.then_some(())),
+        )?;
+    }
+    until(PATIENCE, "the other side is done with the session", || {
+        Ok(other.idle()?.then_some(()))
+    })?;
+    until(PATIENCE, "the LAC's address is gone", || {
+        Ok((!has_address(&bed.lac, INNER_LAC)?).then_some(()))
+    })?;
+    if !case.ending.tunnel {
+        ender.shut_down()?;
+    }
+    other.shut_down()?;
+    Ok(format!("up in {up:.1} s, {rate:.0} Mbit/s"))
+}
+
+/// The side that had to end it sent the message that ends it, and the other acknowledged.
+fn check_ending(case: Case, packets: &[Packet]) -> Result<()> {
+    let (by, message) = (
+        case.ending.by,
+        if case.ending.tunnel { STOP_CCN } else { CDN },
+    );
+    let from = if by == Role::Lac {
+        netns::LAC
+    } else {
+        netns::LNS
+    };
+    ensure!(
+        acknowledged(packets, from, message),
+        "no acknowledged end on the wire by the {by:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Network namespaces: made by `ip`, entered by a thread.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::Role;
+
+/// The device that joins each namespace to the other.
+pub const UNDERLAY: &str = "eth0";
+/// The LAC's address on the underlay.
+pub const LAC: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+/// The LNS's address on the underlay.
+pub const LNS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+
+/// A named network namespace, removed when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    handle: File,
+    /// Whether dropping it leaves it there.
+    kept: bool,
+}
+
+impl Namespace {
+    fn create(name: String) -> Result<Self> {
+        ip(&[], &format!("netns add {name}\n"))?;
+        let handle = File::open(format!("/run/netns/{name}"))?;
+        Ok(Self {
+            name,
+            handle,
+            kept: false,
+        })
+    }
+
+    /// Its name, for `ip netns exec`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `work` in a thread inside the namespace. Sockets that it opens and programs that it starts stay there.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or `work` failed.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let inside = || {
+            move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network))
+                .with_context(|| format!("cannot enter the namespace {}", self.name))?;
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|_| Err(anyhow!("a thread in the namespace {} panicked", self.name)))
+    }
+
+    /// Runs commands of `ip` inside, one a line.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn ip(&self, commands: &str) -> Result<()> {
+        ip(&["-n", &self.name], commands)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nothing to be done about a failure; `ip` said why.
+            ip(&[], &format!("netns del {}\n", self.name)).ok();
+        }
+    }
+}
+
+/// Two namespaces and the wire between them.
+#[derive(Debug)]
+pub struct Bed {
+    /// Where the client runs.
+    pub lac: Namespace,
+    /// Where the server runs.
+    pub lns: Namespace,
+}
+
+impl Bed {
+    /// Makes the namespaces, named after this process, and joins them. IPv6 is off on the wire, so that all that
+    /// crosses it was sent by what is tested, ARP aside.
+    ///
+    /// # Errors
+    /// Not root, or `ip` failed.
+    pub fn new() -> Result<Self> {
+        let name = |role| format!("openl2tp-{}-{role}", std::process::id());
+        let bed = Self {
+            lac: Namespace::create(name("lac"))?,
+            lns: Namespace::create(name("lns"))?,
+        };
+        let (lac, lns) = (bed.lac.name(), bed.lns.name());
+        ip(
+            &[],
+            &format!(
+                "link add {UNDERLAY} netns {lac} type veth peer name {UNDERLAY} netns {lns}\n"
+            ),
+        )?;
+        for (namespace, address) in [(&bed.lac, LAC), (&bed.lns, LNS)] {
+            namespace.enter(|| {
+                std::fs::write(
+                    format!("/proc/sys/net/ipv6/conf/{UNDERLAY}/disable_ipv6"),
+                    "1",
+                )
+                .context("cannot turn IPv6 off on the wire")
+            })?;
+            namespace.ip(&format!(
+                "link set lo up\naddress add {address}/24 dev {UNDERLAY}\nlink set {UNDERLAY} up\n"
+            ))?;
+        }
+        Ok(bed)
+    }
+
+    /// The namespace of a role.
+    pub fn side(&self, role: Role) -> &Namespace {
+        match role {
+            Role::Lac => &self.lac,
+            Role::Lns => &self.lns,
+        }
+    }
+
+    /// Leaves the namespaces there when this is dropped.
+    pub fn keep(&mut self) {
+        self.lac.kept = true;
+        self.lns.kept = true;
+    }
+}
+
+/// Runs several commands in one `ip`, which matters where starting a program is dear.
+fn ip(options: &[&str], commands: &str) -> Result<()> {
+    let mut ip = Command::new("ip");
+    ip.args(options)
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = ip.spawn().context("cannot start ip")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(commands.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!(
+            "ip: {}: {}",
+            commands.trim(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}

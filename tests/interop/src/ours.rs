@@ -1,0 +1,222 @@
+//! Our own programs: `openl2tpd` at either end, and `l2tpconfig` to ask it.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::netns::{self, Namespace};
+use crate::process::Process;
+use crate::{Auth, INNER_LAC, INNER_LNS, PASSWORD, POOL_END, SECRET, Side, USER, until};
+
+/// How long a daemon may take to tear everything down: 5 seconds for its peers, and the system's time for the rest.
+const SHUTDOWN: Duration = Duration::from_secs(15);
+
+/// A running `openl2tpd`.
+#[derive(Debug)]
+pub struct Ours {
+    process: Process,
+    programs: PathBuf,
+    socket: PathBuf,
+}
+
+impl Ours {
+    /// The command line of an `openl2tpd` with `configuration`; its files are named after `name`, in `folder`.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn command(
+        programs: &Path,
+        folder: &Path,
+        name: &str,
+        configuration: &str,
+    ) -> Result<Command> {
+        let file = |extension: &str| folder.join(format!("{name}.{extension}"));
+        fs::write(file("conf"), configuration)?;
+        let mut command = Command::new(programs.join("openl2tpd"));
+        command.arg("-f");
+        for (option, extension) in [("-c", "conf"), ("-P", "pid"), ("--socket", "socket")] {
+            command.arg(option).arg(file(extension));
+        }
+        Ok(command)
+    }
+
+    /// Starts it and waits until it answers at its socket.
+    ///
+    /// # Errors
+    /// It cannot be started, or ended at once.
+    pub fn start(
+        programs: &Path,
+        namespace: &Namespace,
+        folder: &Path,
+        name: &str,
+        configuration: &str,
+    ) -> Result<Self> {
+        let command = Self::command(programs, folder, name, configuration)?;
+        let process = Process::spawn(namespace, command, &folder.join(format!("{name}.log")))?;
+        let socket = folder.join(format!("{name}.socket"));
+        let mut started = Self {
+            process,
+            programs: programs.to_owned(),
+            socket,
+        };
+        until(
+            Duration::from_secs(20),
+            "openl2tpd answers at its socket",
+            || {
+                ensure!(
+                    started.process.running()?,
+                    "openl2tpd ended:\n{}",
+                    started.process.log()
+                );
+                Ok(UnixStream::connect(&started.socket).ok())
+            },
+        )?;
+        Ok(started)
+    }
+
+    /// The daemon's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// A call of `l2tpconfig` to this daemon.
+    pub fn l2tpconfig(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("l2tpconfig"));
+        command.arg("--socket").arg(&self.socket).args(words);
+        command
+    }
+
+    /// What `l2tpconfig --json` answers.
+    ///
+    /// # Errors
+    /// The command failed, or did not answer with JSON.
+    pub fn query(&self, words: &[&str]) -> Result<Value> {
+        let mut command = self.l2tpconfig(&["--json"]);
+        let output = command
+            .args(words)
+            .output()
+            .context("cannot run l2tpconfig")?;
+        if !output.status.success() {
+            bail!(
+                "l2tpconfig {}: {}",
+                words.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text)
+            .with_context(|| format!("l2tpconfig {}: not JSON: {text}", words.join(" ")))
+    }
+
+    /// The sessions that it knows, as `l2tpconfig` lists them.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub fn sessions(&self) -> Result<Vec<Value>> {
+        list(self.query(&["session", "list"])?)
+    }
+
+    /// The tunnels that it knows.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub fn tunnels(&self) -> Result<Vec<Value>> {
+        list(self.query(&["tunnel", "list"])?)
+    }
+
+    /// Waits until it has an established session, and returns that.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub fn established(&self, timeout: Duration) -> Result<Value> {
+        until(timeout, "an established session", || {
+            Ok(self
+                .sessions()?
+                .into_iter()
+                .find(|session| session["state"] == "established"))
+        })
+    }
+}
+
+fn list(value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(list) => Ok(list),
+        other => bail!("not a list: {other}"),
+    }
+}
+
+impl Side for Ours {
+    fn close_session(&mut self) -> Result<()> {
+        let session = self
+            .sessions()?
+            .into_iter()
+            .next()
+            .context("openl2tpd has no session")?;
+        let words = ["tunnel_id", "session_id"].map(|key| format!("{key}={}", session[key]));
+        self.query(&["session", "delete", &words[0], &words[1]])?;
+        Ok(())
+    }
+
+    fn shut_down(&mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        let status = self.process.wait(SHUTDOWN).context("openl2tpd")?;
+        ensure!(status.success(), "openl2tpd ended with {status}");
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<bool> {
+        // A session that we made ourselves stays, to be made again later.
+        Ok(self
+            .sessions()?
+            .iter()
+            .all(|session| session["state"] == "retry"))
+    }
+
+    fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// Lines of configuration that are the same at both ends.
+fn tunnel_profile(secret: bool) -> String {
+    if secret {
+        format!("tunnel profile modify profile_name=default secret={SECRET} auth_mode=challenge\n")
+    } else {
+        String::new()
+    }
+}
+
+/// An LNS that authenticates its users by `auth` alone, and gives addresses from a pool.
+pub fn lns(auth: Auth, secret: bool) -> String {
+    let methods: String = [
+        ("auth_pap", Auth::Pap),
+        ("auth_chap", Auth::Chap),
+        ("auth_mschapv2", Auth::MsChapV2),
+    ]
+    .map(|(parameter, method)| {
+        format!(" {parameter}={}", if method == auth { "yes" } else { "no" })
+    })
+    .concat();
+    format!(
+        "{}ppp profile modify profile_name=default local_ipaddr={INNER_LNS} ip_pool_name=pool{methods}\n\
+         ip_pool create pool_name=pool range={INNER_LAC}-{POOL_END}\n\
+         user create user_name={USER} password={PASSWORD}\n",
+        tunnel_profile(secret)
+    )
+}
+
+/// A LAC that dials the LNS of the bed. `tunnel` is added to the tunnel's parameters.
+pub fn lac(secret: bool, tunnel: &str) -> String {
+    format!(
+        "{}tunnel create tunnel_name=office dest_ipaddr={} {tunnel}\n\
+         session create tunnel_name=office session_name=me user_name={USER} user_password={PASSWORD} interface_name=ppp0\n",
+        tunnel_profile(secret),
+        netns::LNS
+    )
+}

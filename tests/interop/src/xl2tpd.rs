@@ -1,0 +1,126 @@
+//! xl2tpd with pppd: a LAC or an LNS that is not ours. It needs the kernel's l2tp_ppp, so it runs in User-Mode Linux.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::netns::{self, Bed};
+use crate::process::{Process, children, kill};
+use crate::{Auth, INNER_LAC, INNER_LNS, PASSWORD, POOL_END, Role, SECRET, Side, USER, until};
+
+/// A running xl2tpd.
+#[derive(Debug)]
+pub struct Xl2tpd {
+    process: Process,
+    ppp_log: PathBuf,
+}
+
+impl Xl2tpd {
+    /// Writes the configuration of a case into `folder` and starts xl2tpd with it. A LAC dials at once.
+    ///
+    /// # Errors
+    /// A file cannot be written, or the program not be started.
+    pub fn start(bed: &Bed, folder: &Path, role: Role, auth: Auth, secret: bool) -> Result<Self> {
+        let file = |name: &str| folder.join(format!("xl2tpd-{role:?}.{name}"));
+        let ppp_log = file("pppd.log");
+        fs::write(file("ppp"), ppp_options(role, auth, &ppp_log))?;
+        fs::write(file("conf"), configuration(role, secret, &file("ppp")))?;
+        fs::write(file("secrets"), format!("* * {SECRET}\n"))?;
+        // pppd looks for these nowhere else.
+        for name in ["pap-secrets", "chap-secrets"] {
+            fs::write(
+                Path::new("/etc/ppp").join(name),
+                format!("{USER} * {PASSWORD} *\n"),
+            )?;
+        }
+        let mut command = Command::new("xl2tpd");
+        command.arg("-D");
+        for (option, name) in [
+            ("-c", "conf"),
+            ("-s", "secrets"),
+            ("-p", "pid"),
+            ("-C", "control"),
+        ] {
+            command.arg(option).arg(file(name));
+        }
+        let process = Process::spawn(bed.side(role), command, &file("log"))?;
+        let mut started = Self { process, ppp_log };
+        until(Duration::from_secs(20), "xl2tpd listens", || {
+            ensure!(
+                started.process.running()?,
+                "xl2tpd ended:\n{}",
+                started.log()
+            );
+            Ok(started
+                .process
+                .log()
+                .contains("Listening on IP address")
+                .then_some(()))
+        })?;
+        Ok(started)
+    }
+}
+
+impl Side for Xl2tpd {
+    /// pppd is told to hang up: it terminates LCP, and xl2tpd sends CDN.
+    fn close_session(&mut self) -> Result<()> {
+        let pppd = *children(self.process.id())
+            .first()
+            .context("xl2tpd has no pppd")?;
+        kill(pppd, Signal::TERM)
+    }
+
+    /// At SIGTERM xl2tpd sends StopCCN and ends, always with status 1.
+    fn shut_down(&mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        self.process
+            .wait(Duration::from_secs(20))
+            .context("xl2tpd")?;
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<bool> {
+        Ok(children(self.process.id()).is_empty())
+    }
+
+    fn log(&self) -> String {
+        let ppp = fs::read_to_string(&self.ppp_log).unwrap_or_default();
+        format!("{}-- pppd:\n{ppp}", self.process.log())
+    }
+}
+
+fn configuration(role: Role, secret: bool, ppp_options: &Path) -> String {
+    let ppp_options = ppp_options.display();
+    let challenge = if secret { "yes" } else { "no" };
+    let common = format!("challenge = {challenge}\nppp debug = yes\npppoptfile = {ppp_options}\n");
+    let section = match role {
+        Role::Lac => format!(
+            "[lac peer]\nlns = {}\nautodial = yes\nname = {USER}\n",
+            netns::LNS
+        ),
+        Role::Lns => format!(
+            "[lns default]\nip range = {INNER_LAC}-{POOL_END}\nlocal ip = {INNER_LNS}\nname = xl2tpd-lns\n\
+             require authentication = yes\n"
+        ),
+    };
+    format!(
+        "[global]\nport = 1701\ndebug tunnel = yes\ndebug state = yes\ndebug avp = no\n{section}{common}"
+    )
+}
+
+fn ppp_options(role: Role, auth: Auth, log: &Path) -> String {
+    let auth = match (role, auth) {
+        (Role::Lac, _) => "noauth",
+        (Role::Lns, Auth::Pap) => "require-pap",
+        (Role::Lns, Auth::Chap) => "require-chap",
+        (Role::Lns, Auth::MsChapV2) => "require-mschap-v2",
+    };
+    format!(
+        "{auth}\ndebug\nlogfile {}\nnodefaultroute\nnoccp\nmtu 1400\nmru 1400\nlcp-echo-interval 5\nlcp-echo-failure 6\n",
+        log.display()
+    )
+}
