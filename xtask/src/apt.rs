@@ -23,6 +23,7 @@ macro_rules! tools {
 
 tools! {
     IP = "ip" in "iproute2";
+    IPERF3 = "iperf3" in "iperf3";
     MODPROBE = "modprobe" in "kmod";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";

@@ -6,6 +6,7 @@
 
 mod apt;
 mod bench;
+mod demo;
 mod signals;
 mod tally;
 mod test;
@@ -30,6 +31,12 @@ struct Cli {
 enum Chore {
     /// Run every suite of checks and tests, and say what was skipped and why.
     Test(test::Options),
+    /// A LAC and an LNS on this machine, with traffic between them; the last line is one JSON object.
+    Demo {
+        /// Leave everything up, to play with.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Print one benchmark's figures as one JSON line.
     Bench {
         /// What to measure.
@@ -62,6 +69,7 @@ struct Uml {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
         Chore::Vm(Vm::Uml(uml)) => vm_uml(&uml),
     };

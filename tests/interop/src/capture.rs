@@ -32,6 +32,7 @@ impl Capture {
     /// tcpdump does not start.
     pub fn start(namespace: &Namespace, file: &Path) -> Result<Self> {
         let mut command = Command::new("tcpdump");
+        // The headers tell what a frame is; the buffer holds what a fast transfer sends while tcpdump does not run.
         // -Z root: it would otherwise give up its privilege, and with it the right to write the file.
         command
             .args([
@@ -61,18 +62,110 @@ impl Capture {
     ///
     /// # Errors
     /// tcpdump does not end, or its file cannot be read.
-    pub fn finish(mut self) -> Result<Vec<Packet>> {
+    pub fn finish(mut self) -> Result<Recording> {
         self.tcpdump.signal(Signal::INT)?;
         self.tcpdump.wait(Duration::from_secs(20))?;
-        read(&self.file)
+        let log = self.tcpdump.log();
+        let missed = log.lines().find_map(|line| {
+            line.strip_suffix(" packets dropped by kernel")?
+                .parse()
+                .ok()
+        });
+        Ok(Recording {
+            missed: missed.unwrap_or(0),
+            ..self.so_far()?
+        })
     }
 
     /// What was recorded so far.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn so_far(&self) -> Result<Vec<Packet>> {
-        read(&self.file)
+    pub fn so_far(&self) -> Result<Recording> {
+        let mut reader = PcapReader::new(File::open(&self.file)?)?;
+        let mut packets = Vec::new();
+        // A capture that is still being written may end in the middle of a packet.
+        while let Some(Ok(packet)) = reader.next_packet() {
+            packets.push(Packet {
+                at: packet.timestamp,
+                length: packet.orig_len.into(),
+                kind: classify(&packet.data).unwrap_or(Kind::Other),
+            });
+        }
+        Ok(Recording { packets, missed: 0 })
+    }
+}
+
+/// What a capture saw.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Every frame, in order.
+    pub packets: Vec<Packet>,
+    /// How many more there were, that tcpdump was too slow for. Known when the capture has ended.
+    pub missed: u64,
+}
+
+impl Recording {
+    /// The control messages, in order.
+    pub fn controls(&self) -> impl Iterator<Item = Sent> + '_ {
+        self.packets.iter().filter_map(|packet| match packet.kind {
+            Kind::L2tp {
+                from,
+                control: Some(control),
+                ..
+            } => Some(Sent {
+                at: packet.at,
+                from,
+                control,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether `from` sent a `message` and the other side acknowledged it (RFC 2661 section 5.8).
+    pub fn acknowledged(&self, from: Ipv4Addr, message: u16) -> bool {
+        let mut sent = None;
+        for Sent {
+            from: sender,
+            control,
+            ..
+        } in self.controls()
+        {
+            if *sender.ip() == from {
+                if control.message == Some(message) {
+                    sent = Some(control.ns);
+                }
+            } else if sent.is_some_and(|ns| control.nr == ns.wrapping_add(1)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Octets of the frames that crossed the underlay outside UDP port 1701, ARP aside.
+    pub fn octets_outside(&self) -> u64 {
+        self.packets
+            .iter()
+            .filter(|packet| packet.kind == Kind::Other)
+            .map(|packet| packet.length)
+            .sum()
+    }
+
+    /// The control messages as a person reads them, for the report of a failure.
+    pub fn ladder(&self) -> String {
+        let start = self
+            .packets
+            .first()
+            .map_or(Duration::ZERO, |packet| packet.at);
+        self.controls()
+            .map(|Sent { at, from, control }| {
+                format!(
+                    "{:8.3}  {:<16} {control}\n",
+                    (at - start).as_secs_f64(),
+                    from.to_string()
+                )
+            })
+            .collect()
     }
 }
 
@@ -154,80 +247,6 @@ pub struct Sent {
     pub control: Control,
 }
 
-/// The control messages among `packets`, in order.
-pub fn controls(packets: &[Packet]) -> impl Iterator<Item = Sent> + '_ {
-    packets.iter().filter_map(|packet| match packet.kind {
-        Kind::L2tp {
-            from,
-            control: Some(control),
-            ..
-        } => Some(Sent {
-            at: packet.at,
-            from,
-            control,
-        }),
-        _ => None,
-    })
-}
-
-/// Whether `from` sent a `message` and the other side acknowledged it (RFC 2661 section 5.8).
-pub fn acknowledged(packets: &[Packet], from: Ipv4Addr, message: u16) -> bool {
-    let mut sent = None;
-    for Sent {
-        from: sender,
-        control,
-        ..
-    } in controls(packets)
-    {
-        if *sender.ip() == from {
-            if control.message == Some(message) {
-                sent = Some(control.ns);
-            }
-        } else if sent.is_some_and(|ns| control.nr == ns.wrapping_add(1)) {
-            return true;
-        }
-    }
-    false
-}
-
-/// Octets of the frames that crossed the underlay outside UDP port 1701, ARP aside.
-pub fn octets_outside(packets: &[Packet]) -> u64 {
-    packets
-        .iter()
-        .filter(|packet| packet.kind == Kind::Other)
-        .map(|packet| packet.length)
-        .sum()
-}
-
-/// The control messages as a person reads them, for the report of a failure.
-pub fn ladder(packets: &[Packet]) -> String {
-    let start = packets.first().map_or(Duration::ZERO, |packet| packet.at);
-    controls(packets)
-        .map(|sent| {
-            format!(
-                "{:8.3}  {:<16} {}\n",
-                (sent.at - start).as_secs_f64(),
-                sent.from.to_string(),
-                sent.control
-            )
-        })
-        .collect()
-}
-
-fn read(file: &Path) -> Result<Vec<Packet>> {
-    let mut reader = PcapReader::new(File::open(file)?)?;
-    let mut packets = Vec::new();
-    // A capture that is still being written may end in the middle of a packet.
-    while let Some(Ok(packet)) = reader.next_packet() {
-        packets.push(Packet {
-            at: packet.timestamp,
-            length: packet.orig_len.into(),
-            kind: classify(&packet.data).unwrap_or(Kind::Other),
-        });
-    }
-    Ok(packets)
-}
-
 /// Looks into an Ethernet frame; none when it is too short for what it says to be.
 fn classify(frame: &[u8]) -> Option<Kind> {
     const ETHERNET: usize = 14;
@@ -277,4 +296,74 @@ fn control(message: &[u8]) -> Option<Control> {
 
 fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(octets.get(at..at + 2)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAC: [u8; 4] = [10, 99, 0, 1];
+    const LNS: [u8; 4] = [10, 99, 0, 2];
+
+    fn frame(from: [u8; 4], to: [u8; 4], ports: [u16; 2], payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00]);
+        frame.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame.extend([from, to].concat());
+        frame.extend(ports.map(u16::to_be_bytes).concat());
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn control(from: [u8; 4], to: [u8; 4], message: &[u8], ns: u8, nr: u8) -> Packet {
+        let mut payload = vec![0xc8, 0x02, 0, 0, 0, 7, 0, 0, 0, ns, 0, nr];
+        payload.extend(message);
+        let frame = frame(from, to, [50_000, L2TP_PORT], &payload);
+        Packet {
+            at: Duration::ZERO,
+            length: frame.len() as u64,
+            kind: classify(&frame).unwrap(),
+        }
+    }
+
+    #[test]
+    fn frames_are_told_apart() {
+        let data = frame(
+            LAC,
+            LNS,
+            [1701, 50_000],
+            &[0x00, 0x02, 0, 7, 0, 9, 0xff, 0x03],
+        );
+        assert!(matches!(
+            classify(&data),
+            Some(Kind::L2tp { control: None, .. })
+        ));
+        let mut arp = data.clone();
+        arp[13] = 0x06;
+        assert_eq!(classify(&arp), Some(Kind::Arp));
+        let mut fragment = data.clone();
+        fragment[21] = 0x10;
+        assert_eq!(classify(&fragment), None);
+        assert_eq!(classify(&frame(LAC, LNS, [1702, 50_000], &[])), None);
+        for length in 0..data.len() {
+            // Too short to say its ports: not inside. Long enough: no control message.
+            assert_ne!(classify(&data[..length]), Some(Kind::Arp));
+        }
+    }
+
+    #[test]
+    fn an_end_is_orderly_when_the_other_side_acknowledged_it() {
+        const STOP: [u8; 8] = [0x80, 8, 0, 0, 0, 0, 0, 4];
+        let stop = control(LAC, LNS, &STOP, 4, 2);
+        let early = control(LNS, LAC, &[], 2, 4);
+        let zlb = control(LNS, LAC, &[], 2, 5);
+        let ended = |packets: &[&Packet]| {
+            let packets = packets.iter().copied().cloned().collect();
+            Recording { packets, missed: 0 }.acknowledged(LAC.into(), STOP_CCN)
+        };
+        assert!(ended(&[&stop, &early, &zlb]));
+        assert!(!ended(&[&stop, &early]));
+        assert!(!ended(&[&zlb, &stop]));
+    }
 }

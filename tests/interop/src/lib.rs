@@ -11,6 +11,7 @@ pub mod capture;
 pub mod netns;
 pub mod ours;
 pub mod process;
+pub mod relay;
 pub mod report;
 pub mod traffic;
 pub mod xl2tpd;

@@ -57,6 +57,25 @@ impl Namespace {
             .unwrap_or_else(|_| Err(anyhow!("a thread in the namespace {} panicked", self.name)))
     }
 
+    /// Its devices and its IPv4 routes, as text that is the same when they are.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered.
+    pub fn state(&self) -> Result<String> {
+        self.enter(|| {
+            let devices = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+            let names = devices
+                .lines()
+                .skip(2)
+                .filter_map(|line| line.split(':').next())
+                .map(str::trim);
+            let mut names: Vec<_> = names.collect();
+            names.sort_unstable();
+            let routes = std::fs::read_to_string("/proc/thread-self/net/route")?;
+            Ok(format!("{}\n{routes}", names.join(" ")))
+        })
+    }
+
     /// Runs commands of `ip` inside, one a line.
     ///
     /// # Errors

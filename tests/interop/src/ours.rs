@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::netns::{self, Namespace};
+use crate::netns::Namespace;
 use crate::process::Process;
 use crate::{Auth, INNER_LAC, INNER_LNS, PASSWORD, POOL_END, SECRET, Side, USER, until};
 
@@ -211,12 +211,11 @@ pub fn lns(auth: Auth, secret: bool) -> String {
     )
 }
 
-/// A LAC that dials the LNS of the bed. `tunnel` is added to the tunnel's parameters.
-pub fn lac(secret: bool, tunnel: &str) -> String {
+/// A LAC that dials `dest`, an address and more of the tunnel's parameters, with one session of user [`USER`].
+pub fn lac(secret: bool, dest: &str, password: &str) -> String {
     format!(
-        "{}tunnel create tunnel_name=office dest_ipaddr={} {tunnel}\n\
-         session create tunnel_name=office session_name=me user_name={USER} user_password={PASSWORD} interface_name=ppp0\n",
-        tunnel_profile(secret),
-        netns::LNS
+        "{}tunnel create tunnel_name=office dest_ipaddr={dest}\n\
+         session create tunnel_name=office session_name=me user_name={USER} user_password={password} interface_name=ppp0\n",
+        tunnel_profile(secret)
     )
 }

@@ -22,28 +22,38 @@ pub fn has_address(namespace: &Namespace, address: Ipv4Addr) -> Result<bool> {
     namespace.enter(|| Ok(UdpSocket::bind((address, 0)).is_ok()))
 }
 
-/// Sends `count` pings from `namespace` and says how many answers came.
+/// What `ping` reports.
+#[derive(Clone, Debug)]
+pub struct Pings {
+    /// How many answers came.
+    pub received: u32,
+    /// All that it printed.
+    pub text: String,
+}
+
+/// Sends `count` pings from `namespace`.
 ///
 /// # Errors
 /// ping cannot be run.
-pub fn ping(namespace: &Namespace, target: &str, count: u32) -> Result<u32> {
+pub fn ping(namespace: &Namespace, target: &str, count: u32) -> Result<Pings> {
     let count = count.to_string();
     let output = namespace.enter(|| {
         let mut ping = Command::new("ping");
-        ping.args(["-n", "-q", "-i", "0.2", "-W", "5", "-c", &count, target]);
+        ping.args(["-n", "-i", "0.2", "-W", "5", "-c", &count, target]);
         ping.output().context("cannot run ping")
     })?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let received = text
         .split(", ")
         .find_map(|part| part.strip_suffix(" received"))
         .and_then(|n| n.parse().ok());
-    received.with_context(|| {
+    let received = received.with_context(|| {
         format!(
             "ping says: {text}{}",
             String::from_utf8_lossy(&output.stderr)
         )
-    })
+    })?;
+    Ok(Pings { received, text })
 }
 
 /// Sends `octets` from the LAC's side to `target` on the LNS's side, and as many back, and checks each of them.

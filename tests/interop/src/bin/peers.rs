@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::capture::{self, CDN, Capture, Packet, STOP_CCN, acknowledged};
+use interop::capture::{CDN, Capture, Recording, STOP_CCN};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::report::Report;
 use interop::traffic::{has_address, ping, transfer};
 use interop::xl2tpd::Xl2tpd;
-use interop::{Auth, INNER_LAC, INNER_LNS, Role, Side, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, until};
 use rustix::mount::{MountFlags, mount};
 
 /// Octets that the TCP transfer sends each way.
@@ -176,13 +176,13 @@ fn run(case: Case, programs: &Path) -> Result<String> {
     let result = live(case, &bed, &mut *lac, &mut *lns, &capture);
     let (lac_log, lns_log) = (lac.log(), lns.log());
     drop((lac, lns));
-    let packets = capture.finish()?;
+    let recording = capture.finish()?;
     result
-        .and_then(|remark| check_ending(case, &packets).map(|()| remark))
+        .and_then(|remark| check_ending(case, &recording).map(|()| remark))
         .with_context(|| {
             format!(
                 "{case}\n-- LAC:\n{lac_log}\n-- LNS:\n{lns_log}\n-- underlay:\n{}",
-                capture::ladder(&packets)
+                recording.ladder()
             )
         })
 }
@@ -202,7 +202,7 @@ fn start(
         Program::Xl2tpd => Box::new(Xl2tpd::start(bed, folder, role, case.auth, case.secret)?),
         Program::Openl2tpd => {
             let configuration = match role {
-                Role::Lac => ours::lac(case.secret, ""),
+                Role::Lac => ours::lac(case.secret, &netns::LNS.to_string(), PASSWORD),
                 Role::Lns => ours::lns(case.auth, case.secret),
             };
             Box::new(Ours::start(
@@ -230,9 +230,9 @@ fn live<'a>(
     })?;
     let up = began.elapsed().as_secs_f64();
     let rate = transfer(bed, INNER_LNS, TRANSFER)?;
-    let received = ping(&bed.lac, &INNER_LNS.to_string(), 3)?;
+    let received = ping(&bed.lac, &INNER_LNS.to_string(), 3)?.received;
     ensure!(received == 3, "{received} of 3 pings were answered");
-    let outside = capture::octets_outside(&capture.so_far()?);
+    let outside = capture.so_far()?.octets_outside();
     ensure!(
         outside == 0,
         "{outside} octets crossed outside UDP port 1701"
@@ -266,7 +266,7 @@ fn live<'a>(
 }
 
 /// The side that had to end it sent the message that ends it, and the other acknowledged.
-fn check_ending(case: Case, packets: &[Packet]) -> Result<()> {
+fn check_ending(case: Case, recording: &Recording) -> Result<()> {
     let (by, message) = (
         case.ending.by,
         if case.ending.tunnel { STOP_CCN } else { CDN },
@@ -277,7 +277,7 @@ fn check_ending(case: Case, packets: &[Packet]) -> Result<()> {
         netns::LNS
     };
     ensure!(
-        acknowledged(packets, from, message),
+        recording.acknowledged(from, message),
         "no acknowledged end on the wire by the {by:?}"
     );
     Ok(())

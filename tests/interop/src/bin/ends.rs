@@ -1,0 +1,470 @@
+//! Our LAC and our LNS, end to end in network namespaces: what goes through, how it ends, and what is said when it does not
+//! work.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that waits for other programs reads the clock"
+)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use interop::capture::{self, CDN, Capture, Recording, STOP_CCN};
+use interop::netns::{self, Bed};
+use interop::ours::{self, Ours};
+use interop::process::Process;
+use interop::relay::Relay;
+use interop::report::Report;
+use interop::traffic::{has_address, ping, transfer};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, USER, until};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+/// Octets that a TCP transfer sends each way.
+const TRANSFER: usize = 8_000_000;
+
+/// How long anything may take that needs no lost packet to be noticed.
+const PROMPT: Duration = Duration::from_secs(15);
+
+/// How long a dead peer may take to be noticed and a tunnel to be made again.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Our LAC and our LNS in network namespaces. Needs root.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Run only the cases whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where openl2tpd and l2tpconfig are; by default beside this program.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+/// One case; what it returns is its remark in the report.
+type Case = fn(&World) -> Result<String>;
+
+const CASES: &[(&str, Case)] = &[
+    ("traffic crosses: IPv4, IPv6, TCP", traffic),
+    ("SIGTERM to the LAC takes all down", |world| {
+        sigterm(world, Role::Lac)
+    }),
+    ("SIGTERM to the LNS takes all down", |world| {
+        sigterm(world, Role::Lns)
+    }),
+    ("a wrong password is told to both sides", wrong_password),
+    ("a wrong tunnel secret is told", wrong_secret),
+    (
+        "an empty pool refuses one and spares the others",
+        empty_pool,
+    ),
+    ("a killed LNS is dialled again", killed_lns),
+    ("the LNS answers from the address asked", other_address),
+    ("the LAC follows an answer from another port", other_port),
+    ("the port is in use", port_in_use),
+    ("no privilege", no_privilege),
+    ("no /dev/net/tun", no_tun),
+    ("a wrong configuration line", wrong_configuration),
+];
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let programs = match options.programs {
+        Some(folder) => folder,
+        None => std::env::current_exe()?
+            .parent()
+            .context("no folder")?
+            .to_owned(),
+    };
+    let mut report = Report::new(options.only);
+    for (name, case) in CASES {
+        report.case(name, || {
+            let world = World::new(&programs)?;
+            case(&world).with_context(|| world.story())
+        });
+    }
+    Ok(report.conclude())
+}
+
+/// What a case has: a bed, a folder for files, and our programs.
+struct World {
+    bed: Bed,
+    folder: TempDir,
+    programs: PathBuf,
+}
+
+impl World {
+    fn new(programs: &Path) -> Result<Self> {
+        Ok(Self {
+            bed: Bed::new()?,
+            folder: tempfile::tempdir()?,
+            programs: programs.to_owned(),
+        })
+    }
+
+    fn start(&self, role: Role, configuration: &str) -> Result<Ours> {
+        let name = format!("{role:?}");
+        Ours::start(
+            &self.programs,
+            self.bed.side(role),
+            self.folder.path(),
+            &name,
+            configuration,
+        )
+    }
+
+    /// An LNS with CHAP and a tunnel secret, and a LAC that dials it.
+    fn pair(&self) -> Result<(Ours, Ours)> {
+        let lns = self.start(Role::Lns, &ours::lns(Auth::Chap, true))?;
+        let lac = self.start(
+            Role::Lac,
+            &ours::lac(true, &netns::LNS.to_string(), PASSWORD),
+        )?;
+        Ok((lac, lns))
+    }
+
+    fn capture(&self) -> Result<Capture> {
+        Capture::start(&self.bed.lns, &self.folder.path().join("underlay.pcap"))
+    }
+
+    /// The daemons' logs, for the report of a failure.
+    fn story(&self) -> String {
+        let log = |role: Role| {
+            fs::read_to_string(self.folder.path().join(format!("{role:?}.log"))).unwrap_or_default()
+        };
+        format!("\n-- LAC:\n{}-- LNS:\n{}", log(Role::Lac), log(Role::Lns))
+    }
+
+    /// Runs an `openl2tpd` that is to fail in the LNS's namespace: its exit status and the one line that it says.
+    fn refusal(&self, mut command: Command) -> Result<(i32, String)> {
+        // Whoever it runs as may write its files.
+        fs::set_permissions(self.folder.path(), Permissions::from_mode(0o777))?;
+        command.env_remove("RUST_LOG");
+        let mut process = Process::spawn(
+            &self.bed.lns,
+            command,
+            &self.folder.path().join("refusal.log"),
+        )?;
+        let status = process
+            .wait(PROMPT)
+            .with_context(|| process.log())?
+            .code()
+            .context("it died of a signal")?;
+        let said = process.log();
+        ensure!(status != 0, "it ended with status 0, saying: {said}");
+        ensure!(said.trim_end().lines().count() == 1, "not one line: {said}");
+        Ok((status, said.trim_end().to_owned()))
+    }
+
+    /// The command line of an `openl2tpd` that is to fail.
+    fn command(&self, program: &Path, configuration: &str) -> Result<Command> {
+        let folder = program.parent().context("a program is in a folder")?;
+        Ours::command(folder, self.folder.path(), "refused", configuration)
+    }
+
+    fn openl2tpd(&self) -> PathBuf {
+        self.programs.join("openl2tpd")
+    }
+}
+
+fn traffic(world: &World) -> Result<String> {
+    let capture = world.capture()?;
+    let (lac, lns) = world.pair()?;
+    let session = lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    ensure!(
+        session["local_ipaddr"] == INNER_LAC.to_string(),
+        "the LAC's address: {session}"
+    );
+    ensure!(
+        session["remote_ipaddr"] == INNER_LNS.to_string(),
+        "the LNS's address: {session}"
+    );
+
+    let inner_v6 = session["remote_ipv6"]
+        .as_str()
+        .context("no link-local address of the LNS")?;
+    for target in [INNER_LNS.to_string(), format!("{inner_v6}%ppp0")] {
+        let received = ping(&world.bed.lac, &target, 5)?.received;
+        ensure!(
+            received == 5,
+            "{received} of 5 pings to {target} were answered"
+        );
+    }
+    let rate = transfer(&world.bed, INNER_LNS, TRANSFER)?;
+    let users = lns.query(&["user", "list"])?;
+    ensure!(users[0]["user_name"] == USER, "the LNS's users: {users}");
+
+    drop((lac, lns));
+    let outside = capture.finish()?.octets_outside();
+    ensure!(
+        outside == 0,
+        "{outside} octets crossed outside UDP port 1701"
+    );
+    Ok(format!("{rate:.0} Mbit/s"))
+}
+
+fn sigterm(world: &World, role: Role) -> Result<String> {
+    let side = world.bed.side(role);
+    let before = side.state()?;
+    let capture = world.capture()?;
+    let (mut lac, mut lns) = world.pair()?;
+    lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    ensure!(side.state()? != before, "no device or route of a session");
+    let (ended, other, address) = match role {
+        Role::Lac => (&mut lac, &mut lns, netns::LAC),
+        Role::Lns => (&mut lns, &mut lac, netns::LNS),
+    };
+    ended.shut_down()?;
+    ensure!(
+        side.state()? == before,
+        "before:\n{before}after:\n{}",
+        side.state()?
+    );
+    until(PROMPT, "the other side is done with the session", || {
+        Ok(other.idle()?.then_some(()))
+    })?;
+    ensure!(
+        !has_address(&world.bed.lac, INNER_LAC)?,
+        "the LAC still has its address inside"
+    );
+    let recording = capture.finish()?;
+    ensure!(
+        recording.acknowledged(address, STOP_CCN),
+        "no acknowledged StopCCN:\n{}",
+        recording.ladder()
+    );
+    Ok(String::new())
+}
+
+/// Waits for the reason that a LAC's session or tunnel gives for its last end.
+fn last_error(lac: &Ours, of: fn(&Ours) -> Result<Vec<serde_json::Value>>) -> Result<String> {
+    until(PROMPT, "a last_error", || {
+        Ok(of(lac)?
+            .iter()
+            .find_map(|object| object["last_error"].as_str().map(str::to_owned)))
+    })
+}
+
+fn wrong_password(world: &World) -> Result<String> {
+    let capture = world.capture()?;
+    let lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
+    let lac = world.start(
+        Role::Lac,
+        &ours::lac(false, &netns::LNS.to_string(), "wrong"),
+    )?;
+    let reason = last_error(&lac, Ours::sessions)?;
+    ensure!(
+        reason.to_lowercase().contains("authentication"),
+        "the LAC's reason: {reason}"
+    );
+    let said = lns.log();
+    ensure!(
+        said.lines()
+            .any(|line| line.contains(USER) && line.to_lowercase().contains("authentication")),
+        "the LNS does not say who failed to authenticate"
+    );
+    let recording = capture.finish()?;
+    ensure!(sent(&recording, CDN), "no CDN:\n{}", recording.ladder());
+    Ok(reason)
+}
+
+fn sent(recording: &Recording, message: u16) -> bool {
+    recording
+        .controls()
+        .any(|sent| sent.control.message == Some(message))
+}
+
+fn wrong_secret(world: &World) -> Result<String> {
+    let capture = world.capture()?;
+    let _lns = world.start(Role::Lns, &ours::lns(Auth::Chap, true))?;
+    let configuration =
+        ours::lac(true, &netns::LNS.to_string(), PASSWORD).replace(interop::SECRET, "wrong");
+    let lac = world.start(Role::Lac, &configuration)?;
+    let reason = last_error(&lac, Ours::tunnels)?;
+    let recording = capture.finish()?;
+    ensure!(
+        sent(&recording, STOP_CCN),
+        "no StopCCN:\n{}",
+        recording.ladder()
+    );
+    Ok(reason)
+}
+
+fn empty_pool(world: &World) -> Result<String> {
+    let configuration = ours::lns(Auth::Chap, false)
+        .replace(&interop::POOL_END.to_string(), &INNER_LAC.to_string());
+    let lns = world.start(Role::Lns, &configuration)?;
+    let lac = world.start(
+        Role::Lac,
+        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
+    )?;
+    lac.established(PROMPT)?;
+    let user = format!("user_name={USER}");
+    let password = format!("user_password={PASSWORD}");
+    lac.query(&[
+        "session",
+        "create",
+        "tunnel_name=office",
+        "session_name=second",
+        &user,
+        &password,
+    ])?;
+    let reason = last_error(&lac, Ours::sessions)?;
+    ensure!(
+        lns.log().contains("pool"),
+        "the LNS does not say that the pool is empty"
+    );
+    carries(world, "the first session no longer carries")?;
+    Ok(reason)
+}
+
+/// Pings cross the session, or the error is `otherwise`.
+fn carries(world: &World, otherwise: &'static str) -> Result<()> {
+    let pings = ping(&world.bed.lac, &INNER_LNS.to_string(), 3)?;
+    ensure!(pings.received == 3, otherwise);
+    Ok(())
+}
+
+fn killed_lns(world: &World) -> Result<String> {
+    let configuration = ours::lns(Auth::Chap, false);
+    let mut lns = world.start(Role::Lns, &configuration)?;
+    let tunnel = format!("{} persist=yes hello_timeout=2 max_retries=2", netns::LNS);
+    let lac = world.start(Role::Lac, &ours::lac(false, &tunnel, PASSWORD))?;
+    lac.established(PROMPT)?;
+    lns.process().signal(Signal::KILL)?;
+    lns.process().wait(PROMPT)?;
+    drop(lns);
+    // Over what the killed daemon left: its pid file and its socket.
+    let lns = world.start(Role::Lns, &configuration)?;
+    lns.established(RECOVERY)?;
+    lac.established(PROMPT)?;
+    carries(world, "the new session does not carry")?;
+    Ok(String::new())
+}
+
+fn other_address(world: &World) -> Result<String> {
+    const SECOND: &str = "10.99.0.3";
+    world.bed.lns.ip(&format!(
+        "address add {SECOND}/24 dev {}\n",
+        netns::UNDERLAY
+    ))?;
+    let capture = world.capture()?;
+    let _lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
+    let lac = world.start(Role::Lac, &ours::lac(false, SECOND, PASSWORD))?;
+    lac.established(PROMPT)?;
+    carries(world, "the session does not carry")?;
+    let recording = capture.finish()?;
+    let strange = recording
+        .controls()
+        .find(|sent| *sent.from.ip() == netns::LNS);
+    ensure!(
+        strange.is_none(),
+        "an answer came from another address:\n{}",
+        recording.ladder()
+    );
+    Ok(String::new())
+}
+
+fn other_port(world: &World) -> Result<String> {
+    const SERVER: u16 = 1702;
+    const ANSWERING: u16 = 4000;
+    let mut command = Ours::command(
+        &world.programs,
+        world.folder.path(),
+        "Lns",
+        &ours::lns(Auth::Chap, false),
+    )?;
+    command.args(["-u", &SERVER.to_string()]);
+    let _lns = Process::spawn(
+        &world.bed.lns,
+        command,
+        &world.folder.path().join("Lns.log"),
+    )?;
+    let _relay = Relay::start(&world.bed.lns, capture::L2TP_PORT, ANSWERING, SERVER)?;
+    let lac = world.start(
+        Role::Lac,
+        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
+    )?;
+    lac.established(PROMPT)?;
+    carries(world, "the session does not carry")?;
+    let remote = lac
+        .tunnels()?
+        .first()
+        .map(|tunnel| tunnel["remote"].to_string())
+        .unwrap_or_default();
+    ensure!(
+        remote.contains(&format!(":{ANSWERING}")),
+        "the LAC's peer is {remote}"
+    );
+    Ok(String::new())
+}
+
+fn port_in_use(world: &World) -> Result<String> {
+    let configuration = ours::lns(Auth::Chap, false);
+    let _first = world.start(Role::Lns, &configuration)?;
+    let (_, said) = world.refusal(world.command(&world.openl2tpd(), &configuration)?)?;
+    ensure!(
+        said.contains("1701") && said.contains("in use"),
+        "it says: {said}"
+    );
+    Ok(said)
+}
+
+fn no_privilege(world: &World) -> Result<String> {
+    const NOBODY: u32 = 65_534;
+    // The program may lie where only root can go.
+    let copy = world.folder.path().join("openl2tpd");
+    fs::copy(world.openl2tpd(), &copy)?;
+    let mut command = world.command(&copy, &ours::lns(Auth::Chap, false))?;
+    command.uid(NOBODY).gid(NOBODY);
+    let (_, said) = world.refusal(command)?;
+    let words = [
+        "privilege",
+        "permission",
+        "permitted",
+        "CAP_NET_ADMIN",
+        "root",
+    ];
+    ensure!(
+        words.iter().any(|word| said.contains(word)),
+        "it says: {said}"
+    );
+    Ok(said)
+}
+
+fn no_tun(world: &World) -> Result<String> {
+    let inner = world.command(&world.openl2tpd(), &ours::lns(Auth::Chap, false))?;
+    // A mount namespace of its own, in which the folder of the device is empty.
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "mount -t tmpfs none /dev/net && exec \"$@\"",
+        "sh",
+    ]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    let (_, said) = world.refusal(command)?;
+    ensure!(said.contains("/dev/net/tun"), "it says: {said}");
+    Ok(said)
+}
+
+fn wrong_configuration(world: &World) -> Result<String> {
+    let configuration = format!(
+        "{}tunnel create tunnel_nam=x\n",
+        ours::lns(Auth::Chap, false)
+    );
+    let line = configuration.lines().count();
+    let (status, said) = world.refusal(world.command(&world.openl2tpd(), &configuration)?)?;
+    ensure!(status == 2, "exit status {status}");
+    for part in [format!("refused.conf:{line}:15"), "tunnel_name".to_owned()] {
+        ensure!(said.contains(&part), "{part} is not in: {said}");
+    }
+    Ok(said)
+}
