@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value as Json};
 
 use crate::value::{Kind, Value};
+use crate::words::pick;
 use crate::{ConfigError, MASK};
 
 /// Declares the classes of objects: what people call them, and the type that holds one.
@@ -33,6 +34,11 @@ macro_rules! classes {
             /// One line of help.
             pub fn help(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim_start(),)+ }
+            }
+
+            /// Whether `text` is a value of the parameter `name`.
+            pub fn check(self, name: &str, text: &str) -> Result<(), ConfigError> {
+                match self { $(Self::$name => crate::objects::$name::default().set(name, text),)+ }
             }
 
             /// Its parameters, in the order of the declaration.
@@ -75,7 +81,23 @@ impl Object {
 
     /// The parameter of this name or alias, or the only one whose name begins so.
     pub fn parameter(self, name: &str) -> Result<&'static Parameter, ConfigError> {
-        find(self.parameters(), name).map(|(_, parameter)| parameter)
+        find(self.parameters(), name, || format!("a parameter of {self}"))
+            .map(|(_, parameter)| parameter)
+    }
+
+    /// The parameter that names an object of this class, if all of them have names.
+    pub fn key(self) -> Option<&'static Parameter> {
+        self.parameters()
+            .iter()
+            .find(|parameter| parameter.role == Role::Key)
+    }
+
+    /// Words that may follow a command for this class without a value, for what it is to show.
+    pub const fn flags(self, verb: Verb) -> &'static [&'static str] {
+        match (self, verb) {
+            (Self::System, Verb::Show) => &["configuration", "status", "statistics", "version"],
+            _ => &[],
+        }
     }
 }
 
@@ -258,7 +280,7 @@ pub trait Parameters: Default + Clone {
 
     /// Sets the parameter of this name (or alias, or unique prefix) to what `text` says.
     fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        let (index, parameter) = find(Self::parameters(), name)?;
+        let (index, parameter) = find(Self::parameters(), name, || "a parameter".to_owned())?;
         if self.slots_mut()[index].set(text, parameter.range) {
             return Ok(());
         }
@@ -272,14 +294,14 @@ pub trait Parameters: Default + Clone {
 
     /// Returns the parameter of this name to its default.
     fn unset(&mut self, name: &str) -> Result<(), ConfigError> {
-        let (index, _) = find(Self::parameters(), name)?;
+        let (index, _) = find(Self::parameters(), name, || "a parameter".to_owned())?;
         self.slots_mut()[index].clear();
         Ok(())
     }
 
     /// The text of the parameter of this name when it is set; a secret's in clear.
     fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
-        let (index, _) = find(Self::parameters(), name)?;
+        let (index, _) = find(Self::parameters(), name, || "a parameter".to_owned())?;
         Ok(self.slots()[index].text())
     }
 
@@ -331,40 +353,15 @@ pub trait Parameters: Default + Clone {
 fn find(
     parameters: &'static [Parameter],
     name: &str,
+    expected: impl FnOnce() -> String,
 ) -> Result<(usize, &'static Parameter), ConfigError> {
+    let names_of = |p: &'static Parameter| std::iter::once(p.name).chain(p.aliases.iter().copied());
     let names: Vec<_> = parameters
         .iter()
         .enumerate()
-        .flat_map(|(index, p)| {
-            std::iter::once(p.name)
-                .chain(p.aliases.iter().copied())
-                .map(move |name| (name, index))
-        })
+        .flat_map(|(index, p)| names_of(p).map(move |name| (name, index)))
         .collect();
-    let is = |word: &str| word.eq_ignore_ascii_case(name);
-    let begins = |word: &str| {
-        word.get(..name.len())
-            .is_some_and(|start| !name.is_empty() && start.eq_ignore_ascii_case(name))
-    };
-    let mut matching: Vec<_> = names.iter().filter(|(word, _)| is(word)).collect();
-    if matching.is_empty() {
-        matching = names.iter().filter(|(word, _)| begins(word)).collect();
-    }
-    match matching.as_slice() {
-        // An alias often begins like its name.
-        [(_, first), rest @ ..] if rest.iter().all(|(_, index)| index == first) => {
-            Ok((*first, &parameters[*first]))
-        }
-        [] => Err(ConfigError::unknown(
-            "parameter",
-            name,
-            names.iter().map(|(name, _)| *name),
-        )),
-        several => Err(ConfigError::ambiguous(
-            name,
-            several.iter().map(|(name, _)| *name),
-        )),
-    }
+    pick(&names, name, expected).map(|index| (index, &parameters[index]))
 }
 
 /// Declares objects. A parameter is one line of help and one line of this form:

@@ -1,18 +1,24 @@
 //! What can be wrong with a configuration, and where.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::words::nearest;
+use crate::{Object, Verb};
 
 /// What is wrong with a command or a value.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ConfigError {
-    /// A name that is not known here.
-    #[error("unknown {what} `{name}`{}", did_you_mean(.nearest.as_deref()))]
-    Unknown {
-        /// What should have been named.
-        what: &'static str,
-        /// The name given.
-        name: String,
-        /// The known name that is most like it.
+    /// Something else than what can stand here.
+    #[error("expected {expected}, not {found}{}", did_you_mean(.nearest.as_deref()))]
+    Unexpected {
+        /// What can.
+        expected: String,
+        /// What does.
+        found: String,
+        /// The known word that is most like it.
         nearest: Option<String>,
     },
     /// A beginning that several names have.
@@ -33,6 +39,69 @@ pub enum ConfigError {
         /// What the parameter takes.
         expected: String,
     },
+    /// A string whose end is on no line of its own.
+    #[error("the string has no closing `\"`")]
+    OpenString,
+    /// A parameter that the class has, but not for this command.
+    #[error("{name} {why}")]
+    NotHere {
+        /// The parameter.
+        name: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A command without a parameter that it needs.
+    #[error("{object} {verb} needs {name}")]
+    Missing {
+        /// The class.
+        object: Object,
+        /// The command.
+        verb: Verb,
+        /// The parameter, or several to choose from.
+        name: String,
+    },
+    /// A name that no object has.
+    #[error("there is no {object} `{name}`{}", did_you_mean(.nearest.as_deref()))]
+    NotFound {
+        /// The class.
+        object: Object,
+        /// The name.
+        name: String,
+        /// The name of an object that is most like it.
+        nearest: Option<String>,
+    },
+    /// A name that another object has.
+    #[error("there is a {object} `{name}` already")]
+    Exists {
+        /// The class.
+        object: Object,
+        /// The name.
+        name: String,
+    },
+    /// A command that changes no configuration where one that does is needed.
+    #[error("{object} {verb} is no change of the configuration")]
+    NoChange {
+        /// The class.
+        object: Object,
+        /// The command.
+        verb: Verb,
+    },
+    /// An attempt to delete a profile that is always there.
+    #[error("the {0} `default` is always there and cannot be deleted")]
+    DefaultProfile(Object),
+    /// An attempt to delete what something else needs.
+    #[error("the {object} `{name}` is in use by {by}")]
+    InUse {
+        /// The class.
+        object: Object,
+        /// The object.
+        name: String,
+        /// What needs it.
+        by: String,
+    },
+    /// Parameters that contradict each other.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -42,15 +111,26 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 }
 
 impl ConfigError {
+    /// `word` is none of the `known` words.
     pub(crate) fn unknown<'a>(
-        what: &'static str,
-        name: &str,
+        expected: String,
+        word: &str,
         known: impl Iterator<Item = &'a str>,
     ) -> Self {
-        Self::Unknown {
-            what,
-            name: name.to_owned(),
-            nearest: nearest(name, known).map(str::to_owned),
+        let nearest = nearest(word, known).map(str::to_owned);
+        Self::Unexpected {
+            expected,
+            found: format!("`{word}`"),
+            nearest,
+        }
+    }
+
+    /// `found` stands where something else can.
+    pub(crate) fn unexpected(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Unexpected {
+            expected: expected.into(),
+            found: found.into(),
+            nearest: None,
         }
     }
 
@@ -62,13 +142,98 @@ impl ConfigError {
     }
 }
 
-/// The known name that is most like `name`, if one is near enough to be meant.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_ascii_lowercase();
-    let limit = (name.chars().count() / 3).max(1);
-    known
-        .map(|word| (strsim::damerau_levenshtein(&name, word), word))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+/// A part of a text, in octets from its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Span {
+    /// The first octet.
+    pub start: usize,
+    /// The octet after the last.
+    pub end: usize,
+}
+
+impl Span {
+    /// From the beginning of this part to the end of that one.
+    pub(crate) const fn to(self, last: Self) -> Self {
+        Self {
+            start: self.start,
+            end: last.end,
+        }
+    }
+}
+
+/// An error and the part of the text that is to blame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fault {
+    pub(crate) span: Span,
+    pub(crate) error: ConfigError,
+}
+
+/// An error with its place in a file. `Display` gives `FILE:LINE:COLUMN: MESSAGE`, the line, and a mark below the place.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// The name of the file, or whatever the text came from.
+    pub file: String,
+    /// The line, from 1 on.
+    pub line: usize,
+    /// The column in characters, from 1 on.
+    pub column: usize,
+    /// What is wrong, what was expected, and the known name that is most like what was found.
+    pub message: String,
+    /// The line's text, secrets masked.
+    pub source_line: String,
+    /// How many characters are to blame.
+    pub width: usize,
+}
+
+impl Diagnostic {
+    /// Finds the place of `fault` in `text`; what lies in `secrets` is not shown.
+    pub(crate) fn new(file: &str, text: &str, secrets: &[Span], fault: &Fault) -> Self {
+        let Span { start, end } = fault.span;
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let is_secret = |at: usize| {
+            secrets
+                .iter()
+                .any(|secret| (secret.start..secret.end).contains(&at))
+        };
+        let line = &text[line_start..line_end];
+        let masked = line
+            .char_indices()
+            .map(|(at, c)| if is_secret(line_start + at) { '*' } else { c });
+        Self {
+            file: file.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            message: fault.error.to_string(),
+            source_line: masked.collect::<String>().trim_end().to_owned(),
+            width: text[start..end.clamp(start, line_end)]
+                .chars()
+                .count()
+                .max(1),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            source_line,
+            width,
+        } = self;
+        // Tabs in front of the mark, so that it is where the terminal put the text.
+        let before = source_line
+            .chars()
+            .chain(std::iter::repeat(' '))
+            .take(column - 1);
+        let indent: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
+        write!(
+            f,
+            "{file}:{line}:{column}: {message}\n    {source_line}\n    {indent}{}",
+            "^".repeat(*width)
+        )
+    }
 }

@@ -3,14 +3,19 @@
 //! `objects.rs` is the declaration. The typed structs, their accessors, the table that help and manual pages are made
 //! from, the text and JSON forms and the checks of the values all come from it, so that they cannot drift.
 
+mod change;
 mod declare;
 mod diagnostic;
+mod grammar;
+mod lexer;
 mod model;
 mod objects;
 mod value;
+mod words;
 
 pub use declare::{Object, Parameter, Parameters, Role, Slot, Verb};
-pub use diagnostic::{ConfigError, nearest};
+pub use diagnostic::{ConfigError, Diagnostic, Span};
+pub use grammar::{Argument, Command, command_line, parse_command, quoted};
 pub use model::Model;
 pub use objects::{
     IpPool, PeerProfile, PppProfile, Session, SessionParams, SessionProfile, System, Tunnel,
@@ -20,6 +25,7 @@ pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, Netmask,
     TraceFlags, Value,
 };
+pub use words::nearest;
 
 /// The name of the profile that is always there and that the others fall back to.
 pub const DEFAULT_PROFILE: &str = "default";

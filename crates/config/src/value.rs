@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crypto::Secret;
 
 use crate::Object;
+use crate::words::pick;
 
 /// What sort of text a parameter takes: for help, completion and the messages of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -372,7 +373,7 @@ impl TraceFlags {
             return Some(Self::ALL);
         }
         text.split(',').try_fold(Self::NONE, |flags, name| {
-            let (_, bit) = unique(Self::CATEGORIES, |(name, _)| name, name.trim())?;
+            let bit = pick(Self::CATEGORIES, name.trim(), String::new).ok()?;
             Some(Self(flags.0 | bit))
         })
     }
@@ -393,31 +394,6 @@ impl fmt::Display for TraceFlags {
     }
 }
 
-/// The entry of this name, or the only one whose name begins so; letters of either case.
-pub(crate) fn unique<T: Copy>(
-    all: &[T],
-    name_of: impl Fn(T) -> &'static str,
-    text: &str,
-) -> Option<T> {
-    let begins = |name: &str| {
-        name.get(..text.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(text))
-    };
-    if let Some(&exact) = all
-        .iter()
-        .find(|&&entry| name_of(entry).eq_ignore_ascii_case(text))
-    {
-        return Some(exact);
-    }
-    let mut matching = all
-        .iter()
-        .filter(|&&entry| !text.is_empty() && begins(name_of(entry)));
-    matching
-        .next()
-        .filter(|_| matching.next().is_none())
-        .copied()
-}
-
 /// Declares enumerations whose values are words.
 macro_rules! choices {
     ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
@@ -431,7 +407,7 @@ macro_rules! choices {
             const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant)),+];
 
             fn parse(text: &str) -> Option<Self> {
-                unique(Self::ALL, |(word, _)| word, text).map(|(_, value)| value)
+                pick(Self::ALL, text, String::new).ok()
             }
         }
 

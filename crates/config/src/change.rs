@@ -1,0 +1,479 @@
+//! How commands change a model, and what has to be true of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::Fault;
+use crate::grammar::{Parsed, parse, quoted};
+use crate::value::Kind;
+use crate::words::nearest;
+use crate::{
+    Command, ConfigError, DEFAULT_PROFILE, Diagnostic, Model, Object, Parameter, Parameters,
+    Session, Span, Tunnel, TunnelParams, Verb,
+};
+
+/// What is wrong with one object of a model.
+struct Breach {
+    object: Object,
+    /// The object's name; of tunnels and sessions, which may have none, the place in the model.
+    which: Which,
+    /// The parameter that is to blame, if it is one alone.
+    parameter: Option<&'static str>,
+    error: ConfigError,
+}
+
+#[derive(Clone, PartialEq)]
+enum Which {
+    Name(String),
+    Place(usize),
+}
+
+impl Model {
+    /// Reads a configuration file. `file` is its name for the diagnostics, of which there is one for each error.
+    ///
+    /// The order of statements does not matter where one names what another makes.
+    pub fn load(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let Parsed {
+            commands,
+            mut faults,
+            is_partial,
+            secrets,
+        } = parse(text);
+        let mut model = Self::default();
+        let mut applied = Vec::new();
+        for command in &commands {
+            match model.change(command) {
+                Ok(()) => applied.push(command),
+                Err(error) => faults.push(Fault {
+                    span: blame(command, &error),
+                    error,
+                }),
+            }
+        }
+        // What a statement makes that was not understood would be missed by those that name it.
+        if !is_partial {
+            faults.extend(
+                model
+                    .breaches()
+                    .into_iter()
+                    .map(|breach| breach.locate(&applied)),
+            );
+        }
+        if faults.is_empty() {
+            return Ok(model);
+        }
+        faults.sort_by_key(|fault| fault.span.start);
+        Err(faults
+            .iter()
+            .map(|fault| Diagnostic::new(file, text, &secrets, fault))
+            .collect())
+    }
+
+    /// Applies one command; after an error nothing is changed.
+    pub fn apply(&mut self, command: &Command) -> Result<(), ConfigError> {
+        let mut next = self.clone();
+        next.change(command)?;
+        if let Some(breach) = next.breaches().into_iter().next() {
+            return Err(
+                match (
+                    command.verb,
+                    command.object.key().and_then(|key| command.value(key.name)),
+                ) {
+                    (Verb::Delete, Some(name)) => ConfigError::InUse {
+                        object: command.object,
+                        name: name.to_owned(),
+                        by: breach.label(&next),
+                    },
+                    _ => breach.error,
+                },
+            );
+        }
+        *self = next;
+        Ok(())
+    }
+
+    /// Applies one command; the result may name what is not there (yet).
+    fn change(&mut self, command: &Command) -> Result<(), ConfigError> {
+        match command.object {
+            Object::System => match command.verb {
+                Verb::Modify => command.fill(&mut self.system),
+                Verb::Unset => unset(&mut self.system, command),
+                _ => Err(no_change(command)),
+            },
+            Object::PeerProfile => keyed(&mut self.peer_profiles, command),
+            Object::TunnelProfile => keyed(&mut self.tunnel_profiles, command),
+            Object::SessionProfile => keyed(&mut self.session_profiles, command),
+            Object::PppProfile => keyed(&mut self.ppp_profiles, command),
+            Object::User => keyed(&mut self.users, command),
+            Object::IpPool => keyed(&mut self.ip_pools, command),
+            Object::Tunnel => {
+                let name = command.value("tunnel_name");
+                listed(&mut self.tunnels, command, name, |tunnel| {
+                    name.is_some() && tunnel.tunnel_name() == name
+                })
+            }
+            Object::Session => {
+                let (tunnel, name) = (command.value("tunnel_name"), command.value("session_name"));
+                listed(&mut self.sessions, command, name, |session: &Session| {
+                    name.is_some()
+                        && session.session_name() == name
+                        && session.tunnel_name() == tunnel
+                })
+            }
+        }
+    }
+
+    /// Everything that is wrong with the model as a whole.
+    fn breaches(&self) -> Vec<Breach> {
+        let mut breaches = Vec::new();
+        self.each(|object, which, set| {
+            for (parameter, text) in set {
+                if let Kind::Name(class) = parameter.kind
+                    && let Err(error) = self.find(class, &text)
+                {
+                    breaches.push(Breach {
+                        object,
+                        which: which.clone(),
+                        parameter: Some(parameter.name),
+                        error,
+                    });
+                }
+            }
+        });
+        for (name, profile) in &self.tunnel_profiles {
+            let probe = Tunnel {
+                profile_name: Some(name.clone()),
+                ..Tunnel::default()
+            };
+            let own = &profile.params;
+            if (own.hide_avps.is_some() || own.auth_mode.is_some())
+                && let Err((parameter, error)) = consistent(&self.tunnel_params(&probe))
+            {
+                let which = Which::Name(name.clone());
+                breaches.push(Breach {
+                    object: Object::TunnelProfile,
+                    which,
+                    parameter: Some(parameter),
+                    error,
+                });
+            }
+        }
+        breaches.extend(
+            self.tunnels
+                .iter()
+                .enumerate()
+                .filter_map(|(place, tunnel)| self.tunnel_breach(place, tunnel)),
+        );
+        self.session_breaches(&mut breaches);
+        breaches
+    }
+
+    fn tunnel_breach(&self, place: usize, tunnel: &Tunnel) -> Option<Breach> {
+        let params = self.tunnel_params(tunnel);
+        let (parameter, error) = if params.dest_ipaddr().is_none() {
+            let name = "dest_ipaddr".to_owned();
+            (
+                None,
+                ConfigError::Missing {
+                    object: Object::Tunnel,
+                    verb: Verb::Create,
+                    name,
+                },
+            )
+        } else {
+            let (parameter, error) = consistent(&params).err()?;
+            (Some(parameter), error)
+        };
+        Some(Breach {
+            object: Object::Tunnel,
+            which: Which::Place(place),
+            parameter,
+            error,
+        })
+    }
+
+    fn session_breaches(&self, breaches: &mut Vec<Breach>) {
+        let mut devices = BTreeSet::new();
+        for (place, session) in self.sessions.iter().enumerate() {
+            let mut breach = |parameter, text: String| {
+                let error = ConfigError::Conflict(text);
+                breaches.push(Breach {
+                    object: Object::Session,
+                    which: Which::Place(place),
+                    parameter: Some(parameter),
+                    error,
+                });
+            };
+            if session.tunnel_name().is_none() {
+                breach(
+                    "tunnel_id",
+                    "a session of the configuration names its tunnel by tunnel_name".to_owned(),
+                );
+            }
+            if let Some(device) = session.interface_name()
+                && !devices.insert(device)
+            {
+                breach(
+                    "interface_name",
+                    format!("the device `{device}` is another session's"),
+                );
+            }
+        }
+    }
+
+    /// Whether there is an object of this class and name.
+    fn find(&self, class: Object, name: &str) -> Result<(), ConfigError> {
+        let names: Vec<&str> = match class {
+            Object::PeerProfile => self.peer_profiles.keys().map(String::as_str).collect(),
+            Object::TunnelProfile => self.tunnel_profiles.keys().map(String::as_str).collect(),
+            Object::SessionProfile => self.session_profiles.keys().map(String::as_str).collect(),
+            Object::PppProfile => self.ppp_profiles.keys().map(String::as_str).collect(),
+            Object::User => self.users.keys().map(String::as_str).collect(),
+            Object::IpPool => self.ip_pools.keys().map(String::as_str).collect(),
+            Object::Tunnel => self
+                .tunnels
+                .iter()
+                .filter_map(Tunnel::tunnel_name)
+                .collect(),
+            Object::Session => self
+                .sessions
+                .iter()
+                .filter_map(Session::session_name)
+                .collect(),
+            Object::System => Vec::new(),
+        };
+        if names.contains(&name) {
+            Ok(())
+        } else {
+            Err(not_found(class, name, names.into_iter()))
+        }
+    }
+
+    /// Calls `visit` for each object, with the parameters that are set on it.
+    fn each(&self, mut visit: impl FnMut(Object, Which, Vec<(&'static Parameter, String)>)) {
+        visit(
+            Object::System,
+            Which::Place(0),
+            self.system.iter().collect(),
+        );
+        macro_rules! each {
+            ($($object:ident $map:ident)+; $($in_list:ident $list:ident)+) => {
+                $(for (name, object) in &self.$map {
+                    visit(Object::$object, Which::Name(name.clone()), object.iter().collect());
+                })+
+                $(for (place, object) in self.$list.iter().enumerate() {
+                    visit(Object::$in_list, Which::Place(place), object.iter().collect());
+                })+
+            };
+        }
+        each!(
+            PeerProfile peer_profiles
+            TunnelProfile tunnel_profiles
+            SessionProfile session_profiles
+            PppProfile ppp_profiles
+            IpPool ip_pools
+            User users;
+            Tunnel tunnels
+            Session sessions
+        );
+    }
+
+    /// The commands that make this model, secrets in clear: what [`Model::load`] reads as the same model.
+    pub fn to_commands(&self) -> String {
+        let mut commands = String::new();
+        self.each(|object, which, set| {
+            let is_there = object == Object::System
+                || which == Which::Name(DEFAULT_PROFILE.to_owned()) && object.is_profile();
+            let verb = if is_there { Verb::Modify } else { Verb::Create };
+            let has_own = set
+                .iter()
+                .any(|(parameter, _)| object.key().is_none_or(|key| key.name != parameter.name));
+            if is_there && !has_own {
+                return;
+            }
+            commands.push_str(&format!("{object} {verb}"));
+            for (parameter, text) in set {
+                let is_text = matches!(
+                    parameter.kind,
+                    Kind::Text | Kind::Secret | Kind::Device | Kind::Name(_)
+                );
+                let value = if is_text { quoted(&text) } else { text };
+                commands.push_str(&format!(" \\\n    {}={value}", parameter.name));
+            }
+            commands.push('\n');
+        });
+        commands
+    }
+}
+
+impl Breach {
+    /// Where in the text of `commands` it is.
+    fn locate(self, commands: &[&Command]) -> Fault {
+        let Self {
+            object,
+            which,
+            parameter,
+            error,
+        } = self;
+        let mut of_class = commands.iter().filter(|command| command.object == object);
+        let command = match which {
+            Which::Place(place) => of_class
+                .filter(|command| command.verb != Verb::Modify)
+                .nth(place),
+            Which::Name(name) => {
+                let key = object.key().map_or("", |key| key.name);
+                let is_it = |command: &&&Command| command.value(key) == Some(name.as_str());
+                let gives = |command: &&&Command| {
+                    parameter.is_none_or(|parameter| command.value(parameter).is_some())
+                };
+                let last = of_class.clone().filter(is_it).filter(gives).next_back();
+                last.or_else(|| of_class.find(is_it))
+            }
+        };
+        let span = command.map_or(Span::default(), |command| {
+            let argument = command
+                .arguments
+                .iter()
+                .rev()
+                .find(|argument| Some(argument.name) == parameter);
+            argument.map_or(command.span, |argument| argument.value_span)
+        });
+        Fault { span, error }
+    }
+
+    /// The object, for people.
+    fn label(&self, model: &Model) -> String {
+        let name = match (&self.which, self.object) {
+            (Which::Name(name), _) => Some(name.as_str()),
+            (Which::Place(place), Object::Tunnel) => {
+                model.tunnels.get(*place).and_then(Tunnel::tunnel_name)
+            }
+            (Which::Place(place), _) => model.sessions.get(*place).and_then(Session::session_name),
+        };
+        name.map_or_else(
+            || format!("a {}", self.object),
+            |name| format!("the {} `{name}`", self.object),
+        )
+    }
+}
+
+/// Whether the parameters of a tunnel fit together; if not, the one that asks for another.
+fn consistent(params: &TunnelParams) -> Result<(), (&'static str, ConfigError)> {
+    let needs_secret = |what: &str| ConfigError::Conflict(format!("{what} needs a secret"));
+    match (params.secret(), params.auth_mode()) {
+        (None, crate::AuthMode::Challenge) => {
+            Err(("auth_mode", needs_secret("auth_mode=challenge")))
+        }
+        (None, _) if params.hide_avps() => Err(("hide_avps", needs_secret("hide_avps=yes"))),
+        _ => Ok(()),
+    }
+}
+
+/// The part of a command that `error` is about.
+fn blame(command: &Command, error: &ConfigError) -> Span {
+    let (ConfigError::NotFound { name, .. } | ConfigError::Exists { name, .. }) = error else {
+        return command.span;
+    };
+    let argument = command
+        .arguments
+        .iter()
+        .find(|argument| argument.value.as_ref() == Some(name));
+    argument.map_or(command.span, |argument| argument.value_span)
+}
+
+fn no_change(command: &Command) -> ConfigError {
+    ConfigError::NoChange {
+        object: command.object,
+        verb: command.verb,
+    }
+}
+
+fn not_found<'a>(object: Object, name: &str, names: impl Iterator<Item = &'a str>) -> ConfigError {
+    let nearest = nearest(name, names).map(str::to_owned);
+    ConfigError::NotFound {
+        object,
+        name: name.to_owned(),
+        nearest,
+    }
+}
+
+/// Returns to their defaults the parameters that the command names without a value.
+fn unset<T: Parameters>(object: &mut T, command: &Command) -> Result<(), ConfigError> {
+    command
+        .arguments
+        .iter()
+        .filter(|argument| argument.value.is_none())
+        .try_for_each(|a| object.unset(a.name))
+}
+
+/// Applies a command to objects that have names. Making a profile that is there changes it, as in OpenL2TP.
+fn keyed<T: Parameters>(
+    objects: &mut BTreeMap<String, T>,
+    command: &Command,
+) -> Result<(), ConfigError> {
+    let Command { object, verb, .. } = *command;
+    let key = object.key().map_or("", |key| key.name);
+    let name = command.value(key).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| ConfigError::Missing {
+        object,
+        verb,
+        name: key.to_owned(),
+    })?;
+    let old = objects.get(name).cloned();
+    let old = match (verb, old) {
+        (Verb::Create, None) => T::default(),
+        (Verb::Create, Some(_)) if !object.is_profile() => {
+            return Err(ConfigError::Exists {
+                object,
+                name: name.to_owned(),
+            });
+        }
+        (_, Some(old)) => old,
+        (_, None) => return Err(not_found(object, name, objects.keys().map(String::as_str))),
+    };
+    let mut new = old;
+    match verb {
+        Verb::Create | Verb::Modify => command.fill(&mut new)?,
+        Verb::Unset => unset(&mut new, command)?,
+        Verb::Delete if object.is_profile() && name == DEFAULT_PROFILE => {
+            return Err(ConfigError::DefaultProfile(object));
+        }
+        Verb::Delete => {
+            objects.remove(name);
+            return Ok(());
+        }
+        Verb::Show | Verb::List => return Err(no_change(command)),
+    }
+    objects.insert(name.to_owned(), new);
+    Ok(())
+}
+
+/// Applies a command to objects that may have names; `is_it` knows the one that the command names.
+fn listed<T: Parameters>(
+    objects: &mut Vec<T>,
+    command: &Command,
+    name: Option<&str>,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<(), ConfigError> {
+    let Command { object, verb, .. } = *command;
+    let name = name.unwrap_or_default();
+    match (verb, objects.iter().position(is_it)) {
+        (Verb::Create, None) => objects.push(command.build()?),
+        (Verb::Create, Some(_)) => {
+            return Err(ConfigError::Exists {
+                object,
+                name: name.to_owned(),
+            });
+        }
+        (Verb::Modify, Some(place)) => {
+            let mut new = objects[place].clone();
+            command.fill(&mut new)?;
+            objects[place] = new;
+        }
+        (Verb::Delete, Some(place)) => drop(objects.remove(place)),
+        (Verb::Modify | Verb::Delete, None) => {
+            return Err(not_found(object, name, std::iter::empty()));
+        }
+        (Verb::Show | Verb::List | Verb::Unset, _) => return Err(no_change(command)),
+    }
+    Ok(())
+}
