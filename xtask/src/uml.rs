@@ -116,7 +116,7 @@ fn write_init(folder: &Path, command: &[OsString]) -> Result<()> {
     let cwd = quote(std::env::current_dir()?.as_os_str())?;
     let status = quote(folder.join("status").as_os_str())?;
     let run = if command.is_empty() {
-        format!("cd {cwd}\nsetsid -cw bash\necho $? >{status}\n")
+        format!("cd {cwd}\nsetsid -cw bash </dev/tty0 >/dev/tty0 2>&1\necho $? >{status}\n")
     } else {
         let words = command
             .iter()
