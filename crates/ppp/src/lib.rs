@@ -1,1 +1,25 @@
-//! PPP without I/O: the RFC 1661 automaton, LCP, authentication, IPCP and IPv6CP.
+//! PPP without I/O: the automaton of RFC 1661, LCP, authentication, IPCP and IPv6CP.
+//!
+//! A [`Link`] is one end of one PPP session. Frames go in, frames and [`Event`]s come out; time and randomness are arguments. It
+//! asks its owner two things, which may answer whenever they can: whether a peer's proof is right
+//! ([`Event::Authenticate`]), and which addresses there are ([`Event::NetworkWanted`]).
+
+mod auth;
+pub mod automaton;
+mod config;
+mod echo;
+mod event;
+mod io;
+mod ipcp;
+mod ipv6cp;
+mod layer;
+mod lcp;
+mod link;
+
+pub use config::{
+    AuthProtocol, Credentials, DEFAULT_MRU, Ipv4Config, Ipv6Config, LinkConfig, Negotiation,
+    NetworkConfig,
+};
+pub use event::{AuthAttempt, Cause, End, Event, NetworkCause, Proof, Verdict};
+pub use io::{Counters, Timer};
+pub use link::{Link, Phase, Status};

@@ -1,0 +1,188 @@
+use std::collections::VecDeque;
+
+use sansio::{Deadlines, Rng, Time, Timers};
+use serde::{Deserialize, Serialize};
+use wire::ppp::{Compression, Frame, Protocol};
+use wire::{BufferFull, Writer};
+
+use crate::{DEFAULT_MRU, Event, LinkConfig};
+
+/// What a link waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Timer {
+    /// LCP's restart timer.
+    Lcp,
+    /// IPCP's restart timer.
+    Ipcp,
+    /// IPv6CP's restart timer.
+    Ipv6cp,
+    /// The answer to our challenge, or the time for another one.
+    Challenge,
+    /// The answer to our proof.
+    Proof,
+    /// The end of the authentication phase.
+    Authentication,
+    /// The next Echo-Request.
+    Echo,
+}
+
+impl Timers for Timer {
+    const ALL: &'static [Self] = &[
+        Self::Lcp,
+        Self::Ipcp,
+        Self::Ipv6cp,
+        Self::Challenge,
+        Self::Proof,
+        Self::Authentication,
+        Self::Echo,
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Frames, counted since the link was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// Frames received, network-layer ones that came this way included.
+    pub received: u32,
+    /// Frames sent.
+    pub sent: u32,
+    /// Frames received that break the format of their protocol.
+    pub malformed: u32,
+    /// Well-formed frames received in a phase that has no use for them, and replies to nothing.
+    pub discarded: u32,
+    /// Protocol-Rejects sent: frames of protocols that we do not speak.
+    pub protocol_rejects: u32,
+    /// Code-Rejects sent: packets of codes that we do not know.
+    pub code_rejects: u32,
+    /// Times that LCP was negotiated anew on the open link.
+    pub renegotiations: u32,
+}
+
+/// Where the parts of a link put what they want done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Io {
+    pub(crate) out: Outbox,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) deadlines: Deadlines<Timer, 7>,
+    pub(crate) counters: Counters,
+    /// The number of the last authentication attempt: none is used twice.
+    pub(crate) attempts: u32,
+}
+
+impl Io {
+    pub(crate) fn new() -> Self {
+        Self {
+            out: Outbox::new(),
+            events: VecDeque::new(),
+            deadlines: Deadlines::new(),
+            counters: Counters::default(),
+            attempts: 0,
+        }
+    }
+
+    /// Queues the frame that `payload` writes after the protocol field. One that the peer's MRU has no room for is not sent.
+    pub(crate) fn send(
+        &mut self,
+        protocol: Protocol,
+        payload: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>,
+    ) {
+        if self.out.push(protocol, payload).is_ok() {
+            self.counters.sent = self.counters.sent.wrapping_add(1);
+        }
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if event.is_none() {
+            self.events = VecDeque::new();
+        }
+        event
+    }
+}
+
+/// Everything that a part of a link may need besides itself.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) rng: &'a mut dyn Rng,
+    pub(crate) config: &'a LinkConfig,
+    pub(crate) io: &'a mut Io,
+    /// What a Terminate-Request says.
+    pub(crate) farewell: &'static str,
+}
+
+/// Frames to be sent: one after the other, each after its length in two octets. Holds no memory when empty.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outbox {
+    frames: Vec<u8>,
+    /// Where the next frame begins.
+    next: usize,
+    /// The largest payload that the peer receives.
+    mtu: u16,
+}
+
+impl Outbox {
+    /// Octets queued at most: a link that nobody polls loses frames, as a slow line would.
+    const CAPACITY: usize = 16 * 1024;
+    /// Octets before the payload.
+    const HEADER: usize = 4;
+
+    const fn new() -> Self {
+        Self {
+            frames: Vec::new(),
+            next: 0,
+            mtu: DEFAULT_MRU,
+        }
+    }
+
+    /// Follows the peer's MRU. Nothing that is sent from here needs more than the default one.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu.min(DEFAULT_MRU);
+    }
+
+    pub(crate) fn mtu(&self) -> usize {
+        self.mtu.into()
+    }
+
+    fn push(
+        &mut self,
+        protocol: Protocol,
+        payload: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>,
+    ) -> Result<(), BufferFull> {
+        let mut buf = [0; Self::HEADER + DEFAULT_MRU as usize];
+        let room = buf.get_mut(..Self::HEADER + self.mtu()).ok_or(BufferFull)?;
+        let mut w = Writer::new(room);
+        Frame::encode_header(protocol, Compression::default(), &mut w)?;
+        payload(&mut w)?;
+        let length = u16::try_from(w.len()).map_err(|_| BufferFull)?;
+        if self.frames.len() + w.len() > Self::CAPACITY {
+            return Err(BufferFull);
+        }
+        self.frames.extend_from_slice(&length.to_be_bytes());
+        self.frames.extend_from_slice(w.written());
+        Ok(())
+    }
+
+    /// Puts the oldest frame into `out`, in place of what was there.
+    pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let taken = self.frames.get(self.next..).and_then(|queued| {
+            let (length, rest) = queued.split_first_chunk()?;
+            rest.get(..u16::from_be_bytes(*length).into())
+        });
+        match taken {
+            Some(frame) => {
+                out.extend_from_slice(frame);
+                self.next += 2 + frame.len();
+                true
+            }
+            None => {
+                self.frames = Vec::new();
+                self.next = 0;
+                false
+            }
+        }
+    }
+}

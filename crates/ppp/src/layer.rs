@@ -1,0 +1,463 @@
+//! What LCP, IPCP and IPv6CP have in common: the automaton's actions and events as packets (RFC 1661 sections 4 and 5).
+
+use std::time::Duration;
+
+use sansio::Rng;
+use serde::{Deserialize, Serialize};
+use wire::ppp::iana::code;
+use wire::ppp::{Packet, Protocol, RawOption};
+use wire::{BufferFull, Writer};
+
+use crate::automaton::{Action, Event, State, transition};
+use crate::io::{Context, Timer};
+use crate::{DEFAULT_MRU, LinkConfig, Negotiation};
+
+/// The options of one control protocol: what we ask for, and what we think of what the peer asks for.
+pub(crate) trait Options {
+    /// Its protocol number.
+    const PROTOCOL: Protocol;
+    /// Its restart timer.
+    const TIMER: Timer;
+    /// What one Configure-Request of the peer asks for; what it does not name has its default.
+    type Asked: Default;
+
+    /// Its counters.
+    fn negotiation(config: &LinkConfig) -> &Negotiation;
+
+    /// Forgets what was negotiated for our direction: the next Configure-Request is a first one.
+    fn reset(&mut self, config: &LinkConfig, rng: &mut dyn Rng);
+
+    /// Writes the options of our Configure-Request. The same until a Nak or a Reject changes something.
+    fn request(&self, w: &mut Writer<'_>) -> Result<(), BufferFull>;
+
+    /// Judges one option of the peer's. With [`Opinion::Nak`], a better one was written to `naks`.
+    fn consider(
+        &mut self,
+        option: RawOption<'_>,
+        asked: &mut Self::Asked,
+        naks: &mut Writer<'_>,
+        config: &LinkConfig,
+        rng: &mut dyn Rng,
+    ) -> Result<Opinion, BufferFull>;
+
+    /// Writes to `naks` what the peer should have asked for and did not.
+    fn missing(
+        &mut self,
+        _asked: &Self::Asked,
+        _naks: &mut Writer<'_>,
+        _rng: &mut dyn Rng,
+    ) -> Result<(), BufferFull> {
+        Ok(())
+    }
+
+    /// The peer's request is acknowledged.
+    fn agreed(&mut self, asked: Self::Asked);
+
+    /// The peer would rather have this option of ours like so.
+    fn naked(
+        &mut self,
+        option: RawOption<'_>,
+        config: &LinkConfig,
+        rng: &mut dyn Rng,
+    ) -> Result<(), Stuck>;
+
+    /// The peer will not negotiate this option of ours.
+    fn rejected(&mut self, kind: u8) -> Result<(), Stuck>;
+}
+
+/// What we think of an option.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opinion {
+    Ack,
+    Nak,
+    Reject,
+}
+
+/// No agreement is possible any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stuck;
+
+/// What a layer tells the link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signal {
+    /// This-Layer-Up.
+    Up,
+    /// This-Layer-Down.
+    Down,
+    /// This-Layer-Finished.
+    Finished,
+    /// No agreement is possible; the layer is as it was.
+    Stuck,
+}
+
+/// A control protocol with its automaton.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Layer<P> {
+    state: State,
+    /// The restart counter.
+    restarts: u8,
+    /// The last identifier that we used.
+    identifier: u8,
+    /// The identifier of our Configure-Request.
+    request: u8,
+    /// It was answered: another answer is a duplicate, and the next request is a new one.
+    answered: bool,
+    /// Naks and Rejects sent since the last Ack.
+    refusals_sent: u8,
+    /// Naks and Rejects received since the negotiation began.
+    refusals_received: u8,
+    /// The last request of the peer that we acknowledged, as a checksum.
+    acknowledged: u64,
+    /// How often it came again since.
+    repetitions: u8,
+    /// The protocol's own part.
+    pub(crate) options: P,
+}
+
+/// What the actions of a transition answer to.
+#[derive(Clone, Copy)]
+enum Answer<'a> {
+    /// Nothing: no packet caused it.
+    None,
+    /// The answer to a Configure-Request.
+    Configure(Packet<'a>),
+    /// This packet.
+    To(&'a Packet<'a>),
+}
+
+/// A Configure-Request of the opened link that comes again this often is a retransmission, whose Ack was lost; after that the
+/// peer truly begins anew.
+const MAX_REPETITIONS: u8 = 2;
+
+/// How long an answer to the peer's Terminate-Request may take to reach it before this layer is finished.
+const LAST_ACK: Duration = Duration::from_secs(1);
+
+impl<P: Options> Layer<P> {
+    pub(crate) fn new(options: P, rng: &mut dyn Rng) -> Self {
+        let [identifier, ..] = rng.next_u32().to_be_bytes();
+        Self {
+            state: State::Initial,
+            restarts: 0,
+            identifier,
+            request: 0,
+            answered: true,
+            refusals_sent: 0,
+            refusals_received: 0,
+            acknowledged: 0,
+            repetitions: 0,
+            options,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Opened
+    }
+
+    /// An identifier for a packet of ours.
+    pub(crate) fn next_identifier(&mut self) -> u8 {
+        self.identifier = self.identifier.wrapping_add(1);
+        self.identifier
+    }
+
+    /// An event that is not a packet.
+    pub(crate) fn event(&mut self, event: Event, cx: &mut Context<'_>) -> Option<Signal> {
+        self.step(event, Answer::None, cx)
+    }
+
+    /// The restart timer fired.
+    pub(crate) fn timeout(&mut self, cx: &mut Context<'_>) -> Option<Signal> {
+        if !self.state.is_timed() {
+            return None;
+        }
+        let event = if self.restarts > 0 {
+            Event::TimeoutRetry
+        } else {
+            Event::TimeoutLast
+        };
+        self.step(event, Answer::None, cx)
+    }
+
+    /// A packet of a code that all control protocols have; any other is unknown.
+    pub(crate) fn packet(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Option<Signal> {
+        let event = match packet.code {
+            code::CONFIGURE_REQUEST => return self.configure_request(packet, cx),
+            code::CONFIGURE_ACK => return self.configure_ack(packet, cx),
+            code::CONFIGURE_NAK | code::CONFIGURE_REJECT => return self.refusal(packet, cx),
+            code::TERMINATE_REQUEST => Event::TerminateRequest,
+            code::TERMINATE_ACK => Event::TerminateAck,
+            code::CODE_REJECT => match packet.data.first() {
+                // Without these there is no negotiation.
+                Some(&(code::CONFIGURE_REQUEST..=code::CODE_REJECT)) => Event::RejectFatal,
+                Some(_) => Event::RejectTolerable,
+                None => {
+                    cx.io.counters.malformed += 1;
+                    return None;
+                }
+            },
+            _ => Event::UnknownCode,
+        };
+        self.step(event, Answer::To(packet), cx)
+    }
+
+    fn configure_request(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Option<Signal> {
+        let answers =
+            self.state.is_negotiating() || matches!(self.state, State::Stopped | State::Opened);
+        if !answers {
+            return self.step(Event::RequestGood, Answer::To(packet), cx);
+        }
+        let checksum = checksum(packet);
+        if self.is_open() && checksum == self.acknowledged && self.repetitions < MAX_REPETITIONS {
+            self.repetitions += 1;
+            let ack = Packet {
+                code: code::CONFIGURE_ACK,
+                ..*packet
+            };
+            cx.io.send(P::PROTOCOL, |w| ack.encode(w));
+            return None;
+        }
+        let mut room = [[0; DEFAULT_MRU as usize]; 2];
+        let [naks, rejects] = &mut room;
+        let (mut naks, mut rejects) = (Writer::new(naks), Writer::new(rejects));
+        let mut asked = P::Asked::default();
+        if !self.judge(packet, &mut asked, &mut naks, &mut rejects, cx) {
+            cx.io.counters.malformed += 1;
+            return None;
+        }
+        let (code, data) = if !rejects.is_empty() {
+            (code::CONFIGURE_REJECT, rejects.written())
+        } else if !naks.is_empty() {
+            (code::CONFIGURE_NAK, naks.written())
+        } else {
+            (code::CONFIGURE_ACK, packet.data)
+        };
+        let answer = Answer::Configure(Packet {
+            code,
+            identifier: packet.identifier,
+            data,
+        });
+        if code == code::CONFIGURE_ACK {
+            let signal = self.step(Event::RequestGood, answer, cx);
+            self.options.agreed(asked);
+            (self.acknowledged, self.repetitions, self.refusals_sent) = (checksum, 0, 0);
+            return signal;
+        }
+        let signal = self.step(Event::RequestBad, answer, cx);
+        self.refusals_sent = self.refusals_sent.saturating_add(1);
+        let most = P::negotiation(cx.config).max_failure;
+        // A peer that asks again and again for what was even rejected will not stop on its own.
+        if self.refusals_sent > most.saturating_mul(2).saturating_add(5) {
+            return Some(Signal::Stuck);
+        }
+        signal
+    }
+
+    /// Sorts the options of a request; false when they can't be read.
+    fn judge(
+        &mut self,
+        packet: &Packet<'_>,
+        asked: &mut P::Asked,
+        naks: &mut Writer<'_>,
+        rejects: &mut Writer<'_>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if packet.options().any(|option| option.is_err()) {
+            return false;
+        }
+        let converging = self.refusals_sent < P::negotiation(cx.config).max_failure;
+        for option in packet.options().flatten() {
+            let opinion = self
+                .options
+                .consider(option, asked, naks, cx.config, cx.rng);
+            // What there is no room to refuse now is refused the next time.
+            let _: Result<(), BufferFull> = match opinion {
+                Ok(Opinion::Ack) => Ok(()),
+                Ok(Opinion::Nak) if converging => Ok(()),
+                Ok(Opinion::Nak | Opinion::Reject) => option.encode(rejects),
+                Err(full) => Err(full),
+            };
+        }
+        if converging {
+            let _: Result<(), BufferFull> = self.options.missing(asked, naks, cx.rng);
+        }
+        true
+    }
+
+    /// Whether a packet answers our last Configure-Request, for the first time.
+    fn answers_request(&self, packet: &Packet<'_>) -> bool {
+        packet.identifier == self.request && !self.answered
+    }
+
+    fn configure_ack(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Option<Signal> {
+        let mut room = [0; DEFAULT_MRU as usize];
+        let mut w = Writer::new(&mut room);
+        let exact = self.options.request(&mut w).is_ok() && w.written() == packet.data;
+        if !self.answers_request(packet) || !exact {
+            cx.io.counters.discarded += 1;
+            return None;
+        }
+        self.answered = true;
+        self.step(Event::Ack, Answer::To(packet), cx)
+    }
+
+    /// A Configure-Nak or Configure-Reject.
+    fn refusal(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Option<Signal> {
+        if !self.answers_request(packet) || packet.options().any(|option| option.is_err()) {
+            cx.io.counters.discarded += 1;
+            return None;
+        }
+        self.answered = true;
+        for option in packet.options().flatten() {
+            let changed = match packet.code {
+                code::CONFIGURE_NAK => self.options.naked(option, cx.config, cx.rng),
+                _ => self.options.rejected(option.kind),
+            };
+            if let Err(Stuck) = changed {
+                return Some(Signal::Stuck);
+            }
+        }
+        self.refusals_received = self.refusals_received.saturating_add(1);
+        if self.refusals_received > P::negotiation(cx.config).max_failure {
+            return Some(Signal::Stuck);
+        }
+        self.step(Event::NakOrReject, Answer::To(packet), cx)
+    }
+
+    /// Takes one step of the automaton and does what it wants done.
+    fn step(&mut self, event: Event, answer: Answer<'_>, cx: &mut Context<'_>) -> Option<Signal> {
+        let (actions, next) = transition(self.state, event)?;
+        if next.is_negotiating() && !self.state.is_negotiating() {
+            self.options.reset(cx.config, cx.rng);
+            (self.answered, self.refusals_sent, self.refusals_received) = (true, 0, 0);
+        }
+        self.state = next;
+        let mut signal = None;
+        for &action in actions {
+            match action {
+                Action::LayerUp => signal = Some(Signal::Up),
+                Action::LayerDown => signal = Some(Signal::Down),
+                Action::LayerFinished => signal = Some(Signal::Finished),
+                // The layers above and below are the link's, and it needs no reminder.
+                Action::LayerStarted => {}
+                _ => self.act(action, actions, answer, cx),
+            }
+        }
+        if !next.is_timed() {
+            cx.io.deadlines.clear(P::TIMER);
+        }
+        signal
+    }
+
+    fn act(
+        &mut self,
+        action: Action,
+        actions: &[Action],
+        answer: Answer<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        let Negotiation {
+            max_configure,
+            max_terminate,
+            restart,
+            ..
+        } = *P::negotiation(cx.config);
+        match action {
+            Action::InitializeRestartCount => {
+                let terminates = actions.contains(&Action::SendTerminateRequest);
+                self.restarts = if terminates {
+                    max_terminate
+                } else {
+                    max_configure
+                };
+            }
+            Action::ZeroRestartCount => {
+                self.restarts = 0;
+                cx.io
+                    .deadlines
+                    .set(P::TIMER, cx.now + restart.min(LAST_ACK));
+            }
+            Action::SendRequest => {
+                if self.answered {
+                    self.request = self.next_identifier();
+                    self.answered = false;
+                }
+                let (identifier, options) = (self.request, &self.options);
+                cx.io.send(P::PROTOCOL, |w| {
+                    let write = |w: &mut Writer<'_>| options.request(w);
+                    Packet::encode_with(code::CONFIGURE_REQUEST, identifier, w, write)
+                });
+                self.start_timer(restart, cx);
+            }
+            Action::SendTerminateRequest => {
+                let (identifier, data) = (self.next_identifier(), cx.farewell.as_bytes());
+                let request = Packet {
+                    code: code::TERMINATE_REQUEST,
+                    identifier,
+                    data,
+                };
+                cx.io.send(P::PROTOCOL, |w| request.encode(w));
+                self.start_timer(restart, cx);
+            }
+            Action::SendAck | Action::SendNakOrReject => {
+                if let Answer::Configure(packet) = answer {
+                    cx.io.send(P::PROTOCOL, |w| packet.encode(w));
+                }
+            }
+            Action::SendTerminateAck => {
+                if let Answer::To(&Packet { identifier, .. }) = answer {
+                    let ack = Packet {
+                        code: code::TERMINATE_ACK,
+                        identifier,
+                        data: &[],
+                    };
+                    cx.io.send(P::PROTOCOL, |w| ack.encode(w));
+                }
+            }
+            Action::SendCodeReject => {
+                if let Answer::To(packet) = answer {
+                    self.reject_code(packet, cx);
+                }
+            }
+            // Echoes are the link's; the layers' own signals were taken by the caller.
+            Action::SendEchoReply
+            | Action::LayerUp
+            | Action::LayerDown
+            | Action::LayerStarted
+            | Action::LayerFinished => {}
+        }
+    }
+
+    /// Starts the restart timer for a request that was just sent.
+    fn start_timer(&mut self, period: Duration, cx: &mut Context<'_>) {
+        self.restarts = self.restarts.saturating_sub(1);
+        cx.io.deadlines.set(P::TIMER, cx.now + period);
+    }
+
+    fn reject_code(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) {
+        let identifier = self.next_identifier();
+        // The rejected packet is cut to what the peer receives.
+        let room = cx.io.out.mtu().saturating_sub(2 * Packet::HEADER);
+        let data = &packet.data[..packet.data.len().min(room)];
+        cx.io.counters.code_rejects += 1;
+        cx.io.send(P::PROTOCOL, |w| {
+            Packet::encode_with(code::CODE_REJECT, identifier, w, |w| {
+                w.u8(packet.code)?;
+                w.u8(packet.identifier)?;
+                w.u16(u16::try_from(packet.data.len() + Packet::HEADER).map_err(|_| BufferFull)?)?;
+                w.bytes(data)
+            })
+        });
+    }
+}
+
+/// FNV-1a over identifier and data: tells a retransmission from another request, and need not withstand anyone.
+fn checksum(packet: &Packet<'_>) -> u64 {
+    std::iter::once(&packet.identifier)
+        .chain(packet.data)
+        .fold(0xcbf2_9ce4_8422_2325, |sum, &b| {
+            (sum ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+}
