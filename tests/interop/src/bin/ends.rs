@@ -139,25 +139,28 @@ impl World {
         format!("\n-- LAC:\n{}-- LNS:\n{}", log(Role::Lac), log(Role::Lns))
     }
 
-    /// Runs an `openl2tpd` that is to fail in the LNS's namespace: its exit status and the one line that it says.
+    /// Runs an `openl2tpd` that is to fail in the LNS's namespace: its exit status and what it says.
     fn refusal(&self, mut command: Command) -> Result<(i32, String)> {
         // Whoever it runs as may write its files.
         fs::set_permissions(self.folder.path(), Permissions::from_mode(0o777))?;
         command.env_remove("RUST_LOG");
-        let mut process = Process::spawn(
-            &self.bed.lns,
-            command,
-            &self.folder.path().join("refusal.log"),
-        )?;
-        let status = process
-            .wait(PROMPT)
-            .with_context(|| process.log())?
-            .code()
-            .context("it died of a signal")?;
-        let said = process.log();
-        ensure!(status != 0, "it ended with status 0, saying: {said}");
-        ensure!(said.trim_end().lines().count() == 1, "not one line: {said}");
-        Ok((status, said.trim_end().to_owned()))
+        let log = self.folder.path().join("refusal.log");
+        let mut process = Process::spawn(&self.bed.lns, command, &log)?;
+        let status = process.wait(PROMPT).with_context(|| process.log())?;
+        let said = process.log().trim_end().to_owned();
+        let code = status.code().context("it died of a signal")?;
+        ensure!(code != 0, "it ended with status 0, saying: {said}");
+        Ok((code, said))
+    }
+
+    /// As [`Self::refusal`], for what is to be said in one line that holds each of `parts`.
+    fn refused(&self, command: Command, parts: &[&str]) -> Result<String> {
+        let (_, said) = self.refusal(command)?;
+        ensure!(said.lines().count() == 1, "not one line: {said}");
+        for part in parts {
+            ensure!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        Ok(said)
     }
 
     /// The command line of an `openl2tpd` that is to fail.
@@ -408,12 +411,10 @@ fn other_port(world: &World) -> Result<String> {
 fn port_in_use(world: &World) -> Result<String> {
     let configuration = ours::lns(Auth::Chap, false);
     let _first = world.start(Role::Lns, &configuration)?;
-    let (_, said) = world.refusal(world.command(&world.openl2tpd(), &configuration)?)?;
-    ensure!(
-        said.contains("1701") && said.contains("in use"),
-        "it says: {said}"
-    );
-    Ok(said)
+    world.refused(
+        world.command(&world.openl2tpd(), &configuration)?,
+        &["1701", "in use"],
+    )
 }
 
 fn no_privilege(world: &World) -> Result<String> {
@@ -423,19 +424,7 @@ fn no_privilege(world: &World) -> Result<String> {
     fs::copy(world.openl2tpd(), &copy)?;
     let mut command = world.command(&copy, &ours::lns(Auth::Chap, false))?;
     command.uid(NOBODY).gid(NOBODY);
-    let (_, said) = world.refusal(command)?;
-    let words = [
-        "privilege",
-        "permission",
-        "permitted",
-        "CAP_NET_ADMIN",
-        "root",
-    ];
-    ensure!(
-        words.iter().any(|word| said.contains(word)),
-        "it says: {said}"
-    );
-    Ok(said)
+    world.refused(command, &["CAP_NET_ADMIN"])
 }
 
 fn no_tun(world: &World) -> Result<String> {
@@ -450,21 +439,19 @@ fn no_tun(world: &World) -> Result<String> {
         "sh",
     ]);
     command.arg(inner.get_program()).args(inner.get_args());
-    let (_, said) = world.refusal(command)?;
-    ensure!(said.contains("/dev/net/tun"), "it says: {said}");
-    Ok(said)
+    world.refused(command, &["/dev/net/tun"])
 }
 
 fn wrong_configuration(world: &World) -> Result<String> {
     let configuration = format!(
-        "{}tunnel create tunnel_nam=x\n",
+        "{}tunnel create tunnel_nmae=x\n",
         ours::lns(Auth::Chap, false)
     );
-    let line = configuration.lines().count();
+    let place = format!("refused.conf:{}:15", configuration.lines().count());
     let (status, said) = world.refusal(world.command(&world.openl2tpd(), &configuration)?)?;
     ensure!(status == 2, "exit status {status}");
-    for part in [format!("refused.conf:{line}:15"), "tunnel_name".to_owned()] {
-        ensure!(said.contains(&part), "{part} is not in: {said}");
+    for part in [place.as_str(), "tunnel_name"] {
+        ensure!(said.contains(part), "`{part}` is not in: {said}");
     }
-    Ok(said)
+    Ok(place)
 }
