@@ -116,6 +116,14 @@ impl Netlink {
             })
     }
 
+    /// Removes a device. Closing it is not enough: a program that is being started has a copy of every descriptor for a moment.
+    pub fn remove_device(&self, device: &TunDevice) -> Result<(), DatapathError> {
+        let mut message = LinkMessage::default();
+        message.header.index = device.index();
+        gone(self.request(RouteNetlinkMessage::DelLink(message), 0))
+            .map_err(|e| DatapathError::system(format!("remove device {}", device.name()), &e))
+    }
+
     /// Adds an address.
     pub fn add_address(&self, address: &Address) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::NewAddress(address_message(address));

@@ -178,6 +178,8 @@ impl Host {
         let device = Arc::clone(&held.device);
         if result.is_ok() || keep {
             self.sessions.insert(handle, held);
+        } else {
+            self.remove_own_device(&held);
         }
         result.map(|()| device)
     }
@@ -299,7 +301,7 @@ impl Host {
         Ok(())
     }
 
-    /// Undoes [`add`](Self::add). What can't be removed is said and left.
+    /// Undoes [`add`](Self::add).
     fn take_away(&mut self, item: &Item) {
         let result = match item {
             Item::OuterPath(remote) => match release(&mut self.outer_paths, remote) {
@@ -314,9 +316,7 @@ impl Host {
             }
             Item::Route(route) => self.netlink.remove_route(route),
         };
-        if let Err(error) = result {
-            tracing::warn!("{error}");
-        }
+        warn_of(result);
     }
 
     fn remove(&mut self, handle: Handle) {
@@ -325,7 +325,14 @@ impl Host {
             for item in held.items.iter().rev() {
                 self.take_away(item);
             }
-            // Its own device goes here, with the last reference to it.
+            self.remove_own_device(&held);
+        }
+    }
+
+    fn remove_own_device(&self, held: &Held) {
+        let shared = self.shared_device.as_ref();
+        if !shared.is_some_and(|shared| Arc::ptr_eq(shared, &held.device)) {
+            warn_of(self.netlink.remove_device(&held.device));
         }
     }
 
@@ -344,6 +351,16 @@ impl Host {
         while let Some(&handle) = self.sessions.keys().next() {
             self.remove(handle);
         }
+        if let Some(device) = &self.shared_device {
+            warn_of(self.netlink.remove_device(device));
+        }
+    }
+}
+
+/// What can't be removed is said and left.
+fn warn_of(result: Result<(), DatapathError>) {
+    if let Err(error) = result {
+        tracing::warn!("{error}");
     }
 }
 

@@ -1,0 +1,331 @@
+//! Two network namespaces joined by a veth pair, and engines in them.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use datapath::socket::Socket;
+use datapath::tun::{Tun, TunConfig};
+use datapath::{
+    Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Framing, Handle,
+    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Request, SessionSpec, Stats, Token, Transport,
+};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A network namespace that goes with its last user.
+pub(crate) struct Namespace(File);
+
+impl Namespace {
+    fn new() -> std::io::Result<Self> {
+        let made = thread::spawn(|| {
+            // SAFETY: the thread shares its files with the others still, and ends here.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+            File::open("/proc/thread-self/ns/net")
+        });
+        made.join().unwrap().map(Self)
+    }
+
+    /// Runs `work` in a thread inside. Sockets, engines and programs that it starts stay there.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        };
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap()
+    }
+
+    /// Runs a program inside, which must end well, and returns what it printed.
+    pub(crate) fn run(&self, command: &str) -> String {
+        let mut words = command.split_whitespace();
+        let program = words.next().unwrap();
+        let done = self
+            .enter(|| Command::new(program).args(words).output())
+            .unwrap_or_else(|e| panic!("{command}: {e}"));
+        let out = String::from_utf8_lossy(&done.stdout).into_owned();
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{command}: {out}{err}");
+        out
+    }
+
+    /// Five pings, all answered.
+    pub(crate) fn ping(&self, destination: &str) {
+        let out = self.run(&format!("ping -n -q -c 5 -i 0.02 -W 2 {destination}"));
+        assert!(out.contains(" 0% packet loss"), "{out}");
+    }
+
+    /// All addresses and routes, to see that nothing is left.
+    pub(crate) fn configuration(&self) -> String {
+        ["-4 route", "-6 route", "addr"]
+            .map(|what| self.run(&format!("ip {what} show")))
+            .concat()
+    }
+
+    pub(crate) fn udp(&self, address: &str) -> UdpSocket {
+        let socket = self.enter(|| UdpSocket::bind(address)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+}
+
+/// The two namespaces: `lns` has 10.9.0.1 and fd09::1 on its `wire`, `lac` has 10.9.0.2 and fd09::2.
+pub(crate) struct Bed {
+    pub(crate) lns: Namespace,
+    pub(crate) lac: Namespace,
+}
+
+impl Bed {
+    /// Nothing without the privilege to make namespaces, which is said aloud, and no excuse in continuous integration.
+    pub(crate) fn new() -> Option<Self> {
+        let made = Namespace::new().and_then(|lns| Ok((lns, Namespace::new()?)));
+        let (lns, lac) = match made {
+            Ok(both) => both,
+            Err(error) if std::env::var_os("CI").is_some() => panic!("network namespaces: {error}"),
+            Err(error) => {
+                eprintln!("SKIPPED: this test needs root to make network namespaces: {error}");
+                return None;
+            }
+        };
+        let there = format!("/proc/{}/fd/{}", std::process::id(), lac.0.as_raw_fd());
+        lns.run("ip link add wire type veth peer name other");
+        lns.run(&format!("ip link set other netns {there}"));
+        lac.run("ip link set other name wire");
+        for (end, number) in [(&lns, 1), (&lac, 2)] {
+            end.run("ip link set lo up");
+            // No address whose state changes with time.
+            end.run("ip link set wire addrgenmode none");
+            end.run(&format!("ip addr add 10.9.0.{number}/24 dev wire"));
+            end.run(&format!("ip addr add fd09::{number}/64 dev wire nodad"));
+            end.run("ip link set wire up");
+        }
+        for end in [&lns, &lac] {
+            // The kernel notices the carrier when it gets to it.
+            let up = |_| end.run("ip link show wire").contains("state UP");
+            assert!((0..1000).any(up), "the veth pair does not come up");
+        }
+        Some(Self { lns, lac })
+    }
+
+    /// Sends `octets` of TCP from one namespace to an address in the other.
+    pub(crate) fn transfer(from: &Namespace, to: &Namespace, address: &str, octets: usize) {
+        let listener = to.enter(|| TcpListener::bind((address, 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let sent: Vec<u8> = (0..octets).map(|i| (i % 251) as u8).collect();
+        let received = thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut received = Vec::new();
+                stream.read_to_end(&mut received).unwrap();
+                received
+            });
+            let remote: SocketAddr = SocketAddr::new(address.parse().unwrap(), port);
+            let stream = from.enter(|| TcpStream::connect_timeout(&remote, PATIENCE));
+            stream.unwrap().write_all(&sent).unwrap();
+            receiver.join().unwrap()
+        });
+        assert!(received == sent, "{} of {octets} octets", received.len());
+    }
+}
+
+struct Recorder(Mutex<Sender<Event>>);
+
+impl EventSink for Recorder {
+    fn deliver(&self, events: &mut Vec<Event>) {
+        let sender = self.0.lock().unwrap();
+        events.drain(..).for_each(|event| drop(sender.send(event)));
+    }
+}
+
+/// An engine with one socket.
+pub(crate) struct End {
+    tun: Tun,
+    pub(crate) socket: Arc<Socket>,
+    events: Receiver<Event>,
+    tokens: u64,
+}
+
+impl End {
+    /// Starts an engine in a namespace, on this address.
+    pub(crate) fn start(namespace: &Namespace, address: &str) -> Self {
+        namespace.enter(|| Self::start_here(address))
+    }
+
+    /// Starts an engine in the namespace of this thread, with its privileges.
+    pub(crate) fn start_here(address: &str) -> Self {
+        let socket = Socket::bind(address.parse().unwrap()).unwrap();
+        let (sender, events) = channel();
+        let sink = Arc::new(Recorder(Mutex::new(sender)));
+        let sockets = vec![Arc::clone(&socket)];
+        let tun = Tun::start(TunConfig::default(), sockets, sink).unwrap();
+        Self {
+            tun,
+            socket,
+            events,
+            tokens: 0,
+        }
+    }
+
+    pub(crate) fn tun(&self) -> &Tun {
+        &self.tun
+    }
+
+    pub(crate) fn submit(&mut self, request: Request) {
+        self.tun.submit(&mut vec![request]);
+    }
+
+    /// The next event that is not a completion.
+    pub(crate) fn event(&self) -> Event {
+        loop {
+            match self.events.recv_timeout(PATIENCE).expect("an event") {
+                Event::Completed { .. } => {}
+                event => return event,
+            }
+        }
+    }
+
+    fn ask(&mut self, request: impl FnOnce(Token) -> Request) -> Result<Completion, DatapathError> {
+        self.tokens += 1;
+        let asked = Token(self.tokens);
+        self.submit(request(asked));
+        loop {
+            match self.events.recv_timeout(PATIENCE).expect("a completion") {
+                Event::Completed { token, result } if token == asked => return result,
+                other => eprintln!("meanwhile: {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) fn create(&mut self, handle: u64, spec: SessionSpec) -> Result<(), DatapathError> {
+        let handle = Handle(handle);
+        let completion = self.ask(|token| Request::Create {
+            token,
+            handle,
+            spec,
+        })?;
+        assert_eq!(completion, Completion::Done);
+        Ok(())
+    }
+
+    /// Returns the device's name.
+    pub(crate) fn configure(
+        &mut self,
+        handle: u64,
+        network: NetworkSpec,
+    ) -> Result<String, DatapathError> {
+        let handle = Handle(handle);
+        match self.ask(|token| Request::Configure {
+            token,
+            handle,
+            network,
+        })? {
+            Completion::Device(name) => Ok(name),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, handle: u64) -> Result<Stats, DatapathError> {
+        let handle = Handle(handle);
+        match self.ask(|token| Request::Remove { token, handle })? {
+            Completion::Stats(stats) => Ok(stats),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn stats(&mut self, handle: u64) -> Stats {
+        let handle = Handle(handle);
+        match self.ask(|token| Request::Stats { token, handle }) {
+            Ok(Completion::Stats(stats)) => stats,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn own() -> Device {
+    Device::Own { name: None }
+}
+
+/// A session whose ids are 100 + `number` at the LNS and 200 + `number` at the LAC, from one end.
+pub(crate) fn session(
+    number: u16,
+    lns: bool,
+    local: &str,
+    remote: &str,
+    device: Device,
+) -> SessionSpec {
+    let ids = |base: u16| Ids {
+        tunnel: base,
+        session: base + number,
+    };
+    let (local_ids, peer_ids) = if lns {
+        (ids(100), ids(200))
+    } else {
+        (ids(200), ids(100))
+    };
+    SessionSpec {
+        transport: Transport {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        },
+        encapsulation: Encapsulation::V2 {
+            local: local_ids,
+            peer: peer_ids,
+            send_sequence: false,
+        },
+        device,
+    }
+}
+
+pub(crate) fn network(local: &str, peer: &str) -> NetworkSpec {
+    NetworkSpec {
+        ipv4: Some(Ipv4Link {
+            local: local.parse().unwrap(),
+            peer: peer.parse().unwrap(),
+        }),
+        ipv6: None,
+        mtu: 1400,
+        framing: Framing::default(),
+        routes: Vec::new(),
+    }
+}
+
+pub(crate) fn ipv6(local: &str, peer: &str) -> Option<Ipv6Link> {
+    Some(Ipv6Link {
+        local: local.parse().unwrap(),
+        peer: peer.parse().unwrap(),
+    })
+}
+
+/// A UDP packet of IPv4 without checksum, as a host behind the peer would send it.
+pub(crate) fn ipv4_udp(source: &str, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let octets = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(ip) => panic!("{ip}"),
+    };
+    let udp_len = 8 + payload.len() as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp_len).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(octets(source.parse().unwrap()));
+    packet.extend(octets(destination.ip()));
+    let words = packet
+        .chunks(2)
+        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
+    let sum: u32 = words.sum();
+    let checksum = !(((sum & 0xffff) + (sum >> 16)) as u16);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    packet.extend(4000u16.to_be_bytes());
+    packet.extend(destination.port().to_be_bytes());
+    packet.extend(udp_len.to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    packet
+}
