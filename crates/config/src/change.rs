@@ -325,7 +325,7 @@ impl Breach {
                 let gives = |command: &&&Command| {
                     parameter.is_none_or(|parameter| command.value(parameter).is_some())
                 };
-                let last = of_class.clone().filter(is_it).filter(gives).next_back();
+                let last = of_class.clone().filter(is_it).rfind(gives);
                 last.or_else(|| of_class.find(is_it))
             }
         };

@@ -409,7 +409,7 @@ fn a_running_model_changes_or_stays_as_it_is() {
         apply("peer profile modify profile_name=q ppp_profile_name=none"),
         Err("there is no ppp profile `none`".to_owned())
     );
-    assert_eq!(apply("ppp profile show profile_name=p").is_err(), true);
+    assert!(apply("ppp profile show profile_name=p").is_err());
     apply("ppp profile unset profile_name=p mtu").unwrap();
     apply("system unset max_tunnels").unwrap();
     apply("peer profile delete profile_name=q").unwrap();
