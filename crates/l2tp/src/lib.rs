@@ -1,1 +1,41 @@
-//! The L2TP control plane without I/O: reliable transport, control connections and calls.
+//! The L2TP control plane without I/O (RFC 2661): reliable transport, control connections and calls.
+//!
+//! A [`Tunnel`] is one control connection with its calls. It is driven by five verbs: [`handle_message`](Tunnel::handle_message),
+//! [`handle_timeout`](Tunnel::handle_timeout), [`poll_transmit`](Tunnel::poll_transmit), [`poll_event`](Tunnel::poll_event) and
+//! [`next_timeout`](Tunnel::next_timeout), and by what its owner decides: calls to place, to accept, to close. Where the peer is and how
+//! datagrams get there is its owner's business.
+//!
+//! ```text
+//! transport            numbers, acknowledges, orders and repeats messages (section 5.8, appendix A)
+//! messages             makes messages and takes them apart; opens and makes hidden AVPs (sections 4 and 6)
+//! control_connection   the tunnel's state machine (section 7.2)
+//! lac_incoming_call    the LAC's half of an incoming call (section 7.4.1)
+//! lns_incoming_call    the LNS's half (section 7.4.2)
+//! ```
+
+mod call;
+mod config;
+mod control_connection;
+mod counters;
+mod event;
+mod lac_incoming_call;
+mod lns_incoming_call;
+mod messages;
+mod reason;
+mod transport;
+mod tunnel;
+
+pub use call::{Call, CallInfo, CallParams, CallRole, CallState, Refused};
+pub use config::TunnelConfig;
+pub use counters::{Counters, MessageCounters, Troubles};
+pub use event::Event;
+pub use messages::{PeerInfo, Sccrq, SccrqError, assigned_tunnel_id, decode_sccrq};
+pub use reason::{CallEnd, Disconnect, EndedBy, StopReason, TunnelEnd};
+pub use transport::{TransportStats, TransportTimer};
+pub use tunnel::{ConnectionTimer, Timer, Tunnel, TunnelState};
+
+/// A Tunnel ID: 16 bits, never 0 once assigned. Ours unless its name says "peer".
+pub type TunnelId = u16;
+
+/// A Session ID: 16 bits, never 0 once assigned. Ours unless its name says "peer".
+pub type SessionId = u16;

@@ -1,0 +1,289 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use sansio::{Rng, Time};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use wire::l2tp::{Attribute, BearerTypes, FramingTypes, MessageType};
+
+use crate::messages::{Body, Builder};
+use crate::{CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
+
+/// What a LAC says about a call in its ICRQ and ICCN (RFC 2661 sections 6.6 and 6.8). Strings are cut at 255 octets when sent.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct CallParams {
+    /// Call Serial Number: a number to find the call by in both ends' logs.
+    pub serial_number: u32,
+    /// Bearer Type.
+    pub bearer_type: Option<BearerTypes>,
+    /// Physical Channel ID, for logs.
+    pub physical_channel_id: Option<u32>,
+    /// Called Number.
+    pub called_number: Option<String>,
+    /// Calling Number.
+    pub calling_number: Option<String>,
+    /// Sub-Address.
+    pub sub_address: Option<String>,
+    /// Framing Type.
+    pub framing_type: FramingTypes,
+    /// (Tx) Connect Speed: bits a second to the remote system.
+    pub tx_connect_speed: u32,
+    /// Rx Connect Speed: bits a second from the remote system; the same as to it if `None`.
+    pub rx_connect_speed: Option<u32>,
+    /// Private Group ID.
+    pub private_group_id: Option<Vec<u8>>,
+    /// Sequencing Required: data messages must always have sequence numbers.
+    pub sequencing_required: bool,
+}
+
+/// All that is known about a call that is being established, or just was.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct CallInfo {
+    /// The peer's Session ID; 0 while it is not known.
+    pub peer_session_id: SessionId,
+    /// What the LAC says.
+    pub params: CallParams,
+}
+
+/// Which end of a call we are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CallRole {
+    /// The LAC of an incoming call: we placed it.
+    Lac,
+    /// The LNS of an incoming call: the peer placed it.
+    Lns,
+}
+
+/// The states of a call (RFC 2661 section 7.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CallState {
+    /// LAC: the tunnel is not up yet.
+    WaitTunnel,
+    /// LAC: the ICRQ is sent.
+    WaitReply,
+    /// LNS: the ICRQ came, and our owner has not decided.
+    Requested,
+    /// LNS: the ICRP is sent.
+    WaitConnect,
+    /// Both: the ICCN is sent or came.
+    Established,
+}
+
+impl fmt::Display for CallState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaitTunnel => "wait-tunnel",
+            Self::WaitReply => "wait-reply",
+            Self::Requested => "requested",
+            Self::WaitConnect => "wait-connect",
+            Self::Established => "established",
+        })
+    }
+}
+
+/// A call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Our Session ID.
+    pub session_id: SessionId,
+    /// The peer's; 0 while it is not known.
+    pub peer_session_id: SessionId,
+    /// Which end of it we are.
+    pub role: CallRole,
+    /// How far it is.
+    pub state: CallState,
+    /// Call Serial Number.
+    pub serial_number: u32,
+    /// What was said about it so far; nothing once it is established (see [`Event::CallEstablished`]).
+    pub info: Option<Box<CallInfo>>,
+    /// When it must be established; never, if it is or needs not.
+    pub(crate) deadline: Time,
+}
+
+/// Why a call can't be placed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum Refused {
+    /// The tunnel is going down.
+    #[error("the tunnel is closing")]
+    Closing,
+    /// The tunnel has as many calls as its configuration allows.
+    #[error("the tunnel has as many calls as it may")]
+    TooManyCalls,
+    /// Every Session ID is in use.
+    #[error("no session id is free")]
+    NoSessionId,
+}
+
+/// The calls of a tunnel, found by either end's Session ID, and by when they have to be established.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    by_id: BTreeMap<SessionId, Call>,
+    by_peer_id: BTreeMap<SessionId, SessionId>,
+    deadlines: BTreeSet<(Time, SessionId)>,
+}
+
+impl Calls {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.by_id.values()
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Call> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Call> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Our Session ID of the call that has `peer_id` as the peer's.
+    pub(crate) fn find_by_peer(&self, peer_id: SessionId) -> Option<SessionId> {
+        self.by_peer_id.get(&peer_id).copied()
+    }
+
+    /// A Session ID that no call has: random, so that what is still under way for an old call does not meet a new one.
+    pub(crate) fn free_id(&self, rng: &mut dyn Rng) -> Option<SessionId> {
+        let start = rng.next_u32() as u16;
+        (0..=u16::MAX)
+            .map(|i| start.wrapping_add(i))
+            .find(|id| *id != 0 && !self.by_id.contains_key(id))
+    }
+
+    pub(crate) fn insert(&mut self, call: Call) {
+        if call.deadline != Time::MAX {
+            self.deadlines.insert((call.deadline, call.session_id));
+        }
+        if call.peer_session_id != 0 {
+            self.by_peer_id
+                .insert(call.peer_session_id, call.session_id);
+        }
+        self.by_id.insert(call.session_id, call);
+    }
+
+    pub(crate) fn set_peer_id(&mut self, id: SessionId, peer_id: SessionId) {
+        if let Some(call) = self.by_id.get_mut(&id) {
+            call.peer_session_id = peer_id;
+            self.by_peer_id.insert(peer_id, id);
+        }
+    }
+
+    /// The call needs no deadline any more, and the tunnel no copy of what was said about it.
+    pub(crate) fn established(&mut self, id: SessionId) -> Option<Box<CallInfo>> {
+        let call = self.by_id.get_mut(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
+        call.deadline = Time::MAX;
+        call.state = CallState::Established;
+        let mut info = call.info.take()?;
+        info.peer_session_id = call.peer_session_id;
+        Some(info)
+    }
+
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Call> {
+        let call = self.by_id.remove(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
+        if call.peer_session_id != 0 {
+            self.by_peer_id.remove(&call.peer_session_id);
+        }
+        Some(call)
+    }
+
+    /// The call that has to be established first, and when.
+    pub(crate) fn next_deadline(&self) -> Option<(Time, SessionId)> {
+        self.deadlines.first().copied()
+    }
+
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = SessionId> + use<> {
+        std::mem::take(self).by_id.into_keys()
+    }
+}
+
+impl Tunnel {
+    /// The calls, in the order of their Session IDs.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter()
+    }
+
+    /// One call.
+    pub fn call(&self, id: SessionId) -> Option<&Call> {
+        self.calls.get(id)
+    }
+
+    /// Ends a call, with a CDN if the peer knows of it. Nothing happens if there is no such call.
+    pub fn close_call(&mut self, id: SessionId, reason: Disconnect) {
+        self.end_call(id, EndedBy::Local, reason);
+    }
+
+    pub(crate) fn end_call(&mut self, id: SessionId, by: EndedBy, reason: Disconnect) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        if call.state != CallState::WaitTunnel {
+            self.send_cdn(call.peer_session_id, id, &reason);
+        }
+        self.forget_call(id, by, reason);
+    }
+
+    /// Ends a call without a CDN.
+    pub(crate) fn forget_call(&mut self, id: SessionId, by: EndedBy, reason: Disconnect) {
+        if self.calls.remove(id).is_some() {
+            self.event(Event::CallClosed {
+                session: id,
+                reason: CallEnd { by, reason },
+            });
+        }
+    }
+
+    pub(crate) fn send_cdn(&mut self, peer_id: SessionId, id: SessionId, reason: &Disconnect) {
+        let avps = Builder::new(MessageType::CDN, None)
+            .put(Attribute::ResultCode(reason.code()))
+            .put(Attribute::AssignedSessionId(id))
+            .finish();
+        self.send(peer_id, avps);
+    }
+
+    /// Answers a request for a call that we do not make one of.
+    pub(crate) fn refuse_request(
+        &mut self,
+        peer_id: Option<SessionId>,
+        reason: &Disconnect,
+        rng: &mut dyn Rng,
+    ) {
+        let id = self.calls.free_id(rng).unwrap_or_default();
+        self.send_cdn(peer_id.unwrap_or_default(), id, reason);
+    }
+
+    /// CDN: the peer ends a call. One that it placed and does not know our id of, it names by its own.
+    pub(crate) fn receive_cdn(&mut self, session_id: SessionId, body: &Body<'_>) {
+        let named = || self.calls.find_by_peer(body.assigned_session_id?);
+        let id = if session_id == 0 {
+            named()
+        } else {
+            Some(session_id)
+        };
+        match id.filter(|&id| self.calls.get(id).is_some()) {
+            Some(id) => self.forget_call(id, EndedBy::Peer, Disconnect::received(body.result_code)),
+            None => self.counters.troubles.unknown_sessions += 1,
+        }
+    }
+
+    pub(crate) fn call_established(&mut self, id: SessionId) {
+        if let Some(call) = self.calls.established(id) {
+            self.event(Event::CallEstablished { session: id, call });
+        }
+    }
+
+    /// A message that the call's state does not allow: the call ends (RFC 2661 section 7.4).
+    pub(crate) fn unexpected_in_call(&mut self, id: SessionId, message_type: MessageType) {
+        self.counters.troubles.unexpected_messages += 1;
+        let reason = Disconnect::unexpected(message_type);
+        self.end_call(id, EndedBy::PeerFault, reason);
+    }
+}
+
+/// Whether framing `wanted` is among the framing `offered`. Peers that say nothing about it mean that it does not matter.
+pub(crate) fn framing_fits(offered: FramingTypes, wanted: FramingTypes) -> bool {
+    offered.is_empty() || wanted.is_empty() || offered.intersects(wanted)
+}

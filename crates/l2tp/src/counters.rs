@@ -1,0 +1,153 @@
+use serde::{Deserialize, Serialize};
+use wire::l2tp::MessageType;
+
+/// Declares a set of counters: a struct of `u64`, its sum with another, and its counters by name.
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)+
+        }
+
+        impl $name {
+            /// Adds the counters of `other`, each to its own.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+            }
+
+            /// Every counter's name and value.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Control messages of each type (RFC 2661 section 3.2).
+    MessageCounters {
+        /// SCCRQ.
+        sccrq,
+        /// SCCRP.
+        sccrp,
+        /// SCCCN.
+        scccn,
+        /// StopCCN.
+        stop_ccn,
+        /// HELLO.
+        hello,
+        /// OCRQ.
+        ocrq,
+        /// OCRP.
+        ocrp,
+        /// OCCN.
+        occn,
+        /// ICRQ.
+        icrq,
+        /// ICRP.
+        icrp,
+        /// ICCN.
+        iccn,
+        /// CDN.
+        cdn,
+        /// WEN.
+        wen,
+        /// SLI.
+        sli,
+        /// ZLB: an acknowledgement without a message.
+        zlb,
+        /// Any other type.
+        unknown,
+    }
+}
+
+impl MessageCounters {
+    pub(crate) fn count(&mut self, message_type: MessageType) {
+        use MessageType as M;
+        *match message_type {
+            M::SCCRQ => &mut self.sccrq,
+            M::SCCRP => &mut self.sccrp,
+            M::SCCCN => &mut self.scccn,
+            M::STOP_CCN => &mut self.stop_ccn,
+            M::HELLO => &mut self.hello,
+            M::OCRQ => &mut self.ocrq,
+            M::OCRP => &mut self.ocrp,
+            M::OCCN => &mut self.occn,
+            M::ICRQ => &mut self.icrq,
+            M::ICRP => &mut self.icrp,
+            M::ICCN => &mut self.iccn,
+            M::CDN => &mut self.cdn,
+            M::WEN => &mut self.wen,
+            M::SLI => &mut self.sli,
+            _ => &mut self.unknown,
+        } += 1;
+    }
+}
+
+counters! {
+    /// What went wrong on a control connection, or was repeated.
+    Troubles {
+        /// Datagrams that are no L2TPv2 control message with a sound header; dropped.
+        malformed_headers,
+        /// Messages that acknowledge what we never sent; dropped.
+        bad_acknowledgements,
+        /// Messages that came again; acknowledged again.
+        duplicates,
+        /// Messages that came before their predecessors and wait for them.
+        out_of_order,
+        /// Messages past our receive window; dropped.
+        out_of_window,
+        /// Messages that we sent again.
+        retransmissions,
+        /// Messages whose AVPs are malformed, missing, or unknown and mandatory; they ended their session or tunnel.
+        malformed_messages,
+        /// AVPs that are unknown and not mandatory; ignored.
+        ignored_avps,
+        /// AVPs that are malformed and not mandatory; ignored.
+        ignored_malformed_avps,
+        /// Messages that their tunnel's or session's state does not allow.
+        unexpected_messages,
+        /// Messages for sessions that are not, or no more; ignored.
+        unknown_sessions,
+        /// Peers that did not prove to know the secret.
+        authentication_failures,
+    }
+}
+
+/// What a control connection counts since it began.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// Messages received in order, each once.
+    pub received: MessageCounters,
+    /// Messages sent, each once.
+    pub sent: MessageCounters,
+    /// The rest.
+    pub troubles: Troubles,
+}
+
+impl Counters {
+    /// Adds the counters of `other`, each to its own.
+    pub fn add(&mut self, other: &Self) {
+        self.received.add(&other.received);
+        self.sent.add(&other.sent);
+        self.troubles.add(&other.troubles);
+    }
+
+    /// Every counter's name (`received.sccrq`, `sent.zlb`, `duplicates`) and value.
+    pub fn named(&self) -> impl Iterator<Item = (String, u64)> + use<> {
+        let received = self
+            .received
+            .named()
+            .map(|(name, value)| (format!("received.{name}"), value));
+        let sent = self
+            .sent
+            .named()
+            .map(|(name, value)| (format!("sent.{name}"), value));
+        let troubles = self
+            .troubles
+            .named()
+            .map(|(name, value)| (name.to_owned(), value));
+        received.chain(sent).chain(troubles)
+    }
+}

@@ -1,0 +1,37 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{CallEnd, CallInfo, SessionId, TunnelEnd};
+
+/// What a [`Tunnel`](crate::Tunnel) tells its owner, in the order in which it happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// The control connection is established: the peer answered, and proved who it is where that is demanded.
+    Established,
+    /// The peer wants a call (ICRQ): answer with [`accept_call`](crate::Tunnel::accept_call) or
+    /// [`refuse_call`](crate::Tunnel::refuse_call). What it said about it is in [`Tunnel::call`](crate::Tunnel::call).
+    CallRequested {
+        /// The call.
+        session: SessionId,
+    },
+    /// A call is established.
+    CallEstablished {
+        /// The call.
+        session: SessionId,
+        /// All that was said about it. The tunnel keeps no copy.
+        call: Box<CallInfo>,
+    },
+    /// A call is over, whoever ended it and whatever its state was.
+    CallClosed {
+        /// The call.
+        session: SessionId,
+        /// How it ended.
+        reason: CallEnd,
+    },
+    /// The control connection is over. Each of its calls had its own `CallClosed` before. What is left lingers.
+    Closed {
+        /// How it ended.
+        reason: TunnelEnd,
+    },
+    /// Nothing is left to do: the tunnel may be forgotten.
+    Released,
+}

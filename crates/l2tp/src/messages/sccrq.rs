@@ -1,0 +1,141 @@
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use wire::DecodeError;
+use wire::l2tp::{Attribute, AttributeType, Avps, BearerTypes, FramingTypes, Header, MessageType};
+
+use super::parse::{Body, Fault, parse, required};
+use crate::transport::DEFAULT_WINDOW;
+use crate::{Counters, StopReason, TunnelId};
+
+/// What a peer says about itself in its SCCRQ or SCCRP (RFC 2661 sections 6.1 and 6.2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Host Name.
+    pub host_name: String,
+    /// Vendor Name; empty if it did not say.
+    pub vendor_name: String,
+    /// Firmware Revision.
+    pub firmware_revision: Option<u16>,
+    /// Protocol Version: version and revision.
+    pub protocol_version: (u8, u8),
+    /// Framing Capabilities: what calls it accepts.
+    pub framing_capabilities: FramingTypes,
+    /// Bearer Capabilities: what outgoing calls it can place, if it can.
+    pub bearer_capabilities: Option<BearerTypes>,
+    /// Receive Window Size; 4 if it did not say.
+    pub rx_window: u16,
+}
+
+impl PeerInfo {
+    /// Checks and takes what SCCRQ and SCCRP have in common.
+    pub(crate) fn from_body(body: &Body<'_>) -> Result<Self, StopReason> {
+        use AttributeType as T;
+        let checked = || -> Result<Self, Fault> {
+            let rx_window = body.receive_window_size.unwrap_or(DEFAULT_WINDOW);
+            if rx_window == 0 {
+                return Err(Fault::BadValue(T::RECEIVE_WINDOW_SIZE));
+            }
+            Ok(Self {
+                host_name: text(required(body.host_name, T::HOST_NAME)?),
+                vendor_name: body.vendor_name.map(text).unwrap_or_default(),
+                firmware_revision: body.firmware_revision,
+                protocol_version: required(body.protocol_version, T::PROTOCOL_VERSION)?,
+                framing_capabilities: required(body.framing_capabilities, T::FRAMING_CAPABILITIES)?,
+                bearer_capabilities: body.bearer_capabilities,
+                rx_window,
+            })
+        };
+        let peer = checked().map_err(|fault| StopReason::from(&fault))?;
+        match peer.protocol_version {
+            (1, _) => Ok(peer),
+            _ => Err(StopReason::bad_version()),
+        }
+    }
+}
+
+/// A received SCCRQ: what its receiver needs to choose how to answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sccrq {
+    /// Host Name; empty if it is missing.
+    pub host_name: String,
+    /// Assigned Tunnel ID: the peer's, never 0.
+    pub assigned_tunnel_id: TunnelId,
+    /// Tie Breaker.
+    pub tie_breaker: Option<u64>,
+    /// Challenge.
+    pub challenge: Option<Vec<u8>>,
+    /// The rest of what the peer says about itself, or what is wrong with it: then [`Tunnel::accept`](crate::Tunnel::accept) refuses it.
+    pub peer: Result<PeerInfo, StopReason>,
+    /// The message's own number.
+    pub(crate) ns: u16,
+    pub(crate) counters: Counters,
+}
+
+/// Why a datagram is no SCCRQ that can be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum SccrqError {
+    /// The header is malformed, or of another version.
+    #[error(transparent)]
+    Header(#[from] DecodeError),
+    /// It is a data message, or a control message of another type.
+    #[error("not an SCCRQ")]
+    NotSccrq,
+    /// It does not say an Assigned Tunnel ID that could be answered: none, a malformed or hidden one, or 0.
+    #[error("no Assigned Tunnel ID that could be answered")]
+    NoTunnelId,
+}
+
+/// Reads an SCCRQ. Hidden AVPs in it are not opened: its receiver can't know yet which secret it shares with the sender.
+///
+/// # Errors
+///
+/// Where there is nothing to answer. An SCCRQ that is wrong in another way is one that [`Tunnel::accept`](crate::Tunnel::accept) answers
+/// with a StopCCN.
+pub fn decode_sccrq(datagram: &[u8]) -> Result<Sccrq, SccrqError> {
+    let (Header::Control(header), payload) = Header::decode(datagram)? else {
+        return Err(SccrqError::NotSccrq);
+    };
+    let mut counters = Counters::default();
+    let parsed = parse(payload, &mut counters);
+    if parsed.message_type != MessageType::SCCRQ {
+        return Err(SccrqError::NotSccrq);
+    }
+    counters.received.count(MessageType::SCCRQ);
+    let body = &parsed.body;
+    let fault = parsed.fault.as_ref().map(StopReason::from);
+    if fault.is_some() {
+        counters.troubles.malformed_messages += 1;
+    }
+    Ok(Sccrq {
+        host_name: body.host_name.map(text).unwrap_or_default(),
+        assigned_tunnel_id: body
+            .assigned_tunnel_id
+            .filter(|&id| id != 0)
+            .ok_or(SccrqError::NoTunnelId)?,
+        tie_breaker: body.tie_breaker,
+        challenge: body.challenge.map(<[u8]>::to_vec),
+        peer: fault.map_or_else(|| PeerInfo::from_body(body), Err),
+        ns: header.ns,
+        counters,
+    })
+}
+
+/// The Assigned Tunnel ID of a control message, if it says one that is not hidden: what tells which tunnel a message to tunnel 0 is about
+/// (RFC 2661 section 4.4.3), be it an SCCRQ that was sent again or the StopCCN of a peer that never learned our id.
+pub fn assigned_tunnel_id(datagram: &[u8]) -> Option<TunnelId> {
+    let Ok((Header::Control(_), payload)) = Header::decode(datagram) else {
+        return None;
+    };
+    let avps = Avps::new(payload).flatten().filter(|avp| !avp.hidden);
+    let mut values =
+        avps.filter(|avp| avp.attribute_type() == Some(AttributeType::ASSIGNED_TUNNEL_ID));
+    match Attribute::decode(AttributeType::ASSIGNED_TUNNEL_ID, values.next()?.value) {
+        Ok(Some(Attribute::AssignedTunnelId(id))) => Some(id),
+        _ => None,
+    }
+}
+
+/// Octets that people are to read. Peers send other character sets than they should.
+pub(crate) fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}

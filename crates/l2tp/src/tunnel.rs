@@ -1,0 +1,417 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use sansio::{Deadline, Deadlines, Rng, Time, Timers};
+use serde::{Deserialize, Serialize};
+use wire::l2tp::{Header, MessageType};
+
+use crate::call::Calls;
+use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
+use crate::transport::{Receipt, Transport};
+use crate::{
+    CallRole, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
+    TransportStats, TransportTimer, TunnelConfig, TunnelEnd, TunnelId,
+};
+
+/// Messages that may wait for a peer which keeps asking and does not acknowledge what it is told: two for each possible session.
+const MAX_QUEUED: usize = 2 * (u16::MAX as usize);
+
+/// The states of a control connection (RFC 2661 section 7.2.1), and of what is left of it afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TunnelState {
+    /// We sent SCCRQ.
+    WaitCtlReply,
+    /// We sent SCCRP.
+    WaitCtlConn,
+    /// Calls are possible.
+    Established,
+    /// It is over; our StopCCN, or our acknowledgement of the peer's, has yet to arrive.
+    Closing,
+    /// Nothing is left to do.
+    Released,
+}
+
+impl fmt::Display for TunnelState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaitCtlReply => "wait-ctl-reply",
+            Self::WaitCtlConn => "wait-ctl-conn",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Released => "released",
+        })
+    }
+}
+
+/// The timers of a control connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionTimer {
+    /// The peer may have been silent for too long.
+    Hello,
+    /// The tunnel should be established by now.
+    Establish,
+    /// The peer has had time enough to miss our last acknowledgement.
+    Linger,
+}
+
+impl Timers for ConnectionTimer {
+    const ALL: &'static [Self] = &[Self::Hello, Self::Establish, Self::Linger];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a tunnel wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timer {
+    /// For its reliable transport.
+    Transport(TransportTimer),
+    /// For its control connection.
+    Connection(ConnectionTimer),
+    /// This call should be established by now.
+    Call(SessionId),
+}
+
+/// One control connection and its calls.
+///
+/// Plain data: it can be stored and restored at any time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tunnel {
+    pub(crate) config: Arc<TunnelConfig>,
+    pub(crate) id: TunnelId,
+    /// 0 while it is not known.
+    pub(crate) peer_id: TunnelId,
+    pub(crate) state: TunnelState,
+    pub(crate) peer: Option<Box<PeerInfo>>,
+    /// The challenge that the peer has not answered yet.
+    pub(crate) challenge: Option<[u8; 16]>,
+    pub(crate) calls: Calls,
+    pub(crate) transport: Transport,
+    pub(crate) deadlines: Deadlines<ConnectionTimer, 3>,
+    /// When the peer last sent anything.
+    pub(crate) heard_at: Time,
+    pub(crate) counters: Counters,
+    events: VecDeque<Event>,
+}
+
+impl Tunnel {
+    pub(crate) fn new(
+        config: Arc<TunnelConfig>,
+        id: TunnelId,
+        state: TunnelState,
+        expected: u16,
+    ) -> Self {
+        Self {
+            config,
+            id,
+            peer_id: 0,
+            state,
+            peer: None,
+            challenge: None,
+            calls: Calls::default(),
+            transport: Transport::new(expected),
+            deadlines: Deadlines::new(),
+            heard_at: Time::ZERO,
+            counters: Counters::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Our Tunnel ID.
+    pub fn id(&self) -> TunnelId {
+        self.id
+    }
+
+    /// The peer's Tunnel ID; 0 while it is not known.
+    pub fn peer_id(&self) -> TunnelId {
+        self.peer_id
+    }
+
+    /// How far the control connection is.
+    pub fn state(&self) -> TunnelState {
+        self.state
+    }
+
+    /// What the peer said about itself, once it did.
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer.as_deref()
+    }
+
+    /// The configuration that it was made with.
+    pub fn config(&self) -> &Arc<TunnelConfig> {
+        &self.config
+    }
+
+    /// What it counted since it began.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The state of its reliable transport.
+    pub fn transport_stats(&self) -> TransportStats {
+        self.transport.stats()
+    }
+
+    /// Whether the peer has acknowledged everything that it is to hear from us.
+    pub fn is_quiet(&self) -> bool {
+        self.transport.queued() == 0
+    }
+
+    /// Takes in a datagram that is a control message to this tunnel: one with our Tunnel ID, or one with Tunnel ID 0 whose
+    /// [`assigned_tunnel_id`](crate::assigned_tunnel_id) is the peer's. Whatever it is, it never panics.
+    pub fn handle_message(&mut self, datagram: &[u8], now: Time, rng: &mut dyn Rng) {
+        let (header, avps) = match Header::decode(datagram) {
+            Ok((Header::Control(header), avps))
+                if header.tunnel_id == self.id || header.tunnel_id == 0 =>
+            {
+                (header, avps)
+            }
+            _ => {
+                self.counters.troubles.malformed_headers += 1;
+                return;
+            }
+        };
+        if self.state == TunnelState::Released {
+            return;
+        }
+        self.heard_at = now;
+        let config = Arc::clone(&self.config);
+        let receipt = self
+            .transport
+            .receive(&header, avps, &config, now, &mut self.counters);
+        if receipt == Receipt::Deliver {
+            self.process(header.session_id, avps, now, rng);
+            while let Some(held) = self.transport.next_held(&config, now) {
+                self.process(held.session_id, &held.avps, now, rng);
+            }
+        }
+        let over = self.state == TunnelState::Closing && self.is_quiet();
+        if over && self.deadlines.get(ConnectionTimer::Linger).is_none() {
+            self.linger(now);
+        }
+    }
+
+    /// Does what is due at `now`. Calling it when nothing is does nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.transport.handle_timeout(&self.config, now).is_err() {
+            let message = format!(
+                "nothing was acknowledged after {} retransmissions",
+                self.config.max_retries
+            );
+            self.end(TunnelEnd {
+                by: EndedBy::Timeout,
+                reason: StopReason::unsaid(message),
+            });
+            return self.release();
+        }
+        while let Some((_, id)) = self.calls.next_deadline().filter(|&(at, _)| at <= now) {
+            self.end_call(id, EndedBy::Timeout, Disconnect::timed_out());
+        }
+        while let Some(timer) = self.deadlines.pop(now) {
+            match timer {
+                ConnectionTimer::Hello => self.keep_alive(now),
+                ConnectionTimer::Establish => {
+                    self.stop(
+                        EndedBy::Timeout,
+                        StopReason::clear("the tunnel was not established in time"),
+                    );
+                }
+                ConnectionTimer::Linger => self.release(),
+            }
+        }
+    }
+
+    /// Puts the next datagram to send to the peer into `out`, in place of what it held; false if there is none.
+    ///
+    /// Ask again until there is none: after every other call, and before waiting for [`next_timeout`](Self::next_timeout).
+    pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
+        self.state != TunnelState::Released
+            && self.transport.poll_transmit(
+                self.peer_id,
+                &self.config,
+                now,
+                &mut self.counters,
+                out,
+            )
+    }
+
+    /// Takes out the next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, and why.
+    pub fn next_timeout(&self) -> Option<Deadline<Timer>> {
+        let transport = self.transport.next_timeout().map(|d| Deadline {
+            at: d.at,
+            timer: Timer::Transport(d.timer),
+        });
+        let connection = self.deadlines.next().map(|d| Deadline {
+            at: d.at,
+            timer: Timer::Connection(d.timer),
+        });
+        let call = self.calls.next_deadline().map(|(at, id)| Deadline {
+            at,
+            timer: Timer::Call(id),
+        });
+        [transport, connection, call]
+            .into_iter()
+            .flatten()
+            .min_by_key(|deadline| deadline.at)
+    }
+
+    /// A data message came from the peer: it is alive, and needs no HELLO (RFC 2661 section 5.5).
+    pub fn data_received(&mut self, now: Time) {
+        self.heard_at = now;
+    }
+
+    pub(crate) fn send(&mut self, session_id: SessionId, avps: Vec<u8>) {
+        self.transport.send(session_id, avps);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// What hides the AVPs of the next message, if they are to be hidden.
+    pub(crate) fn hiding(&self, rng: &mut dyn Rng) -> Option<Hiding> {
+        let secret = self
+            .config
+            .secret
+            .as_ref()
+            .filter(|_| self.config.hide_avps)?;
+        Some(Hiding::new(secret, rng))
+    }
+
+    /// When a call that begins now must be established.
+    pub(crate) fn call_deadline(&self, now: Time) -> Time {
+        self.config
+            .call_establish_timeout
+            .map_or(Time::MAX, |timeout| now + timeout)
+    }
+
+    fn release(&mut self) {
+        self.state = TunnelState::Released;
+        self.deadlines.clear_all();
+        self.transport = Transport::new(0);
+        self.event(Event::Released);
+    }
+
+    /// Processes the next message in order.
+    fn process(&mut self, session_id: SessionId, avps: &[u8], now: Time, rng: &mut dyn Rng) {
+        let mut scratch = Vec::new();
+        let opened = open_hidden(avps, self.config.secret.as_ref(), &mut scratch);
+        let parsed = parse(opened, &mut self.counters);
+        self.counters.received.count(parsed.message_type);
+        if self.state == TunnelState::Closing {
+            return;
+        }
+        self.dispatch(session_id, &parsed, now, rng);
+        if self.transport.queued() > MAX_QUEUED {
+            self.stop(
+                EndedBy::PeerFault,
+                StopReason::no_resources("too many messages are not acknowledged"),
+            );
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        session_id: SessionId,
+        parsed: &Parsed<'_>,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) {
+        use MessageType as M;
+        let (message_type, body) = (parsed.message_type, &parsed.body);
+        let sessions_allowed = self.state == TunnelState::Established;
+        match (message_type, &parsed.fault) {
+            // What ends something ends it, however badly it is put.
+            (M::STOP_CCN, _) => self.receive_stop_ccn(body, now),
+            (_, Some(fault)) => self.receive_faulty(session_id, message_type, body, fault, rng),
+            (M::SCCRP, None) => self.receive_sccrp(body, now, rng),
+            (M::SCCCN, None) => self.receive_scccn(body, now, rng),
+            (M::HELLO, None) => {}
+            (M::SCCRQ, None) => self.unexpected(message_type),
+            (_, None) if !message_type.is_about_session() => {
+                self.receive_unknown(message_type, parsed.mandatory)
+            }
+            (_, None) if !sessions_allowed => self.unexpected(message_type),
+            (_, None) => self.receive_for_session(session_id, message_type, body, now, rng),
+        }
+    }
+
+    fn receive_for_session(
+        &mut self,
+        session_id: SessionId,
+        message_type: MessageType,
+        body: &Body<'_>,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) {
+        use MessageType as M;
+        let call = self
+            .calls
+            .get(session_id)
+            .map(|call| (call.role, call.state));
+        match (message_type, call) {
+            (M::CDN, _) => self.receive_cdn(session_id, body),
+            // Counted with the received messages; what they say concerns lines that we do not have.
+            (M::WEN | M::SLI, Some(_)) => {}
+            (_, Some((CallRole::Lac, state))) => {
+                self.lac_receive(session_id, state, message_type, body, rng)
+            }
+            (_, Some((CallRole::Lns, state))) => {
+                self.lns_receive(session_id, state, message_type, body)
+            }
+            (M::ICRQ, None) => self.receive_icrq(body, now, rng),
+            (M::OCRQ, None) => {
+                let reason = Disconnect::not_supported("outgoing calls are not supported");
+                self.refuse_request(body.assigned_session_id, &reason, rng);
+            }
+            (_, None) => self.counters.troubles.unknown_sessions += 1,
+        }
+    }
+
+    /// Ends the session that a faulty message is about, or else the tunnel (RFC 2661 section 4.1).
+    fn receive_faulty(
+        &mut self,
+        session_id: SessionId,
+        message_type: MessageType,
+        body: &Body<'_>,
+        fault: &Fault,
+        rng: &mut dyn Rng,
+    ) {
+        self.counters.troubles.malformed_messages += 1;
+        let about_session =
+            message_type.is_about_session() && self.state == TunnelState::Established;
+        match message_type {
+            _ if !about_session => self.stop(EndedBy::PeerFault, StopReason::from(fault)),
+            MessageType::CDN => self.receive_cdn(session_id, body),
+            _ if self.calls.get(session_id).is_some() => {
+                self.end_call(session_id, EndedBy::PeerFault, Disconnect::from(fault));
+            }
+            MessageType::ICRQ | MessageType::OCRQ => {
+                self.refuse_request(body.assigned_session_id, &Disconnect::from(fault), rng);
+            }
+            _ => self.counters.troubles.unknown_sessions += 1,
+        }
+    }
+
+    /// A message of a type that we do not know: the sender says whether that matters (RFC 2661 section 4.4.1).
+    fn receive_unknown(&mut self, message_type: MessageType, mandatory: bool) {
+        if mandatory {
+            self.counters.troubles.malformed_messages += 1;
+            self.stop(
+                EndedBy::PeerFault,
+                StopReason::from(&Fault::UnknownMessage(message_type)),
+            );
+        }
+    }
+}
