@@ -5,9 +5,7 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -141,8 +139,6 @@ impl World {
 
     /// Runs an `openl2tpd` that is to fail in the LNS's namespace: its exit status and what it says.
     fn refusal(&self, mut command: Command) -> Result<(i32, String)> {
-        // Whoever it runs as may write its files.
-        fs::set_permissions(self.folder.path(), Permissions::from_mode(0o777))?;
         command.env_remove("RUST_LOG");
         let log = self.folder.path().join("refusal.log");
         let mut process = Process::spawn(&self.bed.lns, command, &log)?;
@@ -164,13 +160,8 @@ impl World {
     }
 
     /// The command line of an `openl2tpd` that is to fail.
-    fn command(&self, program: &Path, configuration: &str) -> Result<Command> {
-        let folder = program.parent().context("a program is in a folder")?;
-        Ours::command(folder, self.folder.path(), "refused", configuration)
-    }
-
-    fn openl2tpd(&self) -> PathBuf {
-        self.programs.join("openl2tpd")
+    fn command(&self, configuration: &str) -> Result<Command> {
+        Ours::command(&self.programs, self.folder.path(), "refused", configuration)
     }
 }
 
@@ -411,24 +402,25 @@ fn other_port(world: &World) -> Result<String> {
 fn port_in_use(world: &World) -> Result<String> {
     let configuration = ours::lns(Auth::Chap, false);
     let _first = world.start(Role::Lns, &configuration)?;
-    world.refused(
-        world.command(&world.openl2tpd(), &configuration)?,
-        &["1701", "in use"],
-    )
+    world.refused(world.command(&configuration)?, &["1701", "in use"])
 }
 
 fn no_privilege(world: &World) -> Result<String> {
-    const NOBODY: u32 = 65_534;
-    // The program may lie where only root can go.
-    let copy = world.folder.path().join("openl2tpd");
-    fs::copy(world.openl2tpd(), &copy)?;
-    let mut command = world.command(&copy, &ours::lns(Auth::Chap, false))?;
-    command.uid(NOBODY).gid(NOBODY);
-    world.refused(command, &["CAP_NET_ADMIN"])
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-net_admin");
+    world.refused(
+        through(command, &world.command(&ours::lns(Auth::Chap, false))?),
+        &["CAP_NET_ADMIN"],
+    )
+}
+
+/// `inner` started by another program, which takes it as the last of its arguments.
+fn through(mut outer: Command, inner: &Command) -> Command {
+    outer.arg(inner.get_program()).args(inner.get_args());
+    outer
 }
 
 fn no_tun(world: &World) -> Result<String> {
-    let inner = world.command(&world.openl2tpd(), &ours::lns(Auth::Chap, false))?;
     // A mount namespace of its own, in which the folder of the device is empty.
     let mut command = Command::new("unshare");
     command.args([
@@ -438,8 +430,10 @@ fn no_tun(world: &World) -> Result<String> {
         "mount -t tmpfs none /dev/net && exec \"$@\"",
         "sh",
     ]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    world.refused(command, &["/dev/net/tun"])
+    world.refused(
+        through(command, &world.command(&ours::lns(Auth::Chap, false))?),
+        &["/dev/net/tun"],
+    )
 }
 
 fn wrong_configuration(world: &World) -> Result<String> {
@@ -448,7 +442,7 @@ fn wrong_configuration(world: &World) -> Result<String> {
         ours::lns(Auth::Chap, false)
     );
     let place = format!("refused.conf:{}:15", configuration.lines().count());
-    let (status, said) = world.refusal(world.command(&world.openl2tpd(), &configuration)?)?;
+    let (status, said) = world.refusal(world.command(&configuration)?)?;
     ensure!(status == 2, "exit status {status}");
     for part in [place.as_str(), "tunnel_name"] {
         ensure!(said.contains(part), "`{part}` is not in: {said}");
