@@ -8,6 +8,7 @@ mod declare;
 mod diagnostic;
 mod grammar;
 mod lexer;
+pub mod manual;
 mod model;
 mod objects;
 mod value;

@@ -1,0 +1,187 @@
+//! The manual page of the configuration file, from the declarations.
+
+use std::fmt::Write;
+
+use crate::{Object, Parameter, Role, Verb};
+
+/// What precedes the objects.
+const INTRODUCTION: &str = r#".TH OPENL2TPD.CONF 5 "" "OpenL2TP" "File formats"
+.SH NAME
+openl2tpd.conf \- configuration of the L2TP daemon
+.SH DESCRIPTION
+The file is a list of commands that
+.BR openl2tpd (8)
+reads when it starts. The same commands are understood by
+.BR l2tpconfig (1).
+Each is the name of a class of objects, what to do, and parameters:
+.PP
+.RS
+.nf
+tunnel profile create profile_name=isp \e
+    host_name="cpe.example.org" hello_timeout=30
+.fi
+.RE
+.PP
+A command ends with its line or with a semicolon; a backslash at the end of a line continues it on the next. What follows
+.B #
+is a comment. Words may be in capitals and may be cut short as long as only one word begins so. A value that has spaces
+or any of
+.B = ; # \(dq \e
+is put in double quotes, within which
+.B \e\(dq
+and
+.B \e\e
+stand for a quote and a backslash. The order of the commands does not matter where one object names another. When
+anything in a file is wrong, all of its errors are reported and none of it is used.
+.PP
+A boolean is
+.B yes
+or
+.B no
+.RB ( on ", " off ", " true ", " false ", " enable ", " disable ", " 1 " and " 0
+are understood); a number is decimal, or hexadecimal after
+.BR 0x .
+.SH PROFILES
+Peer, tunnel, session and PPP profiles hold parameters that several objects have in common. There always is one called
+.B default
+of each. What an object does not set it has from its profile, else from the profile
+.BR default ,
+else it is the default given below. A tunnel that a peer opens has the tunnel profile of the peer profile that matches the
+peer: the one named like the Host Name that it sends, else the one whose
+.B peer_ipaddr
+and
+.B netmask
+match its address most closely, else
+.BR default .
+The PPP profile of a session is its own, else that of its session profile, its tunnel or its peer profile, the first of
+them that names another than
+.BR default .
+"#;
+
+/// What follows the objects.
+const CONCLUSION: &str = r#".SH EXAMPLES
+A server for the users of a pool:
+.PP
+.RS
+.nf
+ip_pool create pool_name=clients range=10.0.0.10-10.0.0.250
+ppp profile modify profile_name=default \e
+    local_ipaddr=10.0.0.1 ip_pool_name=clients
+user create user_name="fred" password="secret"
+.fi
+.RE
+.PP
+A client:
+.PP
+.RS
+.nf
+ppp profile create profile_name=isp default_route=yes
+tunnel create tunnel_name=isp dest_ipaddr=lns.example.org persist=yes
+session create tunnel_name=isp ppp_profile_name=isp \e
+    user_name="fred" user_password="secret"
+.fi
+.RE
+.SH FILES
+.I /etc/openl2tpd.conf
+.SH SEE ALSO
+.BR openl2tpd (8),
+.BR l2tpconfig (1)
+"#;
+
+/// openl2tpd.conf(5) as roff source.
+pub fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for &object in Object::ALL {
+        // Writing to a string does not fail.
+        let _ = section(&mut page, object);
+    }
+    page + CONCLUSION
+}
+
+fn section(page: &mut String, object: Object) -> std::fmt::Result {
+    writeln!(page, ".SH {}", object.words().to_uppercase())?;
+    writeln!(page, "{}", text(object.help()))?;
+    for verb in object
+        .verbs()
+        .iter()
+        .filter(|verb| matches!(verb, Verb::Create | Verb::Modify | Verb::Delete))
+    {
+        writeln!(page, ".br\n.B {object} {verb}\n.IR name = value \" ...\"")?;
+    }
+    object
+        .parameters()
+        .iter()
+        .try_for_each(|parameter| entry(page, object, parameter))
+}
+
+fn entry(page: &mut String, object: Object, parameter: &Parameter) -> std::fmt::Result {
+    writeln!(page, ".TP\n.B {}", text(parameter.name))?;
+    let expects = parameter.expects();
+    let (first, rest) = expects.split_at(expects.chars().next().map_or(0, char::len_utf8));
+    write!(
+        page,
+        "{} {}{}.",
+        text(parameter.help),
+        first.to_uppercase(),
+        text(rest)
+    )?;
+    if let Some(default) = &parameter.default {
+        write!(page, " The default is {}.", text(default))?;
+    }
+    match parameter.role {
+        Role::Key | Role::Required => write!(page, " Required.")?,
+        Role::Id => write!(page, " Given by the daemon; for selection only.")?,
+        Role::Create if !object.is_profile() => write!(page, " Fixed at creation.")?,
+        Role::Label | Role::Create | Role::Modify => {}
+    }
+    for alias in parameter.aliases {
+        write!(page, " Also spelt {}.", text(alias))?;
+    }
+    writeln!(page)
+}
+
+/// Text with roff's own characters made harmless. No text of ours begins with `.` or `'`.
+fn text(plain: &str) -> String {
+    plain.replace('\\', "\\e").replace('-', "\\-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Model;
+
+    #[test]
+    fn the_page_names_every_class_and_parameter() {
+        let page = page();
+        for &object in Object::ALL {
+            let start = page
+                .find(&format!("\n.SH {}\n", object.words().to_uppercase()))
+                .unwrap()
+                + 1;
+            let section = &page[start..];
+            let section = &section[..section.find("\n.SH ").unwrap()];
+            for parameter in object.parameters() {
+                assert!(
+                    section.contains(&format!("\n.B {}\n", parameter.name)),
+                    "{object} {}",
+                    parameter.name
+                );
+            }
+        }
+    }
+
+    /// The examples are what they claim to be.
+    #[test]
+    fn the_examples_load() {
+        let page = page();
+        let examples: Vec<_> = page
+            .split(".nf\n")
+            .skip(1)
+            .filter_map(|rest| rest.split(".fi").next())
+            .collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            Model::load("example", &example.replace("\\e", "\\")).unwrap();
+        }
+    }
+}
