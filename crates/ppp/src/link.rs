@@ -135,10 +135,6 @@ impl Link {
     /// One PPP frame from the peer, from `FF 03` or the protocol field on. Any octets will do: bad ones are counted.
     pub fn handle_frame(&mut self, frame: &[u8], now: Time, rng: &mut dyn Rng) {
         self.io.counters.received = self.io.counters.received.wrapping_add(1);
-        if self.phase == Phase::Dead {
-            self.io.counters.discarded += 1;
-            return;
-        }
         let Ok(Frame { protocol, payload }) = Frame::decode(frame) else {
             self.io.counters.malformed += 1;
             return;
@@ -151,6 +147,7 @@ impl Link {
             return;
         };
         match protocol {
+            Protocol::LCP if self.phase == Phase::Dead => self.late_packet(&packet, now, rng),
             Protocol::LCP => self.lcp_packet(&packet, now, rng),
             Protocol::IPCP => self.ipcp_packet(&packet, now, rng),
             Protocol::IPV6CP => self.ipv6cp_packet(&packet, now, rng),
@@ -278,6 +275,15 @@ impl Link {
     fn lcp_event(&mut self, event: Happening, now: Time, rng: &mut dyn Rng) {
         let signal = self.lcp.event(event, context!(self, now, rng));
         self.lcp_signal(signal, now, rng);
+    }
+
+    /// After the end a peer that did not hear of it is told once more, and nothing else happens.
+    fn late_packet(&mut self, packet: &Packet<'_>, now: Time, rng: &mut dyn Rng) {
+        if packet.code == code::TERMINATE_REQUEST {
+            self.lcp.packet(packet, context!(self, now, rng));
+        } else {
+            self.io.counters.discarded += 1;
+        }
     }
 
     fn lcp_packet(&mut self, packet: &Packet<'_>, now: Time, rng: &mut dyn Rng) {

@@ -1,0 +1,426 @@
+//! Two links back to back: what sessions go through from their beginning to their end.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use ppp::{AuthProtocol, Cause, End, Event, LinkConfig, NetworkCause, NetworkConfig, Phase};
+use wire::ppp::Protocol;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn opened(server: Host, client: Host) -> Pair {
+    let mut pair = Pair::new(server, client);
+    pair.open(SECOND);
+    pair
+}
+
+#[test]
+fn a_session_comes_up_with_each_authentication_protocol() {
+    for auth in AuthProtocol::ALL {
+        let pair = opened(Host::server(&[auth]), Host::client());
+        assert!(pair.is_up(), "{auth}: {:?}", pair.client().link.status());
+        let server = pair.server().link.status();
+        assert_eq!(server.peer_auth, Some(auth));
+        assert_eq!(pair.client().link.status().own_auth, Some(auth));
+        assert_eq!(server.user.as_deref(), Some(USER));
+        let user = Some(USER.to_owned());
+        assert!(
+            pair.server()
+                .has(|e| *e == Event::NetworkWanted { user: user.clone() })
+        );
+        assert!(
+            pair.client()
+                .has(|e| *e == Event::NetworkWanted { user: None })
+        );
+    }
+}
+
+#[test]
+fn both_ends_agree_on_addresses_identifiers_and_magic_numbers() {
+    let pair = opened(Host::server(&[AuthProtocol::ChapMd5]), Host::client());
+    let (server, client) = (pair.server().link.status(), pair.client().link.status());
+    assert_eq!(server.ipv4, Some((SERVER_IP, CLIENT_IP)));
+    assert_eq!(client.ipv4, Some((CLIENT_IP, SERVER_IP)));
+    let up = Event::Ipv4Up {
+        local: CLIENT_IP,
+        peer: SERVER_IP,
+        dns: [Some(DNS), None],
+    };
+    assert!(pair.client().has(|e| *e == up));
+    let (ours, theirs) = server.ipv6.unwrap();
+    assert_eq!(client.ipv6, Some((theirs, ours)));
+    assert_ne!(ours, theirs);
+    assert_eq!(server.peer_magic, client.magic);
+    assert_ne!(server.magic, client.magic);
+    assert_ne!(client.magic, 0);
+}
+
+#[test]
+fn a_session_needs_no_authentication() {
+    let pair = opened(Host::server(&[]), Host::client());
+    assert!(pair.is_up());
+    assert_eq!(pair.server().link.status().peer_auth, None);
+}
+
+#[test]
+fn both_ends_may_have_to_prove_themselves() {
+    for (one, other) in [
+        (AuthProtocol::Pap, AuthProtocol::Pap),
+        (AuthProtocol::ChapMd5, AuthProtocol::ChapMd5),
+        (AuthProtocol::MsChapV2, AuthProtocol::Pap),
+    ] {
+        let server = LinkConfig {
+            require_auth: vec![one],
+            ..LinkConfig::default()
+        };
+        let client = LinkConfig {
+            require_auth: vec![other],
+            ..LinkConfig::default()
+        };
+        let pair = opened(
+            Host::new(server, Some((USER, PASSWORD)), server_network()),
+            Host::new(client, Some((USER, PASSWORD)), client_network()),
+        );
+        assert!(pair.is_up(), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_wrong_password_ends_the_link_and_both_ends_know_why() {
+    for auth in AuthProtocol::ALL {
+        let client = Host::new(
+            LinkConfig::default(),
+            Some((USER, "wrong")),
+            client_network(),
+        );
+        let pair = opened(Host::server(&[auth]), client);
+        let words = "no such user or password".to_owned();
+        let (server, client) = (pair.server().closed(), pair.client().closed());
+        assert_eq!(
+            server,
+            Some(&Cause::PeerNotAuthenticated(words.clone())),
+            "{auth}"
+        );
+        assert_eq!(client, Some(&Cause::NotAuthenticated(words)), "{auth}");
+        assert!(
+            !pair
+                .server()
+                .has(|e| matches!(e, Event::NetworkWanted { .. }))
+        );
+        assert_eq!(pair.server().link.phase(), Phase::Dead);
+    }
+}
+
+#[test]
+fn a_server_without_the_password_is_found_out_by_ms_chap_v2() {
+    // It lets anyone in, but can't prove anything to them.
+    let mut pair = Pair::new(Host::server(&[AuthProtocol::MsChapV2]), Host::client());
+    pair.hosts[SERVER].password = None;
+    pair.hosts[SERVER].thinking = Duration::from_secs(3600);
+    pair.open(SECOND);
+    let number = pair.server().events.iter().find_map(|event| match event {
+        Event::Authenticate(attempt) => Some(attempt.number),
+        _ => None,
+    });
+    let verdict = ppp::Verdict::Accept {
+        message: "hi".to_owned(),
+        authenticator_response: Some([7; 20]),
+    };
+    let now = pair.now;
+    pair.hosts[SERVER]
+        .link
+        .authenticated(number.unwrap(), verdict, now, &mut rng(3));
+    pair.inject(SERVER, &[]);
+    pair.run(SECOND);
+    assert_eq!(pair.client().closed(), Some(&Cause::PeerNotGenuine));
+}
+
+#[test]
+fn ends_with_different_preferences_meet_at_what_both_speak() {
+    let accept = |auth: &[AuthProtocol]| LinkConfig {
+        accept_auth: auth.to_vec(),
+        ..LinkConfig::default()
+    };
+    let preferred = [
+        AuthProtocol::MsChapV2,
+        AuthProtocol::ChapMd5,
+        AuthProtocol::Pap,
+    ];
+    for only in AuthProtocol::ALL {
+        let client = Host::new(accept(&[only]), Some((USER, PASSWORD)), client_network());
+        let pair = opened(Host::server(&preferred), client);
+        assert!(pair.is_up(), "{only}");
+        assert_eq!(pair.server().link.status().peer_auth, Some(only));
+    }
+}
+
+#[test]
+fn ends_that_share_no_authentication_protocol_part_with_a_clear_cause() {
+    let config = LinkConfig {
+        accept_auth: vec![AuthProtocol::Pap],
+        ..LinkConfig::default()
+    };
+    let client = Host::new(config, Some((USER, PASSWORD)), client_network());
+    let pair = opened(Host::server(&[AuthProtocol::ChapMd5]), client);
+    let refused = Cause::AuthRefused(AuthProtocol::ChapMd5);
+    assert_eq!(pair.server().closed(), Some(&refused));
+    assert_eq!(
+        refused.to_string(),
+        "the peer refuses to authenticate itself by CHAP"
+    );
+    let told = Cause::PeerTerminated("Authentication required".to_owned());
+    assert_eq!(pair.client().closed(), Some(&told));
+}
+
+#[test]
+fn a_client_without_credentials_is_turned_away() {
+    let client = Host::new(LinkConfig::default(), None, client_network());
+    let pair = opened(
+        Host::server(&[AuthProtocol::Pap, AuthProtocol::ChapMd5]),
+        client,
+    );
+    assert_eq!(
+        pair.server().closed(),
+        Some(&Cause::AuthRefused(AuthProtocol::Pap))
+    );
+}
+
+#[test]
+fn a_verdict_may_take_long() {
+    for auth in AuthProtocol::ALL {
+        let mut pair = Pair::new(Host::server(&[auth]), Host::client());
+        pair.hosts[SERVER].thinking = Duration::from_secs(20);
+        pair.open(Duration::from_secs(120));
+        assert!(pair.is_up(), "{auth}");
+    }
+}
+
+#[test]
+fn a_verdict_that_never_comes_ends_the_link() {
+    let mut pair = Pair::new(Host::server(&[AuthProtocol::ChapMd5]), Host::client());
+    pair.hosts[SERVER].thinking = Duration::from_secs(3600);
+    pair.open(Duration::from_secs(100));
+    assert!(matches!(
+        pair.server().closed(),
+        Some(Cause::AuthTimeout(End::Peer) | Cause::PeerTerminated(_))
+    ));
+    assert!(pair.client().closed().is_some());
+    // And when it comes after all, nothing happens.
+    pair.run(Duration::from_secs(4000));
+    assert_eq!(pair.server().link.phase(), Phase::Dead);
+}
+
+#[test]
+fn one_network_layer_is_enough() {
+    let v4 = |network: NetworkConfig| NetworkConfig {
+        ipv6: None,
+        ..network
+    };
+    let v6 = |network: NetworkConfig| NetworkConfig {
+        ipv4: None,
+        ..network
+    };
+    let cases: [(NetworkConfig, NetworkConfig, bool); 4] = [
+        (v4(server_network()), client_network(), true),
+        (server_network(), v4(client_network()), true),
+        (v6(server_network()), client_network(), false),
+        (server_network(), v6(client_network()), false),
+    ];
+    for (server, client, is_v4) in cases {
+        let mut pair = Pair::new(Host::server(&[AuthProtocol::Pap]), Host::client());
+        (pair.hosts[SERVER].network, pair.hosts[CLIENT].network) = (server, client);
+        pair.open(Duration::from_secs(60));
+        for host in &pair.hosts {
+            assert_eq!((host.ipv4_is_up(), host.ipv6_is_up()), (is_v4, !is_v4));
+            assert_eq!(host.closed(), None);
+        }
+    }
+}
+
+#[test]
+fn without_a_common_network_layer_the_link_ends() {
+    let mut pair = Pair::new(Host::server(&[]), Host::client());
+    pair.hosts[SERVER].network.ipv6 = None;
+    pair.hosts[CLIENT].network.ipv4 = None;
+    pair.open(Duration::from_secs(5));
+    let causes = [pair.server().closed(), pair.client().closed()];
+    let rejected = Cause::NoNetwork(NetworkCause::Rejected);
+    assert!(causes.contains(&Some(&rejected)), "{causes:?}");
+    assert!(causes.iter().all(Option::is_some), "{causes:?}");
+}
+
+#[test]
+fn a_link_that_is_given_no_network_ends() {
+    let mut pair = Pair::new(Host::server(&[]), Host::client());
+    pair.hosts[SERVER].network = NetworkConfig::default();
+    pair.open(Duration::from_secs(5));
+    let cause = Cause::NoNetwork(NetworkCause::NotConfigured);
+    assert_eq!(pair.server().closed(), Some(&cause));
+    let told = Cause::PeerTerminated("No network protocols running".to_owned());
+    assert_eq!(pair.client().closed(), Some(&told));
+}
+
+#[test]
+fn either_end_may_close() {
+    for which in [SERVER, CLIENT] {
+        let mut pair = opened(Host::server(&[AuthProtocol::ChapMd5]), Host::client());
+        pair.close(which, Duration::from_secs(5));
+        assert_eq!(pair.hosts[which].closed(), Some(&Cause::Administrative));
+        let told = Cause::PeerTerminated("Administrative".to_owned());
+        assert_eq!(pair.hosts[1 - which].closed(), Some(&told));
+        for host in &pair.hosts {
+            assert!(host.has(|e| *e == Event::Ipv4Down) && host.has(|e| *e == Event::Ipv6Down));
+            assert!(
+                matches!(host.events.last(), Some(Event::Closed(_))),
+                "{:?}",
+                host.events
+            );
+            assert_eq!(host.link.next_timeout(), None);
+        }
+    }
+}
+
+#[test]
+fn closing_works_in_every_phase() {
+    // Before it is opened, while it is being established, and after it is over.
+    let mut pair = Pair::new(Host::server(&[]), Host::client());
+    pair.close(SERVER, SECOND);
+    assert_eq!(pair.server().closed(), Some(&Cause::Administrative));
+    let mut pair = Pair::new(Host::server(&[]), Host::client());
+    pair.open(Duration::ZERO);
+    pair.close(SERVER, Duration::from_secs(30));
+    assert_eq!(pair.server().closed(), Some(&Cause::Administrative));
+    assert!(pair.client().closed().is_some());
+    pair.close(SERVER, SECOND);
+    let closed = pair
+        .server()
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::Closed(_)));
+    assert_eq!(closed.count(), 1);
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up() {
+    let mut pair = Pair::new(Host::server(&[AuthProtocol::Pap]), Host::client());
+    pair.mute[CLIENT] = true;
+    pair.open(Duration::from_secs(29));
+    assert_eq!(pair.server().closed(), None);
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.server().closed(), Some(&Cause::LcpTimeout));
+    let requests = pair
+        .server()
+        .sent
+        .iter()
+        .filter(|f| sent(f).protocol == Protocol::LCP);
+    assert_eq!(requests.count(), 10);
+}
+
+#[test]
+fn a_peer_that_answers_late_still_comes_up() {
+    let mut pair = Pair::new(Host::server(&[AuthProtocol::ChapMd5]), Host::client());
+    pair.mute[CLIENT] = true;
+    pair.open(Duration::from_secs(10));
+    pair.mute[CLIENT] = false;
+    pair.run(Duration::from_secs(15));
+    assert!(pair.is_up());
+}
+
+#[test]
+fn echoes_measure_the_line_and_notice_its_death() {
+    let config = LinkConfig {
+        echo_interval: Some(Duration::from_secs(10)),
+        echo_failures: 3,
+        ..LinkConfig::default()
+    };
+    let mut pair = opened(Host::new(config, None, server_network()), Host::client());
+    pair.run(Duration::from_secs(3600));
+    let status = pair.server().link.status();
+    assert_eq!(status.round_trip, Some(2 * Weather::FINE.delay));
+    assert_eq!(status.echo_failures, 0);
+    pair.mute[CLIENT] = true;
+    pair.run(Duration::from_secs(100));
+    assert_eq!(pair.server().closed(), Some(&Cause::EchoTimeout(3)));
+}
+
+#[test]
+fn a_looped_line_is_noticed() {
+    let mut pair = Pair::new(Host::server(&[]), Host::client());
+    pair.looped = true;
+    pair.open(Duration::from_secs(60));
+    for host in &pair.hosts {
+        assert_eq!(host.closed(), Some(&Cause::Loopback));
+    }
+}
+
+#[test]
+fn a_line_that_becomes_looped_is_noticed() {
+    let config = LinkConfig {
+        echo_interval: Some(Duration::from_secs(10)),
+        ..LinkConfig::default()
+    };
+    let mut pair = opened(Host::new(config, None, server_network()), Host::client());
+    pair.looped = true;
+    pair.run(Duration::from_secs(30));
+    assert_eq!(pair.server().closed(), Some(&Cause::Loopback));
+}
+
+#[test]
+fn the_peer_is_challenged_again_and_again() {
+    for auth in [AuthProtocol::ChapMd5, AuthProtocol::MsChapV2] {
+        let config = LinkConfig {
+            require_auth: vec![auth],
+            chap_interval: Some(Duration::from_secs(60)),
+            ..LinkConfig::default()
+        };
+        let mut pair = opened(Host::new(config, None, server_network()), Host::client());
+        pair.run(Duration::from_secs(600));
+        assert!(pair.is_up());
+        let attempts = |host: &Host| {
+            host.events
+                .iter()
+                .filter(|e| matches!(e, Event::Authenticate(_)))
+                .count()
+        };
+        assert_eq!(attempts(pair.server()), 11);
+        // The user is gone from the books in the meantime.
+        pair.hosts[SERVER].password = None;
+        pair.run(Duration::from_secs(61));
+        assert!(
+            matches!(pair.server().closed(), Some(Cause::PeerNotAuthenticated(_))),
+            "{auth}"
+        );
+        assert!(
+            matches!(pair.client().closed(), Some(Cause::NotAuthenticated(_))),
+            "{auth}"
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_ignores_a_later_challenge_is_thrown_out() {
+    let config = LinkConfig {
+        require_auth: vec![AuthProtocol::ChapMd5],
+        chap_interval: Some(Duration::from_secs(60)),
+        ..LinkConfig::default()
+    };
+    let mut pair = opened(Host::new(config, None, server_network()), Host::client());
+    pair.mute[CLIENT] = true;
+    pair.run(Duration::from_secs(120));
+    assert_eq!(pair.server().closed(), Some(&Cause::AuthTimeout(End::Peer)));
+}
+
+#[test]
+fn mru_and_compression_of_the_peer_are_known() {
+    let config = LinkConfig {
+        mru: 1410,
+        ..LinkConfig::default()
+    };
+    let client = Host::new(config, Some((USER, PASSWORD)), client_network());
+    let pair = opened(Host::server(&[AuthProtocol::Pap]), client);
+    assert_eq!(pair.server().link.peer_mru(), 1410);
+    assert_eq!(pair.client().link.peer_mru(), 1500);
+    assert!(!pair.server().link.peer_accepts_pfc());
+}
