@@ -1,5 +1,188 @@
 //! One shard of the daemon without I/O: tunnels and sessions composed with PPP, users, pools and one timer wheel.
+//!
+//! ```text
+//!                 datagrams, frames, completions          management
+//!                              |                              |
+//!                        Input::Datapath                Input::Command
+//!                              v                              v
+//!   +-------------------------------- Engine ---------------------------------+
+//!   | tunnels: l2tp::Tunnel  --call up/down-->  sessions: ppp::Link            |
+//!   |    ^ originate                                | users, address pools    |
+//!   | clients (tunnels that we made, reconnecting)  v                         |
+//!   +---------------------------------------------------------------------------+
+//!            Output::Transmit    Output::Datapath    Output::Reply, Event
+//! ```
+//!
+//! Feed it with [`Engine::handle`], then empty [`Engine::poll_output`], and wake it at [`Engine::next_timeout`]. The same inputs at the
+//! same times with the same seed give the same outputs.
 
+mod addresses;
+mod clients;
+mod commands;
+mod counters;
 mod io;
+mod policy;
+mod pool;
+mod sessions;
+mod status;
+mod tunnels;
+mod wheel;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+use sansio::Time;
+
+use addresses::Addresses;
+use clients::{Client, ClientId};
+use counters::Counters;
+use policy::Policy;
+use sessions::Pending;
+use tunnels::Tunnel;
+use wheel::Wheel;
 
 pub use io::{Command, Event, Input, Output, Reply, SessionSelector, Token, TunnelSelector};
+
+/// At most this many timers fire in one call of [`Engine::handle`]; the rest fire in the next, which is due at once.
+const TIMERS_A_WAKE_UP: usize = 256;
+
+/// What a shard is made of.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Profiles, users, pools, limits.
+    pub model: Arc<config::Model>,
+    /// The UDP port that tunnels of ours start from, unless they name one.
+    pub udp_port: u16,
+    /// The machine's host name: the Host Name AVP of profiles that name none.
+    pub host_name: String,
+    /// From the system's randomness; in tests whatever the test is made with.
+    pub seed: [u8; 32],
+    /// The program's version, for `show`.
+    pub version: String,
+    /// The datapath engine's name, for `show`.
+    pub datapath: String,
+}
+
+/// One shard.
+pub struct Engine {
+    policy: Policy,
+    udp_port: u16,
+    version: String,
+    datapath: String,
+    started: Time,
+    rng: ChaCha12Rng,
+    wheel: Wheel<Key>,
+    /// By our Tunnel ID.
+    tunnels: BTreeMap<u16, Tunnel>,
+    /// Tunnels that peers opened, by the peer's address and Tunnel ID: where a repeated SCCRQ belongs.
+    by_peer: BTreeMap<(SocketAddr, u16), u16>,
+    /// Calls of all tunnels, in whatever state.
+    calls: usize,
+    /// Tunnels that we were told to make.
+    clients: BTreeMap<ClientId, Client>,
+    addresses: Addresses,
+    /// Requests to the datapath that are not completed.
+    pending: BTreeMap<datapath::Token, Pending>,
+    /// The last number given to a client, a session or a token: none is used twice.
+    last_number: u64,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    shutdown: Shutdown,
+}
+
+/// Whether the shard is ending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shutdown {
+    No,
+    /// The command to answer when everything is closed.
+    Asked(Token),
+    Done,
+}
+
+/// What an entry of the wheel wakes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Key {
+    Tunnel(u16),
+    Session(u16, u16),
+    Client(ClientId),
+}
+
+impl Engine {
+    /// A shard with nothing in it.
+    pub fn new(config: EngineConfig, now: Time) -> Self {
+        Self {
+            addresses: Addresses::new(&config.model),
+            policy: Policy::new(config.model, config.host_name, &config.version),
+            udp_port: config.udp_port,
+            version: config.version,
+            datapath: config.datapath,
+            started: now,
+            rng: ChaCha12Rng::from_seed(config.seed),
+            wheel: Wheel::new(now),
+            tunnels: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            calls: 0,
+            clients: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            last_number: 0,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            shutdown: Shutdown::No,
+        }
+    }
+
+    /// Takes one input. Whatever it holds, the shard goes on.
+    pub fn handle(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Datapath(datapath::Event::Control { local, remote, payload }) => {
+                self.control_message(local, remote, &payload, now);
+            }
+            Input::Datapath(datapath::Event::Frame { remote, ids, frame, .. }) => {
+                self.frame(remote, ids, &frame, now);
+            }
+            Input::Datapath(datapath::Event::Completed { token, result }) => self.completed(token, result, now),
+            Input::Datapath(datapath::Event::Failed { handle, error }) => self.datapath_failed(handle, &error, now),
+            Input::Command { token, command } => self.command(token, command, now),
+            Input::Resolved { token, result } => self.resolved(token, result, now),
+            Input::Timeout => self.timeout(now),
+        }
+        self.finish_shutdown();
+    }
+
+    /// Takes out one thing to be done; empty it after each [`Engine::handle`].
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > 1024 {
+            self.outputs = VecDeque::new();
+        }
+        output
+    }
+
+    /// When to hand in [`Input::Timeout`]; it may find nothing to do.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.wheel.next()
+    }
+
+    fn timeout(&mut self, now: Time) {
+        for _ in 0..TIMERS_A_WAKE_UP {
+            let Some(key) = self.wheel.pop(now) else { return };
+            match key {
+                Key::Tunnel(id) => self.tunnel_timeout(id, now),
+                Key::Session(tunnel, session) => self.session_timeout(tunnel, session, now),
+                Key::Client(id) => self.client_timeout(id, now),
+            }
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}

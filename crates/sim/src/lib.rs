@@ -1,1 +1,286 @@
 //! Engines over a simulated network in virtual time.
+//!
+//! A [`World`] holds nodes, each an [`Engine`] with a [`Null`] datapath and an address, and the datagrams between them. Nothing waits: time jumps to the
+//! next datagram or timer. From one seed and the same calls the same run follows, octet for octet.
+
+mod network;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use api::CommandError;
+use datapath::null::{Null, Outlet};
+use datapath::{Datapath, EventSink, Transport, message};
+use engine::{Command, Engine, EngineConfig, Event, Input, Output, Reply, Token};
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+use sansio::Time;
+
+pub use network::{Network, Quality};
+
+/// Names a node of a [`World`].
+pub type NodeId = usize;
+
+/// Nodes and the network between them.
+pub struct World {
+    now: Time,
+    nodes: Vec<Node>,
+    network: Network,
+    rng: ChaCha12Rng,
+    tokens: u64,
+}
+
+struct Node {
+    engine: Engine,
+    datapath: Null<Wire>,
+    address: IpAddr,
+    requests: Vec<datapath::Request>,
+    /// What the datapath sent.
+    sent: mpsc::Receiver<(Transport, Vec<u8>)>,
+    /// What the datapath reports.
+    reports: mpsc::Receiver<datapath::Event>,
+    events: Vec<Event>,
+    replies: VecDeque<(Token, Result<Reply, CommandError>)>,
+    /// It neither hears nor says anything.
+    cut_off: bool,
+    /// What it says comes from this port, whatever it means to.
+    source_port: Option<u16>,
+}
+
+struct Wire(mpsc::Sender<(Transport, Vec<u8>)>);
+
+impl Outlet for Wire {
+    fn send(&mut self, transport: Transport, datagram: &[u8]) {
+        // The receiver lives as long as the node.
+        let _ = self.0.send((transport, datagram.to_vec()));
+    }
+}
+
+struct Reports(mpsc::Sender<datapath::Event>);
+
+impl EventSink for Reports {
+    fn deliver(&self, events: &mut Vec<datapath::Event>) {
+        for event in events.drain(..) {
+            let _ = self.0.send(event);
+        }
+    }
+}
+
+impl World {
+    /// An empty world. Everything random in it comes from `seed`.
+    pub fn new(seed: u64, quality: Quality) -> Self {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let network = Network::new(quality, rng.next_u64());
+        Self { now: Time::from_secs(1_000), nodes: Vec::new(), network, rng, tokens: 0 }
+    }
+
+    /// Adds a node that runs `model`.
+    pub fn add(&mut self, address: IpAddr, model: Arc<config::Model>) -> NodeId {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let config = EngineConfig {
+            model,
+            udp_port: 1701,
+            host_name: format!("node{}", self.nodes.len()),
+            seed,
+            version: "0.0".to_owned(),
+            datapath: "null".to_owned(),
+        };
+        let (wire, sent) = mpsc::channel();
+        let (reporter, reports) = mpsc::channel();
+        self.nodes.push(Node {
+            engine: Engine::new(config, self.now),
+            datapath: Null::new(Wire(wire), Arc::new(Reports(reporter))),
+            address,
+            requests: Vec::new(),
+            sent,
+            reports,
+            events: Vec::new(),
+            replies: VecDeque::new(),
+            cut_off: false,
+            source_port: None,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// The present.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How many datagrams were handed to the network so far.
+    pub fn datagrams(&self) -> u64 {
+        self.network.sent()
+    }
+
+    /// Changes how good the network is from now on.
+    pub fn set_quality(&mut self, quality: Quality) {
+        self.network.set_quality(quality);
+    }
+
+    /// Cuts a node off, or connects it again: what it says and what it is told is lost meanwhile.
+    pub fn cut_off(&mut self, node: NodeId, cut_off: bool) {
+        self.nodes[node].cut_off = cut_off;
+    }
+
+    /// Lets all that a node says come from another port, as a peer does that answers from a port of its own choice; what is sent
+    /// there reaches it.
+    pub fn answer_from(&mut self, node: NodeId, port: u16) {
+        self.nodes[node].source_port = Some(port);
+    }
+
+    /// Takes the last node away, with all it holds.
+    ///
+    /// # Panics
+    /// When it is not the last one: the names of the others would change.
+    pub fn remove(&mut self, node: NodeId) {
+        assert_eq!(node + 1, self.nodes.len(), "only the last node can be removed");
+        self.nodes.pop();
+    }
+
+    /// The engine of a node.
+    pub fn engine(&self, node: NodeId) -> &Engine {
+        &self.nodes[node].engine
+    }
+
+    /// How many sessions a node's datapath has.
+    pub fn datapath_sessions(&self, node: NodeId) -> usize {
+        self.nodes[node].datapath.sessions()
+    }
+
+    /// Hands an input to a node now, and carries out what follows at once.
+    pub fn input(&mut self, node: NodeId, input: Input) {
+        self.nodes[node].engine.handle(input, self.now);
+        self.carry_out(node);
+    }
+
+    /// Hands a datagram to a node now, as if `remote` had sent it.
+    pub fn datagram(&mut self, node: NodeId, remote: SocketAddr, datagram: &[u8]) {
+        let local = SocketAddr::new(self.nodes[node].address, 1701);
+        self.input(node, Input::Datapath(message::classify(local, remote, datagram)));
+    }
+
+    /// Gives a node a command; the answer, unless it comes later ([`World::take_reply`]).
+    pub fn command(&mut self, node: NodeId, command: Command) -> Option<Result<Reply, CommandError>> {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.input(node, Input::Command { token, command });
+        self.take_reply(node, token)
+    }
+
+    /// Asks a node to close everything; [`World::take_reply`] tells when it has.
+    pub fn shut_down(&mut self, node: NodeId) -> Token {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.input(node, Input::Command { token, command: Command::Shutdown });
+        token
+    }
+
+    /// Takes out the answer to a command, if it has come.
+    pub fn take_reply(&mut self, node: NodeId, token: Token) -> Option<Result<Reply, CommandError>> {
+        let replies = &mut self.nodes[node].replies;
+        let position = replies.iter().position(|(t, _)| *t == token)?;
+        replies.remove(position).map(|(_, result)| result)
+    }
+
+    /// Takes out the events of a node since the last call.
+    pub fn take_events(&mut self, node: NodeId) -> Vec<Event> {
+        std::mem::take(&mut self.nodes[node].events)
+    }
+
+    /// Lets `duration` pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, at most `limit`; false when it did not come to that. `done` is asked every `every`.
+    pub fn run_until(&mut self, limit: Duration, every: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while self.now < end {
+            if done(self) {
+                return true;
+            }
+            self.run_for(every);
+        }
+        done(self)
+    }
+
+    /// Goes to the next thing that happens before `end`; false when there is none.
+    fn step(&mut self, end: Time) -> bool {
+        let timers = self.nodes.iter().enumerate();
+        let timer = timers.filter_map(|(id, node)| Some((node.engine.next_timeout()?, id))).min();
+        let delivery = self.network.next_delivery();
+        match (delivery, timer) {
+            (Some(at), timer) if at <= end && timer.is_none_or(|(t, _)| at <= t) => {
+                self.now = self.now.max(at);
+                self.deliver();
+                true
+            }
+            (_, Some((at, node))) if at <= end => {
+                self.now = self.now.max(at);
+                self.input(node, Input::Timeout);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(packet) = self.network.take() else { return };
+        let to = self.nodes.iter().position(|node| node.address == packet.to.ip() && !node.cut_off);
+        if let Some(node) = to {
+            self.input(node, Input::Datapath(message::classify(packet.to, packet.from, &packet.payload)));
+        }
+    }
+
+    /// Does what a node wants done, and what follows from that, until it wants nothing.
+    fn carry_out(&mut self, id: NodeId) {
+        loop {
+            let node = &mut self.nodes[id];
+            while let Some(output) = node.engine.poll_output() {
+                match output {
+                    Output::Transmit { local, remote, payload } => {
+                        let from = node.source(local.port());
+                        send(&mut self.network, node.cut_off, self.now, (from, remote), payload);
+                    }
+                    Output::Datapath(request) => node.requests.push(request),
+                    Output::Resolve { token, host } => {
+                        let result = Err(format!("{host}: there are no names in a simulation"));
+                        node.engine.handle(Input::Resolved { token, result }, self.now);
+                    }
+                    Output::Reply { token, result } => node.replies.push_back((token, result)),
+                    Output::Event(event) => node.events.push(event),
+                }
+            }
+            node.datapath.submit(&mut node.requests);
+            for (transport, datagram) in node.sent.try_iter() {
+                let from = node.source(transport.local.port());
+                send(&mut self.network, node.cut_off, self.now, (from, transport.remote), datagram);
+            }
+            let mut reported = false;
+            for report in node.reports.try_iter() {
+                reported = true;
+                node.engine.handle(Input::Datapath(report), self.now);
+            }
+            if !reported {
+                return;
+            }
+        }
+    }
+}
+
+impl Node {
+    fn source(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, self.source_port.unwrap_or(port))
+    }
+}
+
+fn send(network: &mut Network, cut_off: bool, now: Time, (from, to): (SocketAddr, SocketAddr), payload: Vec<u8>) {
+    if !cut_off {
+        network.send(now, from, to, payload);
+    }
+}

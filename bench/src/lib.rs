@@ -1,0 +1,114 @@
+//! Whole-program benchmarks, each printing one JSON line. `cargo xtask bench NAME` runs them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use config::Model;
+use engine::{Command, Reply, SessionSelector, TunnelSelector};
+use sim::{NodeId, Quality, World};
+
+/// The LNS of both session benchmarks: CHAP, a pool, nobody's limit in the way.
+const LNS: &str = "
+    ppp profile modify profile_name=default auth_pap=no auth_mschapv2=no ip_pool_name=pool
+    ip_pool create pool_name=pool range=10.0.0.1-10.3.255.254
+    user create user_name=u password=pw
+";
+
+/// A LAC and an LNS in one process, with sessions between them.
+pub struct Pair {
+    /// Both, and the network that loses nothing and takes no time.
+    pub world: World,
+    /// The client.
+    pub lac: NodeId,
+    /// The server.
+    pub lns: NodeId,
+}
+
+impl Pair {
+    /// A LAC with `tunnels` established tunnels to an LNS, and no session.
+    pub fn new(tunnels: usize) -> Result<Self> {
+        let load = |text: &str| Model::load("bench", text).map_err(|d| anyhow::anyhow!("{}", d[0]));
+        let quality = Quality { delay: Duration::ZERO, ..Quality::PERFECT };
+        let mut world = World::new(1, quality);
+        let lac = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Arc::new(load("")?));
+        let lns = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), Arc::new(load(LNS)?));
+        let mut pair = Self { world, lac, lns };
+        for i in 0..tunnels {
+            let tunnel = config::Tunnel {
+                tunnel_name: Some(format!("t{i}")),
+                params: config::TunnelParams {
+                    dest_ipaddr: Some("192.0.2.2".parse().map_err(anyhow::Error::msg)?),
+                    rx_window_size: Some(64),
+                    tx_window_size: Some(64),
+                    ..Default::default()
+                },
+                ..Default::default()
+            };
+            pair.ask(pair.lac, Command::TunnelCreate(Box::new(tunnel)))?;
+        }
+        pair.world.run_for(Duration::from_secs(5));
+        Ok(pair)
+    }
+
+    /// Asks the LAC for `sessions` more, spread over its tunnels, and runs until they carry traffic at both ends.
+    pub fn open(&mut self, tunnels: usize, sessions: usize) -> Result<()> {
+        let before = self.established(self.lns)?;
+        for i in 0..sessions {
+            let session = config::Session {
+                tunnel_name: Some(format!("t{}", i % tunnels)),
+                user_name: Some("u".to_owned()),
+                user_password: Some("pw".into()),
+                ..Default::default()
+            };
+            self.ask(self.lac, Command::SessionCreate(Box::new(session)))?;
+        }
+        let all = before + sessions;
+        let mut worlds_end = 0;
+        while self.established(self.lns)? < all || self.established(self.lac)? < all {
+            self.world.run_for(Duration::from_millis(100));
+            worlds_end += 1;
+            if worlds_end > 6_000 {
+                bail!("only {} of {all} sessions came up", self.established(self.lns)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many sessions of a node carry traffic.
+    pub fn established(&mut self, node: NodeId) -> Result<usize> {
+        match self.ask(node, Command::SystemShow)? {
+            Reply::System(status) => Ok(status.sessions_established as usize),
+            other => bail!("not a system status: {other:?}"),
+        }
+    }
+
+    /// Asks a node something that it answers at once.
+    pub fn ask(&mut self, node: NodeId, command: Command) -> Result<Reply> {
+        let answer = self.world.command(node, command).context("no answer")?;
+        answer.map_err(anyhow::Error::from)
+    }
+
+    /// Whether a session of the first tunnel is still there: what a benchmark measured must be alive.
+    pub fn check_one(&mut self) -> Result<()> {
+        let Reply::Sessions(all) = self.ask(self.lac, Command::SessionList(None))? else { bail!("not a list") };
+        let id = all.first().and_then(|s| Some((s.tunnel_id?, s.session_id?))).context("no session")?;
+        let show = Command::SessionShow(TunnelSelector::Id(id.0), SessionSelector::Id(id.1));
+        self.ask(self.lac, show).map(|_| ())
+    }
+}
+
+/// Runs `f` and tells how long it took on the clock.
+#[expect(clippy::disallowed_methods, reason = "a benchmark is where the clock is read")]
+pub fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = f();
+    (start.elapsed(), result)
+}
+
+/// The median of some readings.
+pub fn median(readings: &mut [f64]) -> f64 {
+    readings.sort_by(f64::total_cmp);
+    readings[readings.len() / 2]
+}

@@ -1,2 +1,0 @@
-//! Whole-program benchmarks, each printing one JSON line.
-fn main() {}

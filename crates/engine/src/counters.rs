@@ -1,0 +1,160 @@
+//! What a shard counts, and the names it shows them under.
+
+use std::collections::BTreeMap;
+
+use api::Statistics;
+use l2tp::SccrqError;
+use wire::DecodeError;
+use wire::l2tp::Version;
+
+/// Declares a group of counters and lists it under `group.name`.
+macro_rules! group {
+    ($(#[$doc:meta])* $group:ident = $prefix:literal { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Default, Debug)]
+        pub(crate) struct $group {
+            $($(#[$field_doc])* pub(crate) $field: u64),*
+        }
+
+        impl $group {
+            fn list(&self, into: &mut BTreeMap<String, u64>) {
+                $(into.insert(concat!($prefix, ".", stringify!($field)).to_owned(), self.$field);)*
+            }
+        }
+    };
+}
+
+group! {
+    /// Datagrams that reached no tunnel or session.
+    Datagrams = "datagrams" {
+        /// The header is malformed.
+        malformed_header,
+        /// Not version 2.
+        wrong_version,
+        /// A data message where none is expected.
+        unexpected_data,
+        /// To tunnel 0, but no SCCRQ.
+        not_sccrq,
+        /// An SCCRQ that can't be read.
+        malformed_sccrq,
+        /// No such tunnel.
+        unknown_tunnel,
+        /// No such session.
+        unknown_session,
+        /// From an address or port that is not the tunnel's.
+        wrong_address,
+    }
+}
+
+group! {
+    /// What was refused, and why.
+    Refused = "refused" {
+        /// All 65,535 tunnel ids are in use.
+        no_tunnel_id,
+        /// Draining, denying or shutting down.
+        tunnel_policy,
+        /// `max_tunnels` reached.
+        tunnel_limit,
+        /// No peer profile matches, and `auth_mode` wants one.
+        unknown_peer,
+        /// Draining or shutting down.
+        call_policy,
+        /// `max_sessions` reached.
+        call_limit,
+        /// No address for the peer.
+        no_address,
+        /// The datapath could not carry the session.
+        datapath,
+    }
+}
+
+group! {
+    /// PPP.
+    Ppp = "ppp" {
+        /// Peers that proved who they are.
+        authenticated,
+        /// Peers that failed to.
+        auth_failures,
+        /// Links that ended, for whatever reason.
+        links_closed,
+        /// Frames received that are not network-layer packets of an open link.
+        received,
+        /// Frames sent that are not network-layer packets.
+        sent,
+        /// Frames that break the format of their protocol.
+        malformed,
+        /// Frames of a phase that has no use for them, and replies to nothing.
+        discarded,
+        /// Protocol-Rejects sent: frames of protocols that we do not speak.
+        protocol_rejects,
+        /// Code-Rejects sent: packets of codes that we do not know.
+        code_rejects,
+        /// Times that LCP was negotiated anew on an open link.
+        renegotiations,
+    }
+}
+
+impl Ppp {
+    /// Adds what a link counted.
+    fn add(&mut self, link: &ppp::Counters) {
+        self.received += u64::from(link.received);
+        self.sent += u64::from(link.sent);
+        self.malformed += u64::from(link.malformed);
+        self.discarded += u64::from(link.discarded);
+        self.protocol_rejects += u64::from(link.protocol_rejects);
+        self.code_rejects += u64::from(link.code_rejects);
+        self.renegotiations += u64::from(link.renegotiations);
+    }
+}
+
+/// Everything that a shard counts.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) datagrams: Datagrams,
+    pub(crate) refused: Refused,
+    pub(crate) ppp: Ppp,
+    /// The counters of the control connections that are gone.
+    control: l2tp::Counters,
+}
+
+impl Counters {
+    pub(crate) fn malformed_header(&mut self, datagram: &[u8], error: DecodeError) {
+        let other_version = matches!(error, DecodeError::BadValue { .. }) && Version::of(datagram) != Ok(Version::V2);
+        let counter =
+            if other_version { &mut self.datagrams.wrong_version } else { &mut self.datagrams.malformed_header };
+        *counter += 1;
+    }
+
+    pub(crate) fn bad_connection_request(&mut self, error: &SccrqError) {
+        match error {
+            SccrqError::NotSccrq => self.datagrams.not_sccrq += 1,
+            _ => self.datagrams.malformed_sccrq += 1,
+        }
+    }
+
+    pub(crate) fn retire_tunnel(&mut self, counters: &l2tp::Counters) {
+        self.control.add(counters);
+    }
+
+    pub(crate) fn retire_link(&mut self, counters: &ppp::Counters) {
+        self.ppp.add(counters);
+    }
+
+    /// Every counter by name: the shard's own, and the sums over control connections and links, gone and live.
+    pub(crate) fn list<'a>(
+        &self,
+        tunnels: impl Iterator<Item = &'a l2tp::Counters>,
+        links: impl Iterator<Item = &'a ppp::Counters>,
+    ) -> Statistics {
+        let mut all = BTreeMap::new();
+        self.datagrams.list(&mut all);
+        self.refused.list(&mut all);
+        let mut ppp = self.ppp.clone();
+        links.for_each(|counters| ppp.add(counters));
+        ppp.list(&mut all);
+        let mut control = self.control.clone();
+        tunnels.for_each(|counters| control.add(counters));
+        all.extend(control.named().map(|(name, value)| (format!("control.{name}"), value)));
+        Statistics(all)
+    }
+}

@@ -1,0 +1,259 @@
+//! What the configuration means for a peer, a tunnel, a session: profiles resolved into what the protocol machines take.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{CommandError, ErrorKind, Role};
+use config::{AuthMode, DEFAULT_PROFILE, Model, PppProfile, TunnelParams};
+use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
+use wire::l2tp::{BearerTypes, FramingTypes};
+
+/// The vendor that we say we are.
+const VENDOR_NAME: &str = "OpenL2TP";
+/// Retransmission intervals double up to this: the least that RFC 2661 section 5.8 allows.
+const RETRY_CAP: Duration = Duration::from_secs(8);
+
+/// How a tunnel is run: its parameters, and the control connection's view of them.
+pub(crate) struct TunnelSetup {
+    pub(crate) profile_name: String,
+    pub(crate) params: TunnelParams,
+    pub(crate) tunnel: Arc<l2tp::TunnelConfig>,
+    /// False when `auth_mode` is `simple` and no peer profile matches.
+    pub(crate) peer_is_known: bool,
+}
+
+/// How a session's PPP is run.
+pub(crate) struct PppSetup {
+    pub(crate) profile_name: String,
+    pub(crate) profile: PppProfile,
+    pub(crate) link: Arc<LinkConfig>,
+    /// The largest IP packet: the profile's, within the tunnel's.
+    pub(crate) mtu: u16,
+}
+
+/// The configuration, and what was derived from it: every tunnel and session of one profile shares one setup.
+pub(crate) struct Policy {
+    model: Arc<Model>,
+    host_name: String,
+    firmware_revision: u16,
+    /// By name of the peer profile; none for peers that match none.
+    tunnels: BTreeMap<Option<String>, Arc<TunnelSetup>>,
+    /// By name of the PPP profile, whether we serve, and the tunnel's MTU.
+    ppp: BTreeMap<(String, bool, u16), Arc<PppSetup>>,
+}
+
+impl Policy {
+    pub(crate) fn new(model: Arc<Model>, host_name: String, version: &str) -> Self {
+        let firmware_revision = firmware(version);
+        Self { model, host_name, firmware_revision, tunnels: BTreeMap::new(), ppp: BTreeMap::new() }
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn set_model(&mut self, model: Arc<Model>) {
+        self.model = model;
+        self.tunnels.clear();
+        self.ppp.clear();
+    }
+
+    /// The setup of a tunnel that a peer asks for.
+    pub(crate) fn for_peer(&mut self, host_name: &str, address: IpAddr) -> Arc<TunnelSetup> {
+        let peer = self.model.match_peer(host_name, address);
+        let key = peer.and_then(|peer| peer.profile_name.clone());
+        if let Some(setup) = self.tunnels.get(&key) {
+            return setup.clone();
+        }
+        let params = self.model.served_tunnel_params(peer);
+        let known = peer.is_some() || params.auth_mode() != AuthMode::Simple;
+        let profile_name = peer.map_or(DEFAULT_PROFILE, |peer| peer.tunnel_profile_name()).to_owned();
+        let setup = Arc::new(self.tunnel_setup(profile_name, params, known));
+        self.tunnels.insert(key, setup.clone());
+        setup
+    }
+
+    /// The setup of a tunnel that we make.
+    pub(crate) fn for_client(&self, tunnel: &config::Tunnel) -> Result<Arc<TunnelSetup>, CommandError> {
+        let profile_name = tunnel.profile_name();
+        if !self.model.tunnel_profiles.contains_key(profile_name) {
+            return Err(missing("tunnel", profile_name));
+        }
+        let params = self.model.tunnel_params(tunnel);
+        Ok(Arc::new(self.tunnel_setup(profile_name.to_owned(), params, true)))
+    }
+
+    /// Whether the profiles that a session names exist.
+    pub(crate) fn check_session(&self, session: &config::Session) -> Result<(), CommandError> {
+        match (session.profile_name(), session.params.ppp_profile_name()) {
+            (Some(name), _) if !self.model.session_profiles.contains_key(name) => Err(missing("session", name)),
+            (_, Some(name)) if !self.model.ppp_profiles.contains_key(name) => Err(missing("ppp", name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn tunnel_setup(&self, profile_name: String, params: TunnelParams, peer_is_known: bool) -> TunnelSetup {
+        let system = &self.model.system;
+        let tunnel = l2tp::TunnelConfig {
+            host_name: params.host_name().unwrap_or(&self.host_name).to_owned(),
+            vendor_name: VENDOR_NAME.to_owned(),
+            firmware_revision: self.firmware_revision,
+            secret: params.secret.clone(),
+            challenge: params.auth_mode() == AuthMode::Challenge,
+            hide_avps: params.hide_avps(),
+            framing_capabilities: framing(params.framing_caps()),
+            bearer_capabilities: bearer(params.bearer_caps()),
+            rx_window: params.rx_window_size(),
+            tx_window: params.tx_window_size(),
+            hello_interval: unless_zero(params.hello_timeout()),
+            retry_timeout: Duration::from_secs(params.retry_timeout().into()),
+            retry_cap: RETRY_CAP,
+            max_retries: params.max_retries(),
+            establish_timeout: unless_zero(system.tunnel_establish_timeout()),
+            call_establish_timeout: unless_zero(system.session_establish_timeout()),
+            max_calls: match params.max_sessions() {
+                0 => usize::from(u16::MAX),
+                n => n as usize,
+            },
+        };
+        TunnelSetup { profile_name, params, tunnel: Arc::new(tunnel), peer_is_known }
+    }
+
+    /// The setup of a session's PPP; `session` is the default one when the peer opened it.
+    pub(crate) fn ppp(&mut self, tunnel: &TunnelSetup, session: &config::Session, role: Role) -> Arc<PppSetup> {
+        let params = self.model.session_params(session, &tunnel.params);
+        let name = params.ppp_profile_name().unwrap_or(DEFAULT_PROFILE).to_owned();
+        let key = (name, role == Role::Lns, tunnel.params.mtu());
+        if let Some(setup) = self.ppp.get(&key) {
+            return setup.clone();
+        }
+        let profile = self.model.ppp_params(&params);
+        let mtu = profile.mtu().min(tunnel.params.mtu());
+        let link = Arc::new(link_config(&profile, role, tunnel));
+        let setup = Arc::new(PppSetup { profile_name: key.0.clone(), profile, link, mtu });
+        self.ppp.insert(key, setup.clone());
+        setup
+    }
+
+    /// What an ICRQ and its ICCN say of a session of ours.
+    pub(crate) fn call(&self, tunnel: &TunnelSetup, session: &config::Session, serial: u32) -> l2tp::CallParams {
+        let params = self.model.session_params(session, &tunnel.params);
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        l2tp::CallParams {
+            serial_number: serial,
+            called_number: text(session.called_number()),
+            calling_number: text(session.calling_number()),
+            sub_address: text(session.sub_address()),
+            private_group_id: params.priv_group_id().map(|id| id.as_bytes().to_vec()),
+            bearer_type: Some(bearer(params.bearer_type())),
+            framing_type: framing(params.framing_type()),
+            tx_connect_speed: params.connect_speed().tx,
+            rx_connect_speed: match params.connect_speed().rx {
+                0 => None,
+                speed => Some(speed),
+            },
+            physical_channel_id: None,
+            sequencing_required: false,
+        }
+    }
+}
+
+fn missing(kind: &str, name: &str) -> CommandError {
+    CommandError::new(ErrorKind::NotFound, format!("there is no {kind} profile {name}"))
+}
+
+fn framing(framing: config::Framing) -> FramingTypes {
+    let mut types = FramingTypes::empty();
+    types.set(FramingTypes::SYNC, framing.is_sync());
+    types.set(FramingTypes::ASYNC, framing.is_async());
+    types
+}
+
+fn bearer(bearer: config::Bearer) -> BearerTypes {
+    let mut types = BearerTypes::empty();
+    types.set(BearerTypes::DIGITAL, bearer.is_digital());
+    types.set(BearerTypes::ANALOG, bearer.is_analog());
+    types
+}
+
+/// Seconds, of which zero means never.
+fn unless_zero(seconds: u32) -> Option<Duration> {
+    (seconds != 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+impl PppSetup {
+    /// What IPCP says: `peer` is the address that the peer gets, if it is known.
+    pub(crate) fn ipv4_config(&self, peer: Option<Ipv4Addr>, client: bool) -> Option<Ipv4Config> {
+        let profile = &self.profile;
+        // A server without an address for its peer has no IPv4 to offer.
+        if !profile.use_ipv4() || (peer.is_none() && !client) {
+            return None;
+        }
+        let given = |a: Option<Ipv4Addr>, b: Option<Ipv4Addr>| if client { [None; 2] } else { [a, b] };
+        Some(Ipv4Config {
+            local: profile.local_ipaddr().or((!client).then_some(UNNUMBERED)),
+            peer,
+            accept_local: client && profile.local_ipaddr().is_none(),
+            accept_peer: client && peer.is_none(),
+            dns: given(profile.dns_ipaddr_pri(), profile.dns_ipaddr_sec()),
+            nbns: given(profile.wins_ipaddr_pri(), profile.wins_ipaddr_sec()),
+            ask_dns: client,
+        })
+    }
+
+    pub(crate) fn ipv6_config(&self) -> Option<Ipv6Config> {
+        self.profile.use_ipv6().then(Ipv6Config::default)
+    }
+}
+
+/// Our address at the server when the profile names none. The link is point to point, so it need not be one of ours that
+/// others reach; it is the one that pppd's users know from their own unnumbered links.
+const UNNUMBERED: Ipv4Addr = Ipv4Addr::new(10, 64, 64, 64);
+
+fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkConfig {
+    let interval = |seconds: u32| Duration::from_secs(seconds.into());
+    let small = |n: u16| u8::try_from(n).unwrap_or(u8::MAX);
+    let known = [
+        (profile.auth_mschapv2(), AuthProtocol::MsChapV2),
+        (profile.auth_chap(), AuthProtocol::ChapMd5),
+        (profile.auth_pap(), AuthProtocol::Pap),
+    ];
+    let allowed: Vec<_> = known.into_iter().filter_map(|(allowed, protocol)| allowed.then_some(protocol)).collect();
+    let demands = profile.auth_peer().unwrap_or(role == Role::Lns && !profile.auth_none());
+    let ncp = Negotiation {
+        max_configure: small(profile.ipcp_max_config_requests()),
+        max_terminate: small(profile.ipcp_max_terminate_requests()),
+        max_failure: small(profile.ipcp_max_config_naks()),
+        restart: interval(profile.ipcp_retransmit_interval()),
+    };
+    LinkConfig {
+        mru: profile.mru().min(tunnel.params.mtu()),
+        lcp: Negotiation {
+            max_configure: small(profile.lcp_max_config_requests()),
+            max_terminate: small(profile.lcp_max_terminate_requests()),
+            max_failure: small(profile.lcp_max_config_naks()),
+            restart: interval(profile.lcp_retransmit_interval()),
+        },
+        ipcp: ncp,
+        ipv6cp: ncp,
+        echo_interval: unless_zero(profile.lcp_echo_interval()),
+        echo_failures: profile.lcp_echo_failure_count(),
+        require_auth: if demands { allowed.clone() } else { Vec::new() },
+        accept_auth: allowed,
+        local_name: profile.local_name().unwrap_or(&tunnel.tunnel.host_name).to_owned(),
+        chap_interval: unless_zero(profile.chap_interval()),
+        chap_max_challenge: small(profile.chap_max_challenge()),
+        chap_restart: interval(profile.chap_restart()),
+        pap_max_requests: small(profile.pap_max_auth_requests()),
+        pap_restart: interval(profile.pap_restart_interval()),
+        auth_timeout: unless_zero(profile.pap_timeout()),
+    }
+}
+
+/// `2.3.x` as the Firmware Revision AVP has it: major in the high octet, minor in the low one.
+fn firmware(version: &str) -> u16 {
+    let mut parts = version.split('.').map(|part| part.parse::<u8>().unwrap_or(0));
+    u16::from_be_bytes([parts.next().unwrap_or(0), parts.next().unwrap_or(0)])
+}

@@ -1,0 +1,392 @@
+//! Sessions: an established call, its PPP link, its addresses and its place in the datapath.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Role;
+use datapath::{
+    Completion, DatapathError, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Request, Route,
+    SessionSpec, Transport,
+};
+use ipnet::{IpNet, Ipv4Net};
+use l2tp::Disconnect;
+use ppp::{AuthAttempt, Cause, Ipv4Config, NetworkConfig, Verdict};
+use sansio::Time;
+
+use crate::policy::PppSetup;
+use crate::tunnels::Origin;
+use crate::wheel::Entry;
+use crate::{Engine, Event, Key, Output};
+
+/// An established call.
+pub(crate) struct Session {
+    pub(crate) handle: Handle,
+    pub(crate) link: ppp::Link,
+    pub(crate) setup: Arc<PppSetup>,
+    pub(crate) role: Role,
+    /// What the LAC said of the call.
+    pub(crate) call: Box<l2tp::CallInfo>,
+    /// The number of the client's session that this is an attempt of.
+    pub(crate) client_session: Option<u64>,
+    /// The IPv4 address that the peer has from us.
+    lent: Option<Ipv4Addr>,
+    pub(crate) ipv4: Option<Ipv4Link>,
+    pub(crate) ipv6: Option<Ipv6Link>,
+    pub(crate) dns: [Option<Ipv4Addr>; 2],
+    /// The datapath's device, once traffic flows.
+    pub(crate) device: Option<Arc<str>>,
+    /// The name to give a device of its own.
+    pub(crate) interface_name: Option<String>,
+    /// Who proved to be the peer, or who we claim to be.
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) entry: Entry,
+    pub(crate) since: Time,
+    /// When it is ended for having lasted long enough.
+    ends_at: Option<Time>,
+}
+
+/// A request to the datapath that is not completed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pending {
+    Create(Handle, u16, u16),
+    Configure(Handle, u16, u16),
+    Remove,
+}
+
+impl Engine {
+    /// A data message that the datapath left to us.
+    pub(crate) fn frame(&mut self, remote: SocketAddr, ids: Ids, frame: &[u8], now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&ids.tunnel) else {
+            self.counters.datagrams.unknown_tunnel += 1;
+            return;
+        };
+        if tunnel.remote != remote {
+            self.counters.datagrams.wrong_address += 1;
+            return;
+        }
+        tunnel.control.data_received(now);
+        let Some(session) = tunnel.sessions.get_mut(&ids.session) else {
+            self.counters.datagrams.unknown_session += 1;
+            return;
+        };
+        session.link.handle_frame(frame, now, &mut self.rng);
+        self.settle_session(ids.tunnel, ids.session, now);
+        self.settle(ids.tunnel, now);
+    }
+
+    /// A call is up: PPP begins.
+    pub(crate) fn call_established(&mut self, tunnel_id: u16, id: u16, call: Box<l2tp::CallInfo>, now: Time) {
+        let number = self.next_number();
+        let Some(tunnel) = self.tunnels.get(&tunnel_id) else { return };
+        let attempt = match tunnel.origin {
+            Origin::Client(client) => self.clients.get(&client).and_then(|c| c.session_of_call(id)),
+            Origin::Peer(..) => None,
+        };
+        let role = if attempt.is_some() { Role::Lac } else { Role::Lns };
+        let peers = config::Session::default();
+        let setup = self.policy.ppp(&tunnel.setup, attempt.map_or(&peers, |a| &a.config), role);
+        let credentials = attempt.and_then(|a| a.credentials.clone());
+        let encapsulation = Encapsulation::V2 {
+            local: Ids { tunnel: tunnel_id, session: id },
+            peer: Ids { tunnel: tunnel.control.peer_id(), session: call.peer_session_id },
+            send_sequence: call.params.sequencing_required,
+        };
+        let session = Session {
+            handle: Handle(number),
+            role,
+            call,
+            client_session: attempt.map(|a| a.number),
+            lent: None,
+            ipv4: None,
+            ipv6: None,
+            dns: [None; 2],
+            device: None,
+            interface_name: attempt.and_then(|a| a.config.interface_name().map(str::to_owned)),
+            user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
+            entry: self.wheel.insert(Key::Session(tunnel_id, id)),
+            since: now,
+            ends_at: match setup.profile.max_connect_time() {
+                0 => None,
+                seconds => Some(now + Duration::from_secs(seconds.into())),
+            },
+            link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
+            setup,
+        };
+        let spec = SessionSpec {
+            transport: Transport { local: tunnel.local, remote: tunnel.remote },
+            encapsulation,
+            device: match (role, &session.interface_name) {
+                (Role::Lns, _) => datapath::Device::Shared,
+                (Role::Lac, name) => datapath::Device::Own { name: name.clone() },
+            },
+        };
+        let handle = session.handle;
+        let token = self.expect(Pending::Create(handle, tunnel_id, id));
+        self.outputs.push_back(Output::Datapath(Request::Create { token, handle, spec }));
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else { return };
+        let session = tunnel.sessions.entry(id).insert_entry(Box::new(session)).into_mut();
+        session.link.open(now, &mut self.rng);
+        self.settle_session(tunnel_id, id, now);
+    }
+
+    pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel)
+            && let Some(session) = tunnel.sessions.get_mut(&id)
+        {
+            if session.ends_at.is_some_and(|at| at <= now) {
+                session.ends_at = None;
+                session.link.close(Cause::SessionTimeout, now, &mut self.rng);
+            }
+            session.link.handle_timeout(now, &mut self.rng);
+        }
+        self.settle_session(tunnel, id, now);
+        self.settle(tunnel, now);
+    }
+
+    /// Carries out what a link has to say, until it has nothing more, and sets the session's timer.
+    pub(crate) fn settle_session(&mut self, tunnel: u16, id: u16, now: Time) {
+        loop {
+            let Some(session) = self.session_mut(tunnel, id) else { return };
+            // What was queued before an event happened before it.
+            let mut frames = Vec::new();
+            let mut frame = Vec::new();
+            while session.link.poll_transmit(&mut frame) {
+                frames.push(Output::Datapath(Request::Send {
+                    handle: session.handle,
+                    frame: std::mem::take(&mut frame),
+                }));
+            }
+            let event = session.link.poll_event();
+            self.outputs.extend(frames);
+            let Some(event) = event else { break };
+            self.link_event(tunnel, id, event, now);
+        }
+        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let next = session.link.next_timeout().map(|deadline| deadline.at);
+        let (entry, at) = (session.entry, [next, session.ends_at].into_iter().flatten().min());
+        self.wheel.set(entry, at);
+    }
+
+    fn link_event(&mut self, tunnel: u16, id: u16, event: ppp::Event, now: Time) {
+        match event {
+            ppp::Event::Authenticate(attempt) => self.authenticate(tunnel, id, &attempt, now),
+            ppp::Event::NetworkWanted { user } => self.network_wanted(tunnel, id, user, now),
+            ppp::Event::Ipv4Up { local, peer, dns } => {
+                let link = Some(Ipv4Link { local, peer });
+                self.network_changed(tunnel, id, |session| (session.ipv4, session.dns) = (link, dns));
+            }
+            ppp::Event::Ipv4Down => self.network_changed(tunnel, id, |session| session.ipv4 = None),
+            ppp::Event::Ipv6Up { local_id, peer_id } => {
+                let link = Some(Ipv6Link { local: link_local(local_id), peer: link_local(peer_id) });
+                self.network_changed(tunnel, id, |session| session.ipv6 = link);
+            }
+            ppp::Event::Ipv6Down => self.network_changed(tunnel, id, |session| session.ipv6 = None),
+            ppp::Event::Closed(cause) => self.link_closed(tunnel, id, &cause),
+        }
+    }
+
+    /// The peer's proof against our users. (Asked, not called: `Link` takes the verdict whenever it comes.)
+    fn authenticate(&mut self, tunnel: u16, id: u16, attempt: &AuthAttempt, now: Time) {
+        let user = String::from_utf8_lossy(attempt.user()).into_owned();
+        let verdict = self
+            .policy
+            .model()
+            .users
+            .get(&user)
+            .and_then(|known| known.password.as_ref())
+            .and_then(|password| attempt.check(password))
+            .unwrap_or_else(|| Verdict::Reject { message: "authentication failed".to_owned() });
+        let accepted = matches!(verdict, Verdict::Accept { .. });
+        let count = if accepted { &mut self.counters.ppp.authenticated } else { &mut self.counters.ppp.auth_failures };
+        *count += 1;
+        self.event(Event::Authentication { tunnel, session: id, user, accepted });
+        if let Some(t) = self.tunnels.get_mut(&tunnel)
+            && let Some(session) = t.sessions.get_mut(&id)
+        {
+            session.link.authenticated(attempt.number, verdict, now, &mut self.rng);
+        }
+    }
+
+    /// Authentication is over: the link gets its addresses, or its end.
+    fn network_wanted(&mut self, tunnel: u16, id: u16, user: Option<String>, now: Time) {
+        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let setup = session.setup.clone();
+        if let Some(user) = &user {
+            session.user = Some(user.as_str().into());
+        }
+        if let Some(old) = session.lent.take() {
+            self.addresses.give_back(old);
+        }
+        let client = self.session_mut(tunnel, id).is_some_and(|s| s.role == Role::Lac);
+        let peer = if client { Ok(setup.profile.remote_ipaddr()) } else { self.lend(&setup, user.as_deref()) };
+        let ipv4 = match peer {
+            Ok(peer) => setup.ipv4_config(peer, client),
+            Err(reason) => {
+                self.counters.refused.no_address += 1;
+                let _ = self.end_link(tunnel, id, Cause::NoResources(reason), now);
+                return;
+            }
+        };
+        let Some(t) = self.tunnels.get_mut(&tunnel) else { return };
+        let Some(session) = t.sessions.get_mut(&id) else { return };
+        session.lent = ipv4.as_ref().filter(|_| !client).and_then(|c: &Ipv4Config| c.peer);
+        let network = NetworkConfig { ipv4, ipv6: setup.ipv6_config() };
+        session.link.configure_network(network, now, &mut self.rng);
+    }
+
+    /// The address for a peer that we serve: its user's own, the profile's, or one of the profile's pool.
+    fn lend(&mut self, setup: &PppSetup, user: Option<&str>) -> Result<Option<Ipv4Addr>, String> {
+        let own = user.and_then(|name| self.policy.model().users.get(name)).and_then(|user| user.ip_address);
+        if let Some(address) = own.or(setup.profile.remote_ipaddr()) {
+            let free = self.addresses.lend_exactly(address);
+            return if free { Ok(Some(address)) } else { Err(format!("the address {address} is in use")) };
+        }
+        let Some(pool) = setup.profile.ip_pool_name() else { return Ok(None) };
+        match self.addresses.lend(pool) {
+            Some(address) => Ok(Some(address)),
+            None => Err(format!("no address is left in the pool {pool}")),
+        }
+    }
+
+    /// Tells the datapath what the network layer agreed on, as soon as it agreed on anything.
+    fn network_changed(&mut self, tunnel: u16, id: u16, change: impl FnOnce(&mut Session)) {
+        let Some(session) = self.session_mut(tunnel, id) else { return };
+        change(session);
+        let (handle, network) = (session.handle, session.network());
+        let token = self.expect(Pending::Configure(handle, tunnel, id));
+        self.outputs.push_back(Output::Datapath(Request::Configure { token, handle, network }));
+    }
+
+    fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
+        self.counters.ppp.links_closed += 1;
+        self.close_call(tunnel, id, Disconnect::ppp(cause.to_string()));
+    }
+
+    /// Begins the orderly end of a session's PPP, which ends its call; false when it has no PPP.
+    pub(crate) fn end_link(&mut self, tunnel: u16, id: u16, cause: Cause, now: Time) -> bool {
+        let session = self.tunnels.get_mut(&tunnel).and_then(|tunnel| tunnel.sessions.get_mut(&id));
+        let found = session.is_some();
+        if let Some(session) = session {
+            session.link.close(cause, now, &mut self.rng);
+        }
+        found
+    }
+
+    /// Sends CDN; what follows from it comes as the tunnel's events.
+    pub(crate) fn close_call(&mut self, tunnel: u16, id: u16, reason: Disconnect) {
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel) {
+            tunnel.control.close_call(id, reason);
+        }
+    }
+
+    /// Forgets a session whose call is over, and gives back what it held.
+    pub(crate) fn end_session(&mut self, tunnel_id: u16, id: u16, reason: &str, now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else { return };
+        let origin = tunnel.origin;
+        if let Some(session) = tunnel.sessions.remove(&id) {
+            let handle = session.handle;
+            let token = self.expect(Pending::Remove);
+            self.outputs.push_back(Output::Datapath(Request::Remove { token, handle }));
+            self.wheel.remove(session.entry);
+            self.counters.retire_link(session.link.counters());
+            if let Some(address) = session.lent {
+                self.addresses.give_back(address);
+            }
+            let user = session.user.as_deref().map(str::to_owned);
+            self.event(Event::SessionDown { tunnel: tunnel_id, session: id, user, reason: reason.to_owned() });
+        }
+        if let Origin::Client(client) = origin {
+            self.client_call_ended(client, id, reason, now);
+        }
+    }
+
+    pub(crate) fn completed(
+        &mut self,
+        token: datapath::Token,
+        result: Result<Completion, DatapathError>,
+        now: Time,
+    ) {
+        let Some(pending) = self.pending.remove(&token) else { return };
+        let (handle, tunnel, id) = match pending {
+            Pending::Remove => return,
+            Pending::Create(handle, tunnel, id) | Pending::Configure(handle, tunnel, id) => (handle, tunnel, id),
+        };
+        let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else { return };
+        match result {
+            Ok(Completion::Device(device)) if session.ipv4.is_some() || session.ipv6.is_some() => {
+                let was_up = session.device.replace(device.as_str().into()).is_some();
+                if !was_up {
+                    session.since = now;
+                    let user = session.user.as_deref().map(str::to_owned);
+                    let ipv4 = session.ipv4.map(|link| (link.local, link.peer));
+                    let number = session.client_session;
+                    self.event(Event::SessionUp { tunnel, session: id, user, device, ipv4 });
+                    self.client_session_up(tunnel, number);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => self.datapath_error(tunnel, id, &error, now),
+        }
+    }
+
+    /// A device went away under a session.
+    pub(crate) fn datapath_failed(&mut self, handle: Handle, error: &DatapathError, now: Time) {
+        let found = self.tunnels.iter().find_map(|(&tunnel, t)| {
+            t.sessions.iter().find(|(_, session)| session.handle == handle).map(|(&id, _)| (tunnel, id))
+        });
+        if let Some((tunnel, id)) = found {
+            self.datapath_error(tunnel, id, error, now);
+        }
+    }
+
+    fn datapath_error(&mut self, tunnel: u16, id: u16, error: &DatapathError, now: Time) {
+        self.counters.refused.datapath += 1;
+        if self.end_link(tunnel, id, Cause::NoResources(error.to_string()), now) {
+            self.settle_session(tunnel, id, now);
+            self.settle(tunnel, now);
+        }
+    }
+
+    fn expect(&mut self, pending: Pending) -> datapath::Token {
+        let token = datapath::Token(self.next_number());
+        self.pending.insert(token, pending);
+        token
+    }
+
+    pub(crate) fn session_mut(&mut self, tunnel: u16, id: u16) -> Option<&mut Session> {
+        self.tunnels.get_mut(&tunnel)?.sessions.get_mut(&id).map(Box::as_mut)
+    }
+}
+
+impl Session {
+    /// The largest IP packet to send: what the profile says, within what the peer receives.
+    pub(crate) fn mtu(&self) -> u16 {
+        self.setup.mtu.min(self.link.peer_mru())
+    }
+
+    fn network(&self) -> NetworkSpec {
+        let everything = Route { to: IpNet::V4(Ipv4Net::default()), metric: None };
+        let default_route = self.role == Role::Lac && self.setup.profile.default_route() && self.ipv4.is_some();
+        NetworkSpec {
+            ipv4: self.ipv4,
+            ipv6: self.ipv6,
+            mtu: self.mtu(),
+            framing: datapath::Framing {
+                protocol_compression: self.link.peer_accepts_pfc(),
+                address_control_compression: self.link.peer_accepts_acfc(),
+            },
+            routes: if default_route { vec![everything] } else { Vec::new() },
+        }
+    }
+
+    /// Name servers that the peer gave us.
+    pub(crate) fn name_servers(&self) -> Vec<IpAddr> {
+        self.dns.iter().flatten().copied().map(IpAddr::V4).collect()
+    }
+}
+
+/// `fe80::` and an interface identifier.
+fn link_local(id: [u8; 8]) -> Ipv6Addr {
+    Ipv6Addr::from(0xfe80_u128 << 112 | u128::from(u64::from_be_bytes(id)))
+}

@@ -1,0 +1,288 @@
+//! What `show` and `list` see of a shard.
+
+use api::{
+    Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus, TransportStatus, TunnelPeer,
+    TunnelState, TunnelStatus, UserStatus,
+};
+use config::DEFAULT_PROFILE;
+use sansio::Time;
+
+use crate::Engine;
+use crate::clients::{Client, ClientId, ClientSession, State};
+use crate::commands::{Which, WhichSession};
+use crate::policy::TunnelSetup;
+use crate::sessions::Session;
+use crate::tunnels::{Origin, Tunnel};
+
+fn seconds(since: Time, now: Time) -> u64 {
+    now.saturating_since(since).as_secs()
+}
+
+impl Engine {
+    pub(crate) fn tunnel_statuses(&self, now: Time) -> Vec<TunnelStatus> {
+        let ours = self.clients.keys().filter_map(|&id| self.client_status(id, now));
+        let others = self.tunnels.iter().filter(|(_, tunnel)| !self.is_current(tunnel));
+        ours.chain(others.filter_map(|(&id, _)| self.peer_tunnel_status(id, now))).collect()
+    }
+
+    /// Whether a tunnel is shown as its client's: not when the client has gone on to another attempt, or away.
+    fn is_current(&self, tunnel: &Tunnel) -> bool {
+        let Origin::Client(client) = tunnel.origin else { return false };
+        self.clients.get(&client).is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
+    }
+
+    pub(crate) fn client_status(&self, id: ClientId, now: Time) -> Option<TunnelStatus> {
+        let client = self.clients.get(&id)?;
+        let mut status = match client.state {
+            State::Tunnel(tunnel) => self.peer_tunnel_status(tunnel, now)?,
+            State::Resolving(_) | State::Retry(_) => TunnelStatus {
+                tunnel_id: None,
+                tunnel_name: None,
+                state: if matches!(client.state, State::Retry(_)) { TunnelState::Retry } else { TunnelState::Resolving },
+                created_by: CreatedBy::Admin,
+                persist: false,
+                local: None,
+                remote: None,
+                dest_ipaddr: None,
+                profile_name: client.setup.profile_name.clone(),
+                host_name: client.setup.tunnel.host_name.clone(),
+                peer: None,
+                sessions: 0,
+                seconds: seconds(client.since, now),
+                transport: None,
+                last_error: None,
+            },
+        };
+        status.tunnel_name.clone_from(&client.config.tunnel_name);
+        status.persist = client.config.persist();
+        status.dest_ipaddr = client.setup.params.dest_ipaddr().map(str::to_owned);
+        status.last_error.clone_from(&client.last_error);
+        Some(status)
+    }
+
+    pub(crate) fn peer_tunnel_status(&self, id: u16, now: Time) -> Option<TunnelStatus> {
+        let tunnel = self.tunnels.get(&id)?;
+        let control = &tunnel.control;
+        Some(TunnelStatus {
+            tunnel_id: Some(id),
+            tunnel_name: None,
+            state: match control.state() {
+                l2tp::TunnelState::WaitCtlReply => TunnelState::WaitCtlReply,
+                l2tp::TunnelState::WaitCtlConn => TunnelState::WaitCtlConn,
+                l2tp::TunnelState::Established => TunnelState::Established,
+                l2tp::TunnelState::Closing | l2tp::TunnelState::Released => TunnelState::Closing,
+            },
+            created_by: match tunnel.origin {
+                Origin::Client(_) => CreatedBy::Admin,
+                Origin::Peer(..) => CreatedBy::Peer,
+            },
+            persist: false,
+            local: Some(tunnel.local),
+            remote: Some(tunnel.remote),
+            dest_ipaddr: None,
+            profile_name: tunnel.setup.profile_name.clone(),
+            host_name: tunnel.setup.tunnel.host_name.clone(),
+            peer: control.peer().map(|peer| TunnelPeer {
+                tunnel_id: control.peer_id(),
+                host_name: peer.host_name.clone(),
+                vendor_name: (!peer.vendor_name.is_empty()).then(|| peer.vendor_name.clone()),
+                firmware_revision: peer.firmware_revision,
+                rx_window_size: peer.rx_window,
+            }),
+            sessions: control.calls().count() as u32,
+            seconds: seconds(tunnel.since, now),
+            transport: Some(transport_status(control)),
+            last_error: None,
+        })
+    }
+
+    pub(crate) fn session_statuses(&self, which: Option<Which>, now: Time) -> Vec<SessionStatus> {
+        let mut all = Vec::new();
+        let tunnels = self.tunnels.iter().filter(|&(&id, tunnel)| match which {
+            None => true,
+            Some(Which::Peer(wanted)) => id == wanted,
+            Some(Which::Client(client)) => tunnel.origin == Origin::Client(client),
+        });
+        for (&id, tunnel) in tunnels {
+            let calls = tunnel.control.calls();
+            all.extend(calls.filter_map(|call| self.call_status(id, call.session_id, now)));
+        }
+        for (&id, client) in &self.clients {
+            if which.is_none() || which == Some(Which::Client(id)) {
+                let idle = client.sessions.iter().filter(|session| session.call.is_none());
+                all.extend(idle.map(|session| idle_status(client, session, &self.datapath, now)));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn session_status(&self, which: WhichSession, now: Time) -> Option<SessionStatus> {
+        match which {
+            WhichSession::Call(tunnel, call) => self.call_status(tunnel, call, now),
+            WhichSession::Client(id, number) => {
+                let client = self.clients.get(&id)?;
+                let session = client.sessions.iter().find(|s| s.number == number)?;
+                match (client.state, session.call) {
+                    (State::Tunnel(tunnel), Some(call)) => self.call_status(tunnel, call, now),
+                    _ => Some(idle_status(client, session, &self.datapath, now)),
+                }
+            }
+        }
+    }
+
+    fn call_status(&self, tunnel_id: u16, id: u16, now: Time) -> Option<SessionStatus> {
+        let tunnel = self.tunnels.get(&tunnel_id)?;
+        let call = tunnel.control.call(id)?;
+        let session = tunnel.sessions.get(&id).map(Box::as_ref);
+        let client = match tunnel.origin {
+            Origin::Client(client) => self.clients.get(&client),
+            Origin::Peer(..) => None,
+        };
+        let ours = client.and_then(|client| client.session_of_call(id));
+        let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
+        Some(SessionStatus {
+            tunnel_id: Some(tunnel_id),
+            tunnel_name: client.and_then(|client| client.config.tunnel_name.clone()),
+            session_id: Some(id),
+            session_name: ours.and_then(|s| s.config.session_name.clone()),
+            peer_session_id: (call.peer_session_id != 0).then_some(call.peer_session_id),
+            role: if ours.is_some() { Role::Lac } else { Role::Lns },
+            state: session.map_or_else(|| call_state(call.state), session_state),
+            created_by: if ours.is_some() { CreatedBy::Admin } else { CreatedBy::Peer },
+            profile_name: session_profile(&tunnel.setup, ours),
+            ppp_profile_name: session.map(|s| s.setup.profile_name.clone()).unwrap_or_default(),
+            user_name: session.and_then(|s| s.user.as_deref().map(str::to_owned)),
+            auth_protocol: session.and_then(auth_protocol),
+            datapath: self.datapath.clone(),
+            interface_name: session.and_then(|s| s.device.as_deref().map(str::to_owned)),
+            local_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.local)),
+            remote_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.peer)),
+            dns: session.map(Session::name_servers).unwrap_or_default(),
+            local_ipv6: session.and_then(|s| s.ipv6.map(|link| link.local.into())),
+            remote_ipv6: session.and_then(|s| s.ipv6.map(|link| link.peer.into())),
+            mtu: session.filter(|s| s.device.is_some()).map(Session::mtu),
+            called_number: info.and_then(|i| i.params.called_number.clone()),
+            calling_number: info.and_then(|i| i.params.calling_number.clone()),
+            tx_connect_speed: info.map(|i| i.params.tx_connect_speed).filter(|speed| *speed != 0),
+            seconds: seconds(session.map_or(now, |s| s.since), now),
+            last_error: ours.and_then(|s| s.last_error.clone()),
+        })
+    }
+
+    pub(crate) fn user_statuses(&self, now: Time) -> Vec<UserStatus> {
+        let mut users = Vec::new();
+        for (&tunnel_id, tunnel) in &self.tunnels {
+            for (&session_id, session) in tunnel.sessions.iter().filter(|(_, s)| s.role == Role::Lns) {
+                users.extend(session.user.as_deref().map(|user| UserStatus {
+                    user_name: user.to_owned(),
+                    tunnel_id,
+                    session_id,
+                    ip_address: session.ipv4.map(|link| link.peer),
+                    remote: tunnel.remote,
+                    seconds: seconds(session.since, now),
+                }));
+            }
+        }
+        users
+    }
+
+    pub(crate) fn system_status(&self, now: Time) -> SystemStatus {
+        let established = |t: &&Tunnel| t.control.state() == l2tp::TunnelState::Established;
+        let sessions = self.tunnels.values().flat_map(|t| t.sessions.values());
+        SystemStatus {
+            version: self.version.clone(),
+            udp_port: self.udp_port,
+            datapath: self.datapath.clone(),
+            tunnels: self.tunnels.len() as u32,
+            tunnels_established: self.tunnels.values().filter(established).count() as u32,
+            sessions: self.calls as u32,
+            sessions_established: sessions.filter(|session| session.device.is_some()).count() as u32,
+            seconds: seconds(self.started, now),
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        let tunnels = self.tunnels.values().map(|tunnel| tunnel.control.counters());
+        let sessions = self.tunnels.values().flat_map(|tunnel| tunnel.sessions.values());
+        self.counters.list(tunnels, sessions.map(|session| session.link.counters()))
+    }
+}
+
+/// The protocol that authenticated the peer, or us where the peer need not.
+fn auth_protocol(session: &Session) -> Option<String> {
+    let status = session.link.status();
+    status.peer_auth.or(status.own_auth).map(|protocol| protocol.to_string())
+}
+
+fn session_profile(tunnel: &TunnelSetup, session: Option<&ClientSession>) -> String {
+    let own = session.and_then(|session| session.config.profile_name());
+    own.or(tunnel.params.session_profile_name()).unwrap_or(DEFAULT_PROFILE).to_owned()
+}
+
+fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
+    let t = control.transport_stats();
+    let troubles = &control.counters().troubles;
+    TransportStatus {
+        ns: t.ns,
+        nr: t.nr,
+        cwnd: t.congestion_window,
+        ssthresh: t.slow_start_threshold,
+        unacknowledged: t.unacknowledged as u32,
+        queued: t.waiting as u32,
+        retransmits: troubles.retransmissions,
+        duplicates: troubles.duplicates,
+    }
+}
+
+/// A session of ours that has no call now.
+fn idle_status(client: &Client, session: &ClientSession, datapath: &str, now: Time) -> SessionStatus {
+    SessionStatus {
+        tunnel_id: match client.state {
+            State::Tunnel(id) => Some(id),
+            _ => None,
+        },
+        tunnel_name: client.config.tunnel_name.clone(),
+        session_id: None,
+        session_name: session.config.session_name.clone(),
+        peer_session_id: None,
+        role: Role::Lac,
+        state: if session.retry_at.is_some() { SessionState::Retry } else { SessionState::WaitTunnel },
+        created_by: CreatedBy::Admin,
+        profile_name: session_profile(&client.setup, Some(session)),
+        ppp_profile_name: session.config.params.ppp_profile_name.clone().unwrap_or_default(),
+        user_name: session.config.user_name.clone(),
+        auth_protocol: None,
+        datapath: datapath.to_owned(),
+        interface_name: session.config.interface_name().map(str::to_owned),
+        local_ipaddr: None,
+        remote_ipaddr: None,
+        dns: Vec::new(),
+        local_ipv6: None,
+        remote_ipv6: None,
+        mtu: None,
+        called_number: session.config.called_number.clone(),
+        calling_number: session.config.calling_number.clone(),
+        tx_connect_speed: None,
+        seconds: seconds(session.since, now),
+        last_error: session.last_error.clone(),
+    }
+}
+
+fn call_state(state: l2tp::CallState) -> SessionState {
+    match state {
+        l2tp::CallState::WaitTunnel => SessionState::WaitTunnel,
+        l2tp::CallState::WaitReply => SessionState::WaitReply,
+        l2tp::CallState::Requested | l2tp::CallState::WaitConnect => SessionState::WaitConnect,
+        l2tp::CallState::Established => SessionState::Link,
+    }
+}
+
+fn session_state(session: &Session) -> SessionState {
+    match session.link.phase() {
+        _ if session.device.is_some() => SessionState::Established,
+        ppp::Phase::Dead | ppp::Phase::Establish => SessionState::Link,
+        ppp::Phase::Authenticate => SessionState::Authenticating,
+        ppp::Phase::Network => SessionState::Network,
+        ppp::Phase::Terminate => SessionState::Closing,
+    }
+}

@@ -1,0 +1,266 @@
+//! Control connections: where a message belongs, which tunnels are accepted, what follows from a tunnel's events.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use l2tp::{Disconnect, StopReason, TunnelEnd};
+use rand_core::Rng;
+use sansio::Time;
+use wire::l2tp::Header;
+
+use crate::clients::ClientId;
+use crate::policy::TunnelSetup;
+use crate::sessions::Session;
+use crate::wheel::Entry;
+use crate::{Engine, Event, Key, Output, Shutdown};
+
+/// One tunnel: a control connection, its address, and the sessions whose calls are established.
+pub(crate) struct Tunnel {
+    pub(crate) control: l2tp::Tunnel,
+    pub(crate) setup: Arc<TunnelSetup>,
+    /// Our address, as the peer last reached it; unspecified until it has.
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) origin: Origin,
+    /// By our Session ID.
+    pub(crate) sessions: BTreeMap<u16, Box<Session>>,
+    pub(crate) entry: Entry,
+    /// When it got to its present state.
+    pub(crate) since: Time,
+    /// When it is closed for having no session.
+    pub(crate) idle_at: Option<Time>,
+    /// It was Established once.
+    pub(crate) was_up: bool,
+}
+
+/// Who opened a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// We did: this is an attempt of that client.
+    Client(ClientId),
+    /// The peer did, under this address and Tunnel ID of its own.
+    Peer(SocketAddr, u16),
+}
+
+impl Engine {
+    /// A datagram that is no data message.
+    pub(crate) fn control_message(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8], now: Time) {
+        let header = match Header::decode(datagram) {
+            Ok((Header::Control(header), _)) => header,
+            Ok((Header::Data(_), _)) => return self.counters.datagrams.unexpected_data += 1,
+            Err(error) => return self.counters.malformed_header(datagram, error),
+        };
+        if header.tunnel_id == 0 {
+            return self.connection_request(local, remote, datagram, now);
+        }
+        let Some(tunnel) = self.tunnels.get_mut(&header.tunnel_id) else {
+            self.counters.datagrams.unknown_tunnel += 1;
+            return;
+        };
+        if !tunnel.accepts_from(remote) {
+            self.counters.datagrams.wrong_address += 1;
+            return;
+        }
+        (tunnel.local, tunnel.remote) = (local, remote);
+        tunnel.control.handle_message(datagram, now, &mut self.rng);
+        self.settle(header.tunnel_id, now);
+    }
+
+    /// A control message to tunnel 0: an SCCRQ, new or repeated.
+    fn connection_request(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8], now: Time) {
+        let sccrq = match l2tp::decode_sccrq(datagram) {
+            Ok(sccrq) => sccrq,
+            Err(error) => return self.counters.bad_connection_request(&error),
+        };
+        let peer = (remote, sccrq.assigned_tunnel_id);
+        if let Some(&id) = self.by_peer.get(&peer)
+            && let Some(tunnel) = self.tunnels.get_mut(&id)
+        {
+            tunnel.control.handle_message(datagram, now, &mut self.rng);
+            return self.settle(id, now);
+        }
+        let Some(id) = self.free_tunnel_id() else {
+            self.counters.refused.no_tunnel_id += 1;
+            return;
+        };
+        let setup = self.policy.for_peer(&sccrq.host_name, remote.ip());
+        let host_name = sccrq.host_name.clone();
+        let control = match self.refusal(&setup) {
+            None => l2tp::Tunnel::accept(setup.tunnel.clone(), id, sccrq, now, &mut self.rng),
+            Some(reason) => {
+                self.event(Event::TunnelRefused { remote, host_name, reason: reason.message.clone() });
+                l2tp::Tunnel::refuse(setup.tunnel.clone(), id, &sccrq, &reason)
+            }
+        };
+        self.by_peer.insert(peer, id);
+        self.add_tunnel(id, control, setup, (local, remote), Origin::Peer(peer.0, peer.1), now);
+        self.settle(id, now);
+    }
+
+    /// Why a peer may not open a tunnel now.
+    fn refusal(&mut self, setup: &TunnelSetup) -> Option<StopReason> {
+        let system = &self.policy.model().system;
+        let limit = system.max_tunnels() as usize;
+        let refused = &mut self.counters.refused;
+        if self.shutdown != Shutdown::No || system.drain_tunnels() || system.deny_remote_tunnel_creates() {
+            refused.tunnel_policy += 1;
+            return Some(StopReason::shutting_down("new tunnels are not accepted now"));
+        }
+        if limit != 0 && self.tunnels.len() >= limit {
+            refused.tunnel_limit += 1;
+            return Some(StopReason::no_resources("the limit of tunnels is reached"));
+        }
+        if !setup.peer_is_known {
+            refused.unknown_peer += 1;
+            return Some(StopReason::not_authorized("no peer profile matches"));
+        }
+        None
+    }
+
+    /// An id that no tunnel has: random, so that ids of an earlier life are not met again soon.
+    pub(crate) fn free_tunnel_id(&mut self) -> Option<u16> {
+        let start = self.rng.next_u32() as u16;
+        (0..=u16::MAX).map(|i| start.wrapping_add(i)).find(|id| *id != 0 && !self.tunnels.contains_key(id))
+    }
+
+    pub(crate) fn add_tunnel(
+        &mut self,
+        id: u16,
+        control: l2tp::Tunnel,
+        setup: Arc<TunnelSetup>,
+        (local, remote): (SocketAddr, SocketAddr),
+        origin: Origin,
+        now: Time,
+    ) {
+        let entry = self.wheel.insert(Key::Tunnel(id));
+        let tunnel = Tunnel {
+            control,
+            setup,
+            local,
+            remote,
+            origin,
+            sessions: BTreeMap::new(),
+            entry,
+            since: now,
+            idle_at: None,
+            was_up: false,
+        };
+        self.tunnels.insert(id, tunnel);
+    }
+
+    pub(crate) fn tunnel_timeout(&mut self, id: u16, now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        if tunnel.idle_at.is_some_and(|at| at <= now) {
+            tunnel.idle_at = None;
+            tunnel.control.close(StopReason::clear("no session for the idle timeout"));
+        }
+        tunnel.control.handle_timeout(now);
+        self.settle(id, now);
+    }
+
+    /// Carries out what a control connection has to say, until it has nothing more, and sets its timer.
+    pub(crate) fn settle(&mut self, id: u16, now: Time) {
+        loop {
+            let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+            let Some(event) = tunnel.control.poll_event() else { break };
+            self.tunnel_event(id, event, now);
+        }
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let mut payload = Vec::new();
+        while tunnel.control.poll_transmit(now, &mut payload) {
+            let payload = std::mem::take(&mut payload);
+            self.outputs.push_back(Output::Transmit { local: tunnel.local, remote: tunnel.remote, payload });
+        }
+        let next = tunnel.control.next_timeout().map(|deadline| deadline.at);
+        self.wheel.set(tunnel.entry, [next, tunnel.idle_at].into_iter().flatten().min());
+    }
+
+    fn tunnel_event(&mut self, id: u16, event: l2tp::Event, now: Time) {
+        match event {
+            l2tp::Event::Established => self.tunnel_up(id, now),
+            l2tp::Event::CallRequested { session, .. } => self.call_requested(id, session),
+            l2tp::Event::CallEstablished { session, call } => self.call_established(id, session, call, now),
+            l2tp::Event::CallClosed { session, reason } => {
+                self.calls = self.calls.saturating_sub(1);
+                self.end_session(id, session, &reason.to_string(), now);
+                self.start_idling(id, now);
+            }
+            l2tp::Event::Closed { reason } => self.tunnel_closed(id, &reason, now),
+            l2tp::Event::Released => self.tunnel_released(id),
+        }
+    }
+
+    fn tunnel_up(&mut self, id: u16, now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        (tunnel.since, tunnel.was_up) = (now, true);
+        let (remote, origin) = (tunnel.remote, tunnel.origin);
+        let host_name = tunnel.control.peer().map(|peer| peer.host_name.clone()).unwrap_or_default();
+        self.event(Event::TunnelUp { tunnel: id, remote, host_name });
+        self.start_idling(id, now);
+        if let Origin::Client(client) = origin {
+            self.client_tunnel_up(client, id, now);
+        }
+    }
+
+    fn tunnel_closed(&mut self, id: u16, reason: &TunnelEnd, now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        (tunnel.since, tunnel.idle_at) = (now, None);
+        let (remote, origin) = (tunnel.remote, tunnel.origin);
+        let reason = reason.to_string();
+        let left: Vec<u16> = tunnel.sessions.keys().copied().collect();
+        for session in left {
+            self.end_session(id, session, &reason, now);
+        }
+        if let Origin::Client(client) = origin {
+            self.client_tunnel_down(client, id, &reason, now);
+        }
+        self.event(Event::TunnelDown { tunnel: id, remote, reason });
+    }
+
+    fn tunnel_released(&mut self, id: u16) {
+        let Some(tunnel) = self.tunnels.remove(&id) else { return };
+        self.wheel.remove(tunnel.entry);
+        self.counters.retire_tunnel(tunnel.control.counters());
+        if let Origin::Peer(address, peer_id) = tunnel.origin {
+            self.by_peer.remove(&(address, peer_id));
+        }
+    }
+
+    /// Starts or stops the idle timer of a tunnel, as it has sessions or not.
+    pub(crate) fn start_idling(&mut self, id: u16, now: Time) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let idle_timeout = tunnel.setup.params.idle_timeout();
+        let idle = idle_timeout != 0 && tunnel.control.calls().next().is_none();
+        tunnel.idle_at = idle.then(|| now + Duration::from_secs(idle_timeout.into()));
+    }
+
+    /// Whether a peer may have one more call, and what it is told.
+    fn call_requested(&mut self, id: u16, session: u16) {
+        let system = &self.policy.model().system;
+        let limit = system.max_sessions() as usize;
+        let drain = system.drain_tunnels();
+        self.calls += 1;
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        tunnel.idle_at = None;
+        if self.shutdown != Shutdown::No || drain {
+            self.counters.refused.call_policy += 1;
+            tunnel.control.refuse_call(session, Disconnect::administrative("new sessions are not accepted now"));
+        } else if limit != 0 && self.calls > limit {
+            self.counters.refused.call_limit += 1;
+            tunnel.control.refuse_call(session, Disconnect::no_facilities("the limit of sessions is reached"));
+        } else {
+            tunnel.control.accept_call(session, &mut self.rng);
+        }
+    }
+}
+
+impl Tunnel {
+    /// A peer speaks from where it was spoken to; but an LNS may answer the first message from another port of its address (RFC 2661
+    /// section 8.1), and an unconnected tunnel of ours follows it there.
+    fn accepts_from(&self, remote: SocketAddr) -> bool {
+        let follows = matches!(self.origin, Origin::Client(_)) && !self.was_up;
+        remote.ip() == self.remote.ip() && (follows || remote.port() == self.remote.port())
+    }
+}
