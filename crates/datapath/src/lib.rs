@@ -51,7 +51,7 @@ pub enum Request {
         /// Where its packets go and come from.
         spec: SessionSpec,
     },
-    /// Lets network-layer traffic of a session flow as `network` says, in place of what was said before.
+    /// Lets network-layer traffic of a session flow as `network` says, in place of what was said before; that stays when this fails.
     Configure {
         /// Completed with [`Completion::Device`].
         token: Token,
@@ -60,7 +60,7 @@ pub enum Request {
         /// Addresses, routes, MTU, framing.
         network: NetworkSpec,
     },
-    /// Ends a session: its device, addresses and routes go.
+    /// Ends a session: its traffic stops at once, its device, addresses and routes are gone when this is completed.
     Remove {
         /// Completed with [`Completion::Stats`], the last reading.
         token: Token,

@@ -102,7 +102,7 @@ pub struct NetworkSpec {
     pub ipv4: Option<Ipv4Link>,
     /// IPv6, when IPv6CP is open.
     pub ipv6: Option<Ipv6Link>,
-    /// The largest IP packet to send: at most the peer's MRU.
+    /// The largest IP packet to send: at most the peer's MRU. IPv6 needs at least 1280 (RFC 8200 section 5).
     pub mtu: u16,
     /// What to leave out of the frames that we send.
     pub framing: Framing,
