@@ -424,3 +424,64 @@ fn mru_and_compression_of_the_peer_are_known() {
     assert_eq!(pair.client().link.peer_mru(), 1500);
     assert!(!pair.server().link.peer_accepts_pfc());
 }
+
+#[test]
+fn a_peer_that_begins_anew_gets_a_new_session_on_the_same_link() {
+    for auth in AuthProtocol::ALL {
+        let mut pair = opened(Host::server(&[auth]), Host::client());
+        pair.hosts[CLIENT] = Host::client();
+        pair.open(Duration::from_secs(10));
+        assert!(pair.is_up(), "{auth}: {:?}", pair.server().link.status());
+        assert_eq!(pair.server().link.counters().renegotiations, 1);
+        let count =
+            |wanted: fn(&Event) -> bool| pair.server().events.iter().filter(|e| wanted(e)).count();
+        assert_eq!(count(|e| matches!(e, Event::Authenticate(_))), 2);
+        assert_eq!(count(|e| matches!(e, Event::NetworkWanted { .. })), 2);
+        assert_eq!(count(|e| matches!(e, Event::Ipv4Up { .. })), 2);
+        assert_eq!(count(|e| matches!(e, Event::Ipv4Down)), 1);
+    }
+}
+
+#[test]
+fn a_verdict_for_an_earlier_attempt_has_no_effect() {
+    let mut pair = Pair::new(Host::server(&[AuthProtocol::Pap]), Host::client());
+    pair.hosts[SERVER].thinking = Duration::from_secs(3600);
+    pair.open(SECOND);
+    pair.hosts[CLIENT] = Host::client();
+    pair.open(SECOND);
+    let attempts: Vec<u32> = pair
+        .server()
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Authenticate(attempt) => Some(attempt.number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(attempts.len(), 2);
+    let accept = ppp::Verdict::Accept {
+        message: String::new(),
+        authenticator_response: None,
+    };
+    let now = pair.now;
+    pair.hosts[SERVER]
+        .link
+        .authenticated(attempts[0], accept.clone(), now, &mut rng(1));
+    assert_eq!(pair.server().link.phase(), Phase::Authenticate);
+    pair.hosts[SERVER]
+        .link
+        .authenticated(attempts[1], accept, now, &mut rng(1));
+    assert_eq!(pair.server().link.phase(), Phase::Network);
+}
+
+#[test]
+fn a_link_survives_being_stored() {
+    let mut pair = opened(Host::server(&[AuthProtocol::MsChapV2]), Host::client());
+    for which in [SERVER, CLIENT] {
+        let json = serde_json::to_string(&pair.hosts[which].link).unwrap();
+        pair.hosts[which].link = serde_json::from_str(&json).unwrap();
+    }
+    assert!(pair.is_up());
+    pair.close(CLIENT, SECOND * 5);
+    assert!(pair.server().closed().is_some() && pair.client().closed().is_some());
+}
