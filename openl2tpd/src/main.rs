@@ -1,2 +1,220 @@
-//! The daemon.
-fn main() {}
+//! The daemon: flags, the order of the start, exit statuses.
+//!
+//! ```text
+//!  main thread: management runtime            shard thread            datapath's threads
+//!  HTTP, signals, names, the model  --mail-->  engine  --requests-->  sockets, devices
+//!                                   <-answers-         <--events----
+//! ```
+//!
+//! Exit statuses: 0 for an orderly end, 1 when the daemon can't start or go on, 2 for a wrong command line or configuration.
+
+mod backend;
+mod background;
+mod carrier;
+mod clock;
+mod control_socket;
+mod flags;
+mod logging;
+mod mailbox;
+mod management;
+mod pidfile;
+mod report;
+mod shard;
+mod sockets;
+mod trace;
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use config::{Model, TraceFlags};
+use engine::{Engine, EngineConfig};
+use rustix::fs::Mode;
+use rustix::thread::CapabilitySet;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tracing::info;
+
+use backend::Daemon;
+use carrier::Carrier;
+use control_socket::ControlSocket;
+use flags::{DatapathName, Flags};
+use logging::{Destination, Log};
+use management::Management;
+use pidfile::PidFile;
+use shard::Shard;
+use sockets::Sockets;
+
+/// The exit status for a wrong configuration, as for a wrong command line.
+const WRONG_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if !flags.foreground && !flags.detached && flags.check.is_none() {
+        return background::start().unwrap_or_else(|error| failure(&error.into()));
+    }
+    let file = flags.check.as_deref().or(flags.config.as_deref());
+    let model = match load(file) {
+        Ok(model) => model,
+        Err(diagnostics) => {
+            eprintln!("{diagnostics}");
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    if flags.check.is_some() {
+        return ExitCode::SUCCESS;
+    }
+    match serve(&flags, Arc::new(model)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if flags.detached || flags.log.is_some() {
+                tracing::error!("{error:#}");
+            }
+            failure(&error)
+        }
+    }
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("openl2tpd: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Reads the configuration; without a name the default one, which need not be there.
+fn load(file: Option<&Path>) -> Result<Model, String> {
+    let path = file.unwrap_or(Path::new(flags::DEFAULT_CONFIG));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(format!(
+                "openl2tpd: cannot read {}: {error}",
+                path.display()
+            ));
+        }
+    };
+    let joined = |diagnostics: Vec<config::Diagnostic>| {
+        diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    Model::load(&path.display().to_string(), &text).map_err(joined)
+}
+
+/// Starts everything in the order in which failures are cheapest, and works until the end.
+fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
+    // What we make is nobody's to write but ours.
+    rustix::process::umask(Mode::from_raw_mode(0o027));
+    if flags.detached {
+        background::leave_session().context("cannot leave the terminal")?;
+    }
+    if flags.datapath == DatapathName::Tun {
+        check_tun()?;
+    }
+    let log = start_log(flags)?;
+    let _pid_file = PidFile::create(&flags.pid_file)?;
+    let sockets = Sockets::default();
+    let bound = sockets.bind(flags.udp_port).context("cannot serve")?;
+    let control_socket = ControlSocket::bind(&flags.socket)?;
+
+    let (mailbox, inbox) = mailbox::mailbox();
+    let (resolver, questions) = mpsc::unbounded_channel();
+    let carrier = Carrier::start(
+        flags.datapath,
+        sockets.clone(),
+        bound,
+        Arc::new(mailbox.clone()),
+    )?;
+    let engine = Engine::new(engine_config(flags, Arc::clone(&model))?, clock::now());
+    let shard = Shard::new(engine, carrier, sockets.clone(), resolver);
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new()
+        .name("shard".to_owned())
+        .spawn(move || {
+            // Management waits for it, or is gone itself.
+            let _ = end.send(shard.run(&inbox));
+        })?;
+
+    let listener = control_socket.listener.try_clone()?;
+    let daemon = Arc::new(Daemon::new(model, mailbox.clone(), sockets, log));
+    let management = Management {
+        daemon,
+        mailbox,
+        questions,
+        ended,
+        listener,
+    };
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (port, version) = (flags.udp_port, env!("CARGO_PKG_VERSION"));
+    let result = runtime.block_on(management.run(|| {
+        info!("openl2tpd {version} serves UDP port {port}");
+        if flags.detached {
+            background::ready().context("cannot go to the background")
+        } else {
+            Ok(())
+        }
+    }));
+    // A name that is still being looked up would hold the end up.
+    runtime.shutdown_background();
+    result
+}
+
+/// What sessions will need, found missing now rather than with the first of them.
+fn check_tun() -> anyhow::Result<()> {
+    let capabilities =
+        rustix::thread::capabilities(None).context("cannot read our capabilities")?;
+    if !capabilities.effective.contains(CapabilitySet::NET_ADMIN) {
+        bail!("no privilege to make network devices: CAP_NET_ADMIN is needed, which root has");
+    }
+    let tun = "/dev/net/tun";
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(tun)
+        .with_context(|| format!("cannot open {tun}"))?;
+    Ok(())
+}
+
+fn start_log(flags: &Flags) -> anyhow::Result<Log> {
+    let destination = match &flags.log {
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            Destination::File(
+                file.with_context(|| format!("cannot write the log {}", path.display()))?,
+            )
+        }
+        None if flags.detached => Destination::Syslog,
+        None => Destination::Stderr,
+    };
+    let always = if flags.debug {
+        TraceFlags::ALL
+    } else {
+        flags.trace
+    };
+    Log::start(destination, flags.debug, always).context("cannot start the log")
+}
+
+fn engine_config(flags: &Flags, model: Arc<Model>) -> anyhow::Result<EngineConfig> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the system gives no randomness")?;
+    Ok(EngineConfig {
+        model,
+        udp_port: flags.udp_port,
+        host_name: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        seed,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        datapath: flags.datapath.as_str().to_owned(),
+    })
+}

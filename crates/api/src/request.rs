@@ -1,13 +1,12 @@
-use std::collections::BTreeMap;
-
+use config::Object;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Selector, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
 
 /// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
-/// configuration file (`"60"`, `"yes"`).
-pub type Parameters = BTreeMap<String, Value>;
+/// configuration file (`"60"`, `"yes"`), and `null` unsets what is modified.
+pub type Parameters = Map<String, Value>;
 
 /// Objects of the configuration that are kept in collections by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +26,25 @@ pub enum Collection {
 }
 
 impl Collection {
+    /// The collection of objects of this class, if they are kept in one.
+    pub fn of(object: Object) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|collection| collection.object() == object)
+    }
+
+    /// The class of its objects.
+    pub const fn object(self) -> Object {
+        match self {
+            Self::PeerProfiles => Object::PeerProfile,
+            Self::TunnelProfiles => Object::TunnelProfile,
+            Self::SessionProfiles => Object::SessionProfile,
+            Self::PppProfiles => Object::PppProfile,
+            Self::Users => Object::User,
+            Self::IpPools => Object::IpPool,
+        }
+    }
+
     /// Every collection.
     pub const ALL: [Self; 6] = [
         Self::PeerProfiles,

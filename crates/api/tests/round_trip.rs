@@ -28,9 +28,10 @@ impl Backend for Echo {
             Request::SystemStatistics => Ok(Response::Statistics(Statistics(
                 [("received.sccrq".into(), 7)].into(),
             ))),
-            other => Ok(Response::Object(
-                [("asked".into(), json!(format!("{other:?}")))].into(),
-            )),
+            other => Ok(Response::Object(Parameters::from_iter([(
+                "asked".to_owned(),
+                json!(format!("{other:?}")),
+            )]))),
         }
     }
 }
@@ -81,11 +82,12 @@ impl Daemon {
 
 fn parameters() -> Parameters {
     [
-        ("dest_ipaddr".into(), json!("192.0.2.1")),
-        ("mtu".into(), json!(1400)),
-        ("persist".into(), json!(true)),
+        ("dest_ipaddr".to_owned(), json!("192.0.2.1")),
+        ("mtu".to_owned(), json!(1400)),
+        ("persist".to_owned(), json!(true)),
     ]
-    .into()
+    .into_iter()
+    .collect()
 }
 
 #[test]

@@ -1,0 +1,360 @@
+//! Answers the requests of management: commands go to the shard, what is configured is kept here.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::server::Backend;
+use api::{Collection, CommandError, ErrorKind, Request, Response, Selector};
+use config::{
+    Command as Change, ConfigError, Kind, Model, Object, Parameter, Parameters, Verb,
+    parse_command, quoted,
+};
+use engine::{Command, Reply, SessionSelector, TunnelSelector};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tracing::{error, info, trace};
+
+use crate::logging::Log;
+use crate::mailbox::{Answer, Mail, Mailbox};
+use crate::sockets::Sockets;
+use crate::trace::API;
+
+/// The daemon as management sees it.
+pub(crate) struct Daemon {
+    model: Mutex<Arc<Model>>,
+    mailbox: Mailbox,
+    sockets: Sockets,
+    log: Log,
+}
+
+impl Backend for Daemon {
+    async fn call(&self, request: Request) -> Result<Response, CommandError> {
+        trace!(target: API, "{}", name_of(&request));
+        match request {
+            Request::TunnelList => self.ask(Command::TunnelList).await,
+            Request::TunnelCreate(parameters) => {
+                let command = command(Object::Tunnel, Verb::Create, &parameters)?;
+                self.open_tunnel(command.build().map_err(refused)?).await
+            }
+            Request::TunnelShow(tunnel) => {
+                self.ask(Command::TunnelShow(tunnel_selector(tunnel))).await
+            }
+            Request::TunnelDelete(tunnel) => {
+                self.ask(Command::TunnelDelete(tunnel_selector(tunnel)))
+                    .await
+            }
+            Request::SessionList(tunnel) => {
+                self.ask(Command::SessionList(tunnel.map(tunnel_selector)))
+                    .await
+            }
+            Request::SessionCreate(tunnel, mut parameters) => {
+                match tunnel {
+                    Selector::Id(id) => parameters.insert("tunnel_id".to_owned(), id.into()),
+                    Selector::Name(name) => {
+                        parameters.insert("tunnel_name".to_owned(), name.into())
+                    }
+                };
+                let command = command(Object::Session, Verb::Create, &parameters)?;
+                self.open_session(command.build().map_err(refused)?).await
+            }
+            Request::SessionShow(tunnel, session) => {
+                self.ask(Command::SessionShow(
+                    tunnel_selector(tunnel),
+                    session_selector(session),
+                ))
+                .await
+            }
+            Request::SessionDelete(tunnel, session) => {
+                self.ask(Command::SessionDelete(
+                    tunnel_selector(tunnel),
+                    session_selector(session),
+                ))
+                .await
+            }
+            Request::UserList => self.ask(Command::UserList).await,
+            Request::SystemShow => self.ask(Command::SystemShow).await,
+            Request::SystemStatistics => self.statistics().await,
+            configuration => self.configuration(configuration).await,
+        }
+    }
+}
+
+impl Daemon {
+    /// The daemon with this configuration, whose tunnels and sessions are not opened yet.
+    pub(crate) fn new(model: Arc<Model>, mailbox: Mailbox, sockets: Sockets, log: Log) -> Self {
+        log.trace(model.system.trace_flags());
+        Self {
+            model: Mutex::new(model),
+            mailbox,
+            sockets,
+            log,
+        }
+    }
+
+    /// Opens the tunnels and sessions of the configuration. One that is refused does not stop the others.
+    pub(crate) async fn open_configured(&self) {
+        let model = Arc::clone(&self.model());
+        for tunnel in &model.tunnels {
+            let name = tunnel
+                .tunnel_name()
+                .or(tunnel.params.dest_ipaddr())
+                .unwrap_or("without a name")
+                .to_owned();
+            if let Err(error) = self.open_tunnel(tunnel.clone()).await {
+                error!("tunnel {name} of the configuration is refused: {error}");
+            }
+        }
+        for session in &model.sessions {
+            let name = session
+                .session_name()
+                .unwrap_or("without a name")
+                .to_owned();
+            if let Err(error) = self.open_session(session.clone()).await {
+                error!("session {name} of the configuration is refused: {error}");
+            }
+        }
+    }
+
+    /// Closes everything; returns when the peers know, or have not answered.
+    pub(crate) async fn shut_down(&self) {
+        // A shard that is gone has closed all that it can.
+        let _ = self.ask(Command::Shutdown).await;
+    }
+
+    async fn open_tunnel(&self, tunnel: config::Tunnel) -> Result<Response, CommandError> {
+        let port = self.model().tunnel_params(&tunnel).our_udp_port();
+        if port != 0 {
+            let sockets = self
+                .sockets
+                .bind(port)
+                .map_err(|e| CommandError::new(ErrorKind::Resources, e.to_string()))?;
+            sockets
+                .into_iter()
+                .for_each(|socket| self.mail(Mail::Socket(socket)));
+        }
+        self.ask(Command::TunnelCreate(Box::new(tunnel))).await
+    }
+
+    async fn open_session(&self, session: config::Session) -> Result<Response, CommandError> {
+        self.ask(Command::SessionCreate(Box::new(session))).await
+    }
+
+    async fn statistics(&self) -> Result<Response, CommandError> {
+        let mut response = self.ask(Command::Statistics).await?;
+        if let Response::Statistics(statistics) = &mut response {
+            statistics
+                .0
+                .insert("dropped.backlog".to_owned(), self.mailbox.dropped());
+            statistics
+                .0
+                .insert("dropped.send_queue".to_owned(), self.sockets.dropped());
+        }
+        Ok(response)
+    }
+
+    /// Asks the shard.
+    async fn ask(&self, command: Command) -> Result<Response, CommandError> {
+        let answer = self.send(command);
+        let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
+        answer.await.map_err(gone)?.map(response)
+    }
+
+    /// Sends a command; the answer may be waited for or not.
+    fn send(&self, command: Command) -> oneshot::Receiver<Answer> {
+        let (caller, answer) = oneshot::channel();
+        self.mail(Mail::Command(command, caller));
+        answer
+    }
+
+    fn mail(&self, mail: Mail) {
+        // A shard that is gone drops the caller with its command, and the answer says so.
+        self.mailbox.send(mail);
+    }
+
+    fn model(&self) -> MutexGuard<'_, Arc<Model>> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request about what is configured.
+    async fn configuration(&self, request: Request) -> Result<Response, CommandError> {
+        match request {
+            Request::SystemParameters => Ok(Response::Object(shown(&self.model().system))),
+            Request::ObjectList(collection) => {
+                Ok(Response::Objects(list(&self.model(), collection)))
+            }
+            Request::ObjectShow(collection, name) => {
+                let key = key(collection.object());
+                let is_it = |object: &api::Parameters| {
+                    object.get(key).and_then(Value::as_str) == Some(&name)
+                };
+                let found = list(&self.model(), collection).into_iter().find(is_it);
+                found.map(Response::Object).ok_or_else(|| {
+                    let message = format!("there is no {} `{name}`", collection.object());
+                    CommandError::new(ErrorKind::NotFound, message)
+                })
+            }
+            Request::SystemModify(parameters) => {
+                self.modify(Object::System, None, &parameters).await
+            }
+            Request::ObjectModify(collection, name, parameters) => {
+                self.modify(collection.object(), Some(name), &parameters)
+                    .await
+            }
+            Request::ObjectCreate(collection, parameters) => {
+                self.change(&[command(collection.object(), Verb::Create, &parameters)?])
+                    .await
+            }
+            Request::ObjectDelete(collection, name) => {
+                let object = collection.object();
+                let selector = [(key(object).to_owned(), Value::from(name))]
+                    .into_iter()
+                    .collect();
+                self.change(&[command(object, Verb::Delete, &selector)?])
+                    .await
+            }
+            // Everything else is the shard's.
+            other => Err(CommandError::new(
+                ErrorKind::Invalid,
+                format!("{} is no configuration", name_of(&other)),
+            )),
+        }
+    }
+
+    /// Sets the parameters that have a value, and unsets those that are null.
+    async fn modify(
+        &self,
+        object: Object,
+        name: Option<String>,
+        parameters: &api::Parameters,
+    ) -> Result<Response, CommandError> {
+        let (unset, set): (api::Parameters, api::Parameters) = parameters
+            .clone()
+            .into_iter()
+            .partition(|(_, value)| value.is_null());
+        let changes = [(Verb::Modify, set), (Verb::Unset, unset)];
+        let changes = changes
+            .into_iter()
+            .filter(|(_, parameters)| !parameters.is_empty())
+            .map(|(verb, mut given)| {
+                if let Some(name) = &name {
+                    given.insert(key(object).to_owned(), Value::from(name.as_str()));
+                }
+                command(object, verb, &given)
+            });
+        self.change(&changes.collect::<Result<Vec<_>, _>>()?).await
+    }
+
+    /// Changes the configuration, wholly or not at all.
+    async fn change(&self, changes: &[Change]) -> Result<Response, CommandError> {
+        let answer = {
+            let mut model = self.model();
+            let mut changed = Model::clone(&model);
+            changes
+                .iter()
+                .try_for_each(|change| changed.apply(change))
+                .map_err(refused)?;
+            *model = Arc::new(changed);
+            self.log.trace(model.system.trace_flags());
+            // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
+            self.send(Command::SetModel(Arc::clone(&model)))
+        };
+        for change in changes {
+            info!("configuration: {} {}", change.object, change.verb);
+        }
+        let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
+        answer.await.map_err(gone)?.map(response)
+    }
+}
+
+/// The objects of a collection, each with all of its parameters.
+fn list(model: &Model, collection: Collection) -> Vec<api::Parameters> {
+    match collection {
+        Collection::PeerProfiles => model.peer_profiles.values().map(shown).collect(),
+        Collection::TunnelProfiles => model.tunnel_profiles.values().map(shown).collect(),
+        Collection::SessionProfiles => model.session_profiles.values().map(shown).collect(),
+        Collection::PppProfiles => model.ppp_profiles.values().map(shown).collect(),
+        Collection::Users => model.users.values().map(shown).collect(),
+        Collection::IpPools => model.ip_pools.values().map(shown).collect(),
+    }
+}
+
+/// Every parameter of an object with its value or default; secrets masked.
+fn shown(object: &impl Parameters) -> api::Parameters {
+    let value = |(parameter, text): (&Parameter, Option<String>)| {
+        let value = text.map_or(Value::Null, |text| match parameter.kind {
+            Kind::Number => text.parse::<u64>().map_or(Value::Null, Value::from),
+            Kind::Boolean => Value::Bool(text == "yes"),
+            _ => Value::from(text),
+        });
+        (parameter.name.to_owned(), value)
+    };
+    object.shown().map(value).collect()
+}
+
+/// The name of the parameter that names objects of a class in a collection.
+fn key(object: Object) -> &'static str {
+    object.key().map_or("", |key| key.name)
+}
+
+/// The command of the configuration's grammar that a request comes to: the same rules hold for both.
+fn command(
+    object: Object,
+    verb: Verb,
+    parameters: &api::Parameters,
+) -> Result<Change, CommandError> {
+    let mut text = format!("{object} {verb}");
+    for (name, value) in parameters {
+        // A name that is known is one word, whatever was asked.
+        let name = object.parameter(name).map_err(refused)?.name;
+        let _ = match value {
+            Value::Null => write!(text, " {name}"),
+            Value::Bool(value) => write!(text, " {name}={}", if *value { "yes" } else { "no" }),
+            Value::String(value) => write!(text, " {name}={}", quoted(value)),
+            other => write!(text, " {name}={}", quoted(&other.to_string())),
+        };
+    }
+    parse_command(&text)
+        .map_err(|diagnostic| CommandError::new(ErrorKind::Invalid, diagnostic.message))
+}
+
+fn refused(error: ConfigError) -> CommandError {
+    let kind = match error {
+        ConfigError::NotFound { .. } => ErrorKind::NotFound,
+        ConfigError::Exists { .. } => ErrorKind::Exists,
+        _ => ErrorKind::Invalid,
+    };
+    CommandError::new(kind, error.to_string())
+}
+
+fn response(reply: Reply) -> Response {
+    match reply {
+        Reply::Done => Response::Done,
+        Reply::Tunnel(tunnel) => Response::Tunnel(tunnel),
+        Reply::Tunnels(tunnels) => Response::Tunnels(tunnels),
+        Reply::Session(session) => Response::Session(session),
+        Reply::Sessions(sessions) => Response::Sessions(sessions),
+        Reply::Users(users) => Response::Users(users),
+        Reply::System(system) => Response::System(system),
+        Reply::Statistics(statistics) => Response::Statistics(statistics),
+    }
+}
+
+fn tunnel_selector(selector: Selector) -> TunnelSelector {
+    match selector {
+        Selector::Id(id) => TunnelSelector::Id(id),
+        Selector::Name(name) => TunnelSelector::Name(name),
+    }
+}
+
+fn session_selector(selector: Selector) -> SessionSelector {
+    match selector {
+        Selector::Id(id) => SessionSelector::Id(id),
+        Selector::Name(name) => SessionSelector::Name(name),
+    }
+}
+
+/// A request without its parameters, some of which are secret.
+fn name_of(request: &Request) -> String {
+    let text = format!("{request:?}");
+    text.split('(').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,44 @@
+//! The datapath of this run of the daemon.
+
+use std::sync::Arc;
+
+use datapath::null::Null;
+use datapath::socket::Socket;
+use datapath::tun::{Tun, TunConfig};
+use datapath::{Datapath, DatapathError, EventSink, Request};
+
+use crate::flags::DatapathName;
+use crate::sockets::Sockets;
+
+/// The `tun` engine, which receives for everybody, and in front of it the `null` engine where that was asked for.
+pub(crate) struct Carrier {
+    tun: Tun,
+    null: Option<Null<Sockets>>,
+}
+
+impl Carrier {
+    /// Starts the datapath on `bound`, which are all of `sockets` so far.
+    pub(crate) fn start(
+        name: DatapathName,
+        sockets: Sockets,
+        bound: Vec<Arc<Socket>>,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Self, DatapathError> {
+        let tun = Tun::start(TunConfig::default(), bound, Arc::clone(&sink))?;
+        let null = (name == DatapathName::Null).then(|| Null::new(sockets, sink));
+        Ok(Self { tun, null })
+    }
+
+    /// Takes the requests out of `requests`, in order.
+    pub(crate) fn submit(&mut self, requests: &mut Vec<Request>) {
+        match &mut self.null {
+            Some(null) => null.submit(requests),
+            None => self.tun.submit(requests),
+        }
+    }
+
+    /// Receives from one more socket.
+    pub(crate) fn add_socket(&self, socket: Arc<Socket>) {
+        self.tun.add_socket(socket);
+    }
+}

@@ -1,0 +1,190 @@
+//! The way into a shard: from the datapath's threads and from management.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use api::CommandError;
+use datapath::socket::Socket;
+use datapath::{Event, EventSink};
+use engine::{Command, Input, Reply};
+use tokio::sync::oneshot;
+
+/// How a command ended.
+pub(crate) type Answer = Result<Reply, CommandError>;
+
+/// What a shard is sent.
+pub(crate) enum Mail {
+    /// The datapath reports.
+    Datapath(Vec<Event>),
+    /// Management asks, and waits for the answer unless it dropped the other end.
+    Command(Command, oneshot::Sender<Answer>),
+    /// Anything else that the engine is to know.
+    Input(Input),
+    /// One more socket to receive from and to send through.
+    Socket(Arc<Socket>),
+    /// Take the datapath down and end.
+    Stop,
+}
+
+/// Messages and frames that may wait for the shard. When more come, the newest are dropped: peers send control messages
+/// again, and memory stays bounded whatever is sent to us.
+const BACKLOG: usize = 65_536;
+
+/// The share of [`BACKLOG`] that PPP frames may take, so that a flood of data for sessions that are not there does not push out control messages.
+const BACKLOG_OF_FRAMES: usize = BACKLOG / 2;
+
+/// The sending end; what is delivered by the datapath is bounded, what management sends is not.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    sender: mpsc::Sender<Mail>,
+    load: Arc<Load>,
+}
+
+/// The receiving end.
+pub(crate) struct Inbox {
+    receiver: mpsc::Receiver<Mail>,
+    load: Arc<Load>,
+}
+
+#[derive(Default)]
+struct Load {
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+/// A new mailbox and its inbox.
+pub(crate) fn mailbox() -> (Mailbox, Inbox) {
+    let (sender, receiver) = mpsc::channel();
+    let load = Arc::<Load>::default();
+    (
+        Mailbox {
+            sender,
+            load: load.clone(),
+        },
+        Inbox { receiver, load },
+    )
+}
+
+impl Mailbox {
+    /// Sends `mail`; whether the shard still lives.
+    pub(crate) fn send(&self, mail: Mail) -> bool {
+        self.sender.send(mail).is_ok()
+    }
+
+    /// Messages and frames that were dropped because too many waited.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.load.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl EventSink for Mailbox {
+    fn deliver(&self, events: &mut Vec<Event>) {
+        let before = events.len();
+        let mut waiting = self.load.waiting.load(Ordering::Relaxed);
+        events.retain(|event| {
+            let limit = match event {
+                Event::Control { .. } => BACKLOG,
+                Event::Frame { .. } => BACKLOG_OF_FRAMES,
+                Event::Completed { .. } | Event::Failed { .. } => usize::MAX,
+            };
+            let keep = waiting < limit;
+            waiting += usize::from(keep);
+            keep
+        });
+        let dropped = u64::try_from(before - events.len()).unwrap_or(u64::MAX);
+        self.load.dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.load.waiting.fetch_add(events.len(), Ordering::Relaxed);
+        // A shard that ended has no use for events.
+        self.send(Mail::Datapath(events.split_off(0)));
+    }
+}
+
+impl Inbox {
+    /// Waits for mail until `timeout`, if there is one.
+    pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) -> Option<Mail> {
+        let mail = match timeout {
+            Some(timeout) => self.receiver.recv_timeout(timeout).ok(),
+            None => self.receiver.recv().ok(),
+        };
+        mail.inspect(|mail| self.note(mail))
+    }
+
+    /// Mail that waits already.
+    pub(crate) fn take(&self) -> Option<Mail> {
+        self.receiver
+            .try_recv()
+            .ok()
+            .inspect(|mail| self.note(mail))
+    }
+
+    fn note(&self, mail: &Mail) {
+        if let Mail::Datapath(events) = mail {
+            self.load.waiting.fetch_sub(events.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datapath::{Completion, Ids, Token};
+
+    fn frames(count: usize) -> Vec<Event> {
+        let address = "192.0.2.1:1701".parse().unwrap();
+        let ids = Ids {
+            tunnel: 1,
+            session: 1,
+        };
+        vec![
+            Event::Frame {
+                local: address,
+                remote: address,
+                ids,
+                frame: Vec::new()
+            };
+            count
+        ]
+    }
+
+    fn messages(count: usize) -> Vec<Event> {
+        let address = "192.0.2.1:1701".parse().unwrap();
+        vec![
+            Event::Control {
+                local: address,
+                remote: address,
+                payload: Vec::new()
+            };
+            count
+        ]
+    }
+
+    fn received(inbox: &Inbox) -> usize {
+        std::iter::from_fn(|| inbox.take())
+            .map(|mail| {
+                if let Mail::Datapath(events) = mail {
+                    events.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_leaves_room_for_what_matters_more() {
+        let (mailbox, inbox) = mailbox();
+        mailbox.deliver(&mut frames(BACKLOG * 2));
+        mailbox.deliver(&mut messages(BACKLOG));
+        let completed = Event::Completed {
+            token: Token(1),
+            result: Ok(Completion::Done),
+        };
+        mailbox.deliver(&mut vec![completed; 3]);
+        assert_eq!(received(&inbox), BACKLOG + 3);
+        assert_eq!(mailbox.dropped(), (BACKLOG * 2) as u64);
+
+        mailbox.deliver(&mut frames(7));
+        assert_eq!(received(&inbox), 7, "what was received makes room");
+    }
+}

@@ -1,0 +1,132 @@
+//! The management runtime: the interface, name resolution, signals, and the way to an orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use api::server;
+use engine::Input;
+use tokio::net::{UnixListener, lookup_host};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{info, trace, warn};
+
+use crate::backend::Daemon;
+use crate::mailbox::{Mail, Mailbox};
+use crate::shard::{Broken, Question};
+use crate::trace::SYSTEM;
+
+/// How long the peers may take to acknowledge that we close.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What management works with.
+pub(crate) struct Management {
+    /// What requests are about.
+    pub(crate) daemon: Arc<Daemon>,
+    /// The shard.
+    pub(crate) mailbox: Mailbox,
+    /// Names to resolve for the shard.
+    pub(crate) questions: mpsc::UnboundedReceiver<Question>,
+    /// Told when the shard has ended; dropped when it panicked.
+    pub(crate) ended: oneshot::Receiver<Result<(), Broken>>,
+    /// Where the interface is served.
+    pub(crate) listener: std::os::unix::net::UnixListener,
+}
+
+impl Management {
+    /// Works until a signal ends the daemon. `ready` is called once, when everything is in place.
+    pub(crate) async fn run(
+        mut self,
+        ready: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut signals = Signals::new().context("cannot take signals")?;
+        let listener = UnixListener::from_std(self.listener)?;
+        tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
+        tokio::spawn(resolve(self.questions, self.mailbox.clone()));
+        ready()?;
+        let daemon = Arc::clone(&self.daemon);
+        let opening = tokio::spawn(async move { daemon.open_configured().await });
+        tokio::select! {
+            () = signals.end() => {}
+            ended = &mut self.ended => return Err(broken(ended)),
+        }
+        opening.abort();
+        tokio::select! {
+            ended = end(&self.daemon, &self.mailbox, self.ended) => ended,
+            () = signals.end() => bail!("ended by a second signal; peers may not know"),
+        }
+    }
+}
+
+/// Closes every tunnel, then takes the datapath down.
+async fn end(
+    daemon: &Daemon,
+    mailbox: &Mailbox,
+    ended: oneshot::Receiver<Result<(), Broken>>,
+) -> anyhow::Result<()> {
+    if timeout(FAREWELL, daemon.shut_down()).await.is_err() {
+        warn!("some peers did not acknowledge that we close");
+    }
+    mailbox.send(Mail::Stop);
+    match ended.await {
+        Ok(Ok(())) => {
+            info!("ended");
+            Ok(())
+        }
+        ended => Err(broken(ended)),
+    }
+}
+
+fn broken(ended: Result<Result<(), Broken>, oneshot::error::RecvError>) -> anyhow::Error {
+    match ended {
+        Ok(Err(Broken)) => {
+            anyhow::anyhow!("a timer of the engine panics again and again, which is a bug")
+        }
+        Ok(Ok(())) | Err(_) => anyhow::anyhow!("the shard ended by itself, which is a bug"),
+    }
+}
+
+/// Answers the shard's questions, each in its own time.
+async fn resolve(mut questions: mpsc::UnboundedReceiver<Question>, mailbox: Mailbox) {
+    while let Some(Question { token, host }) = questions.recv().await {
+        let mailbox = mailbox.clone();
+        tokio::spawn(async move {
+            let result = match lookup_host((host.as_str(), 0)).await {
+                Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+                Err(error) => Err(format!("cannot resolve {host}: {error}")),
+            };
+            trace!(target: SYSTEM, "{host} is {result:?}");
+            // A shard that is gone asks no more.
+            mailbox.send(Mail::Input(Input::Resolved { token, result }));
+        });
+    }
+}
+
+/// The signals that we take. SIGPIPE is ignored by the standard library's start-up.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one that ends the daemon.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return info!("SIGTERM: closing every tunnel"),
+                _ = self.interrupt.recv() => return info!("SIGINT: closing every tunnel"),
+                _ = self.hang_up.recv() => info!("SIGHUP: the configuration is read at the start only; ignored"),
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A shard: one thread that owns an engine, and carries out what it wants.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use datapath::Request;
+use engine::{Engine, Input, Output, Token};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use crate::carrier::Carrier;
+use crate::mailbox::{Answer, Inbox, Mail};
+use crate::sockets::Sockets;
+use crate::{clock, report};
+
+/// Mail that is taken in before what it caused is carried out.
+const BUDGET: usize = 64;
+
+/// A name to resolve, for the management runtime.
+pub(crate) struct Question {
+    /// Goes into [`Input::Resolved`].
+    pub(crate) token: Token,
+    /// A host name or a literal address.
+    pub(crate) host: String,
+}
+
+/// A shard, to run on a thread of its own.
+pub(crate) struct Shard {
+    engine: Engine,
+    carrier: Carrier,
+    sockets: Sockets,
+    resolver: mpsc::UnboundedSender<Question>,
+    /// Those who wait for an answer, by the token of their command.
+    callers: BTreeMap<Token, oneshot::Sender<Answer>>,
+    last_token: u64,
+    /// Collected for one submission.
+    requests: Vec<Request>,
+}
+
+/// The engine panics whenever it handles the timeout that is due: it would for ever.
+pub(crate) struct Broken;
+
+impl Shard {
+    /// A shard over a started datapath.
+    pub(crate) fn new(
+        engine: Engine,
+        carrier: Carrier,
+        sockets: Sockets,
+        resolver: mpsc::UnboundedSender<Question>,
+    ) -> Self {
+        Self {
+            engine,
+            carrier,
+            sockets,
+            resolver,
+            callers: BTreeMap::new(),
+            last_token: 0,
+            requests: Vec::new(),
+        }
+    }
+
+    /// Works until it is told to stop. The datapath is down when it returns.
+    pub(crate) fn run(mut self, inbox: &Inbox) -> Result<(), Broken> {
+        loop {
+            let timeout = self.engine.next_timeout().map(|at| at - clock::now());
+            let mut mail = inbox.wait(timeout);
+            for _ in 0..BUDGET {
+                match mail {
+                    None => break,
+                    Some(Mail::Stop) => return Ok(()),
+                    Some(other) => self.receive(other),
+                }
+                mail = inbox.take();
+            }
+            self.handle_timeout()?;
+            self.carrier.submit(&mut self.requests);
+        }
+    }
+
+    fn receive(&mut self, mail: Mail) {
+        match mail {
+            Mail::Datapath(events) => {
+                for event in events {
+                    report::received(&event);
+                    self.handle(Input::Datapath(event));
+                }
+            }
+            Mail::Command(command, caller) => {
+                self.last_token += 1;
+                let token = Token(self.last_token);
+                self.callers.insert(token, caller);
+                self.handle(Input::Command { token, command });
+            }
+            Mail::Input(input) => {
+                self.handle(input);
+            }
+            Mail::Socket(socket) => self.carrier.add_socket(socket),
+            // Ended the loop.
+            Mail::Stop => {}
+        }
+    }
+
+    /// Hands one input to the engine and takes what it wants done; whether the engine took it without a panic.
+    ///
+    /// A panic there is our bug, and costs what the input was about: one message, one request. The engine is plain data without locks or
+    /// unsafe code, so the other tunnels go on with what they have; ending the daemon for it would let one packet end them all.
+    fn handle(&mut self, input: Input) -> bool {
+        let now = clock::now();
+        let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(input, now))).is_ok();
+        if !handled {
+            error!("the input that made it panic was dropped");
+        }
+        while let Some(output) = self.engine.poll_output() {
+            self.take(output);
+        }
+        handled
+    }
+
+    /// Fires the timers that are due.
+    fn handle_timeout(&mut self) -> Result<(), Broken> {
+        let due = self.engine.next_timeout().filter(|&at| at <= clock::now());
+        // What panicked without moving on would do so again at once, and again.
+        if due.is_some() && !self.handle(Input::Timeout) && self.engine.next_timeout() == due {
+            return Err(Broken);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, output: Output) {
+        match output {
+            Output::Transmit {
+                local,
+                remote,
+                payload,
+            } => {
+                report::message("sent", local, remote, &payload);
+                self.sockets.transmit(local, remote, &payload);
+            }
+            Output::Datapath(request) => {
+                report::request(&request);
+                self.requests.push(request);
+            }
+            Output::Resolve { token, host } => {
+                // Management ends after us.
+                let _ = self.resolver.send(Question { token, host });
+            }
+            Output::Reply { token, result } => {
+                if let Some(caller) = self.callers.remove(&token) {
+                    // A caller that went away has no use for the answer.
+                    let _ = caller.send(result);
+                }
+            }
+            Output::Event(event) => report::event(&event),
+        }
+    }
+}
