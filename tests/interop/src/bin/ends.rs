@@ -236,6 +236,11 @@ fn sigterm(world: &World, role: Role) -> Result<String> {
     Ok(String::new())
 }
 
+/// A tunnel to the LNS that is kept, and with it the reason of its last end.
+fn persistent() -> String {
+    format!("{} persist=yes", netns::LNS)
+}
+
 /// Waits for the reason that a LAC's session or tunnel gives for its last end.
 fn last_error(lac: &Ours, of: fn(&Ours) -> Result<Vec<serde_json::Value>>) -> Result<String> {
     until(PROMPT, "a last_error", || {
@@ -248,10 +253,7 @@ fn last_error(lac: &Ours, of: fn(&Ours) -> Result<Vec<serde_json::Value>>) -> Re
 fn wrong_password(world: &World) -> Result<String> {
     let capture = world.capture()?;
     let lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
-    let lac = world.start(
-        Role::Lac,
-        &ours::lac(false, &netns::LNS.to_string(), "wrong"),
-    )?;
+    let lac = world.start(Role::Lac, &ours::lac(false, &persistent(), "wrong"))?;
     let reason = last_error(&lac, Ours::sessions)?;
     ensure!(
         reason.to_lowercase().contains("authentication"),
@@ -260,7 +262,7 @@ fn wrong_password(world: &World) -> Result<String> {
     let said = lns.log();
     ensure!(
         said.lines()
-            .any(|line| line.contains(USER) && line.to_lowercase().contains("authentication")),
+            .any(|line| line.contains(USER) && line.contains("failed to authenticate")),
         "the LNS does not say who failed to authenticate"
     );
     let recording = capture.finish()?;
@@ -277,8 +279,7 @@ fn sent(recording: &Recording, message: u16) -> bool {
 fn wrong_secret(world: &World) -> Result<String> {
     let capture = world.capture()?;
     let _lns = world.start(Role::Lns, &ours::lns(Auth::Chap, true))?;
-    let configuration =
-        ours::lac(true, &netns::LNS.to_string(), PASSWORD).replace(interop::SECRET, "wrong");
+    let configuration = ours::lac(true, &persistent(), PASSWORD).replace(interop::SECRET, "wrong");
     let lac = world.start(Role::Lac, &configuration)?;
     let reason = last_error(&lac, Ours::tunnels)?;
     let recording = capture.finish()?;
@@ -294,10 +295,7 @@ fn empty_pool(world: &World) -> Result<String> {
     let configuration = ours::lns(Auth::Chap, false)
         .replace(&interop::POOL_END.to_string(), &INNER_LAC.to_string());
     let lns = world.start(Role::Lns, &configuration)?;
-    let lac = world.start(
-        Role::Lac,
-        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
-    )?;
+    let lac = world.start(Role::Lac, &ours::lac(false, &persistent(), PASSWORD))?;
     lac.established(PROMPT)?;
     let user = format!("user_name={USER}");
     let password = format!("user_password={PASSWORD}");
@@ -328,7 +326,7 @@ fn carries(world: &World, otherwise: &'static str) -> Result<()> {
 fn killed_lns(world: &World) -> Result<String> {
     let configuration = ours::lns(Auth::Chap, false);
     let mut lns = world.start(Role::Lns, &configuration)?;
-    let tunnel = format!("{} persist=yes hello_timeout=2 max_retries=2", netns::LNS);
+    let tunnel = format!("{} hello_timeout=2 max_retries=2", persistent());
     let lac = world.start(Role::Lac, &ours::lac(false, &tunnel, PASSWORD))?;
     lac.established(PROMPT)?;
     lns.process().signal(Signal::KILL)?;
@@ -381,10 +379,7 @@ fn other_port(world: &World) -> Result<String> {
         &world.folder.path().join("Lns.log"),
     )?;
     let _relay = Relay::start(&world.bed.lns, capture::L2TP_PORT, ANSWERING, SERVER)?;
-    let lac = world.start(
-        Role::Lac,
-        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
-    )?;
+    let lac = world.start(Role::Lac, &ours::lac(false, &persistent(), PASSWORD))?;
     lac.established(PROMPT)?;
     carries(world, "the session does not carry")?;
     let remote = lac
