@@ -1,0 +1,354 @@
+//! Answers in words and tables.
+
+use api::{SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use config::{Command, Object, Role, Verb};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, from_value};
+
+use crate::request::name;
+
+/// What a command has done.
+pub(crate) fn done(command: &Command, answer: Value) -> serde_json::Result<String> {
+    let did = match command.verb {
+        Verb::Create => "Created",
+        Verb::Delete => "Deleted",
+        _ => "Modified",
+    };
+    let what = match (command.object, command.verb) {
+        (Object::Tunnel, Verb::Create) => tunnel_name(&from_value(answer)?),
+        (Object::Session, Verb::Create) => session_name(&from_value(answer)?),
+        (Object::Tunnel | Object::Session, _) => {
+            let values: Vec<_> = command
+                .arguments
+                .iter()
+                .filter_map(|argument| argument.value.as_deref())
+                .collect();
+            format!("{} {}", command.object, values.join(" "))
+        }
+        (object, _) => [object.words(), name(command).unwrap_or_default()]
+            .join(" ")
+            .trim_end()
+            .to_owned(),
+    };
+    Ok(format!("{did} {what}\n"))
+}
+
+fn tunnel_name(tunnel: &TunnelStatus) -> String {
+    let id = tunnel.tunnel_id.map(|id| id.to_string());
+    format!(
+        "tunnel {}",
+        [tunnel.tunnel_name.clone(), id]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
+    )
+}
+
+fn session_name(session: &SessionStatus) -> String {
+    let id = session.session_id.map(|id| id.to_string());
+    let name = [session.session_name.clone(), id]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let tunnel = session
+        .tunnel_name
+        .clone()
+        .unwrap_or_else(|| text(session.tunnel_id));
+    format!("session {name} on tunnel {tunnel}")
+}
+
+/// What a command has asked.
+pub(crate) fn answer(command: &Command, answer: Value) -> serde_json::Result<String> {
+    Ok(match (command.object, command.verb) {
+        (Object::System, _) if command.has_flag("statistics") => statistics(&from_value(answer)?),
+        (Object::System, _) if command.has_flag("configuration") => {
+            object(Object::System, &from_value(answer)?)
+        }
+        (Object::System, _) if command.has_flag("version") => {
+            let system: SystemStatus = from_value(answer)?;
+            format!("openl2tpd {}\n", system.version)
+        }
+        (Object::System, _) => system(&from_value(answer)?),
+        (Object::Tunnel, Verb::List) => tunnels(&list(answer)?),
+        (Object::Tunnel, _) => tunnel(&from_value(answer)?),
+        (Object::Session, Verb::List) => sessions(&list(answer)?),
+        (Object::Session, _) => session(&from_value(answer)?),
+        (Object::User, _) => users(&list(answer)?),
+        (class, Verb::List) => objects(class, &list(answer)?),
+        (class, _) => object(class, &from_value(answer)?),
+    })
+}
+
+fn list<T: DeserializeOwned>(answer: Value) -> serde_json::Result<Vec<T>> {
+    from_value(answer)
+}
+
+fn tunnels(tunnels: &[TunnelStatus]) -> String {
+    let row = |t: &TunnelStatus| {
+        vec![
+            text(t.tunnel_id),
+            text(t.tunnel_name.as_deref()),
+            t.state.to_string(),
+            t.created_by.to_string(),
+            text(
+                t.remote
+                    .map(|remote| remote.to_string())
+                    .or(t.dest_ipaddr.clone()),
+            ),
+            text(t.peer.as_ref().map(|peer| peer.host_name.as_str())),
+            t.sessions.to_string(),
+            duration(t.seconds),
+        ]
+    };
+    table(
+        &[
+            "ID",
+            "NAME",
+            "STATE",
+            "BY",
+            "PEER",
+            "PEER NAME",
+            "SESSIONS",
+            "TIME",
+        ],
+        tunnels.iter().map(row),
+    )
+}
+
+fn sessions(sessions: &[SessionStatus]) -> String {
+    let row = |s: &SessionStatus| {
+        vec![
+            s.tunnel_name.clone().unwrap_or_else(|| text(s.tunnel_id)),
+            text(s.session_id),
+            text(s.session_name.as_deref()),
+            s.state.to_string(),
+            s.role.to_string(),
+            text(s.user_name.as_deref()),
+            text(s.interface_name.as_deref()),
+            text(s.local_ipaddr),
+            text(s.remote_ipaddr),
+            duration(s.seconds),
+        ]
+    };
+    let head = [
+        "TUNNEL", "ID", "NAME", "STATE", "ROLE", "USER", "DEVICE", "LOCAL", "REMOTE", "TIME",
+    ];
+    table(&head, sessions.iter().map(row))
+}
+
+fn users(users: &[UserStatus]) -> String {
+    let row = |u: &UserStatus| {
+        vec![
+            u.user_name.clone(),
+            u.tunnel_id.to_string(),
+            u.session_id.to_string(),
+            text(u.ip_address),
+            u.remote.to_string(),
+            duration(u.seconds),
+        ]
+    };
+    table(
+        &["USER", "TUNNEL", "SESSION", "ADDRESS", "PEER", "TIME"],
+        users.iter().map(row),
+    )
+}
+
+fn tunnel(t: &TunnelStatus) -> String {
+    let mut rows = vec![
+        ("tunnel_id", text(t.tunnel_id)),
+        ("tunnel_name", text(t.tunnel_name.as_deref())),
+        ("state", format!("{} for {}", t.state, duration(t.seconds))),
+        ("created by", t.created_by.to_string()),
+        ("persist", yes_or_no(t.persist)),
+        ("local", text(t.local)),
+        ("remote", text(t.remote)),
+        ("dest_ipaddr", text(t.dest_ipaddr.as_deref())),
+        ("profile_name", t.profile_name.clone()),
+        ("host_name", t.host_name.clone()),
+        ("sessions", t.sessions.to_string()),
+        ("last error", text(t.last_error.as_deref())),
+    ];
+    if let Some(peer) = &t.peer {
+        rows.extend([
+            ("peer tunnel_id", peer.tunnel_id.to_string()),
+            ("peer host_name", peer.host_name.clone()),
+            ("peer vendor name", text(peer.vendor_name.as_deref())),
+            ("peer firmware", text(peer.firmware_revision)),
+            ("peer rx_window_size", peer.rx_window_size.to_string()),
+        ]);
+    }
+    if let Some(transport) = &t.transport {
+        rows.extend([
+            ("ns/nr", format!("{}/{}", transport.ns, transport.nr)),
+            (
+                "cwnd/ssthresh",
+                format!("{}/{}", transport.cwnd, transport.ssthresh),
+            ),
+            ("unacknowledged", transport.unacknowledged.to_string()),
+            ("queued", transport.queued.to_string()),
+            ("retransmits", transport.retransmits.to_string()),
+            ("duplicates", transport.duplicates.to_string()),
+        ]);
+    }
+    pairs(rows)
+}
+
+fn session(s: &SessionStatus) -> String {
+    let dns: Vec<_> = s.dns.iter().map(ToString::to_string).collect();
+    pairs(vec![
+        ("tunnel_id", text(s.tunnel_id)),
+        ("tunnel_name", text(s.tunnel_name.as_deref())),
+        ("session_id", text(s.session_id)),
+        ("session_name", text(s.session_name.as_deref())),
+        ("peer session_id", text(s.peer_session_id)),
+        ("state", format!("{} for {}", s.state, duration(s.seconds))),
+        ("role", s.role.to_string()),
+        ("created by", s.created_by.to_string()),
+        ("profile_name", s.profile_name.clone()),
+        ("ppp_profile_name", s.ppp_profile_name.clone()),
+        ("user_name", text(s.user_name.as_deref())),
+        ("authentication", text(s.auth_protocol.as_deref())),
+        ("datapath", s.datapath.clone()),
+        ("interface_name", text(s.interface_name.as_deref())),
+        ("local_ipaddr", text(s.local_ipaddr)),
+        ("remote_ipaddr", text(s.remote_ipaddr)),
+        (
+            "name servers",
+            text(Some(dns.join(" ")).filter(|dns| !dns.is_empty())),
+        ),
+        ("local IPv6", text(s.local_ipv6)),
+        ("remote IPv6", text(s.remote_ipv6)),
+        ("mtu", text(s.mtu)),
+        ("called_number", text(s.called_number.as_deref())),
+        ("calling_number", text(s.calling_number.as_deref())),
+        ("tx connect speed", text(s.tx_connect_speed)),
+        ("last error", text(s.last_error.as_deref())),
+    ])
+}
+
+fn system(s: &SystemStatus) -> String {
+    pairs(vec![
+        ("version", s.version.clone()),
+        ("udp_port", s.udp_port.to_string()),
+        ("datapath", s.datapath.clone()),
+        (
+            "tunnels",
+            format!("{} ({} established)", s.tunnels, s.tunnels_established),
+        ),
+        (
+            "sessions",
+            format!("{} ({} established)", s.sessions, s.sessions_established),
+        ),
+        ("running for", duration(s.seconds)),
+    ])
+}
+
+fn statistics(statistics: &Statistics) -> String {
+    pairs(
+        statistics
+            .0
+            .iter()
+            .map(|(name, count)| (name.as_str(), count.to_string()))
+            .collect(),
+    )
+}
+
+/// One object of the configuration, its parameters in the order of their declaration.
+fn object(class: Object, object: &Map<String, Value>) -> String {
+    let rows = class.parameters().iter().filter_map(|parameter| {
+        let value = scalar(object.get(parameter.name)?);
+        let unit = parameter
+            .unit
+            .filter(|_| value != "-")
+            .map(|unit| format!(" {unit}"))
+            .unwrap_or_default();
+        Some((parameter.name, value + &unit))
+    });
+    pairs(rows.collect())
+}
+
+/// Objects of the configuration, a line each: their names, and what they can't be without.
+fn objects(class: Object, objects: &[Map<String, Value>]) -> String {
+    let shown = |role: Role| matches!(role, Role::Key | Role::Required);
+    let columns: Vec<_> = class
+        .parameters()
+        .iter()
+        .filter(|p| shown(p.role))
+        .map(|p| p.name)
+        .collect();
+    let head: Vec<_> = columns
+        .iter()
+        .map(|name| name.to_uppercase().replace('_', " "))
+        .collect();
+    let head: Vec<_> = head.iter().map(String::as_str).collect();
+    let row =
+        |object: &Map<String, Value>| columns.iter().map(|name| scalar(&object[*name])).collect();
+    table(&head, objects.iter().map(row))
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(value) => yes_or_no(*value),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// `3d 04:05:06`, days only where there are some.
+fn duration(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3_600, rest / 60 % 60, rest % 60);
+    if days == 0 {
+        clock
+    } else {
+        format!("{days}d {clock}")
+    }
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = plain_table();
+    table.set_header(head);
+    table.add_rows(rows);
+    lines(table)
+}
+
+fn pairs(rows: Vec<(&str, String)>) -> String {
+    let mut table = plain_table();
+    table.add_rows(
+        rows.into_iter()
+            .map(|(name, value)| vec![name.to_owned(), value]),
+    );
+    lines(table)
+}
+
+/// Without borders, wrapped to the terminal where there is one.
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn lines(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
