@@ -1,4 +1,5 @@
 //! The automaton against RFC 1661 section 4.1, cell by cell.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 use ppp::automaton::{Action, Event, State, transition};
 

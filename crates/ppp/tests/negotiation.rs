@@ -1,4 +1,5 @@
 //! One link and a peer played by hand: what it answers, packet by packet.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 mod common;
 

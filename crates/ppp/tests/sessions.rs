@@ -1,4 +1,5 @@
 //! Two links back to back: what sessions go through from their beginning to their end.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 mod common;
 

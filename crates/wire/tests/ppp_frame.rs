@@ -1,4 +1,5 @@
 //! PPP framing: every legal compression.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 use proptest::prelude::*;
 use wire::Writer;

@@ -1,4 +1,5 @@
 //! PPP control packets: what is written reads back, and nothing that is read panics.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 use proptest::prelude::*;
 use wire::ppp::{

@@ -1,4 +1,5 @@
 //! Two links, a wire between them and virtual time; or one link and a peer that a test plays frame by frame.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 #![allow(
     dead_code,
     unreachable_pub,
@@ -35,6 +36,8 @@ pub struct Host {
     /// What the peer's password is, if any user is known.
     pub password: Option<&'static str>,
     pub network: NetworkConfig,
+    /// The password is that of any user.
+    pub any_user: bool,
     /// How long the verdict and the addresses take.
     pub thinking: Duration,
     verdicts: Vec<(Time, AuthAttempt)>,
@@ -60,6 +63,7 @@ impl Host {
             events: Vec::new(),
             password: Some(PASSWORD),
             network,
+            any_user: false,
             thinking: Duration::ZERO,
             verdicts: Vec::new(),
             network_at: None,
@@ -140,7 +144,7 @@ impl Host {
 
     fn verdict(&self, attempt: &AuthAttempt) -> Verdict {
         self.password
-            .filter(|_| attempt.user() == USER.as_bytes())
+            .filter(|_| self.any_user || attempt.user() == USER.as_bytes())
             .and_then(|password| attempt.check(&password.into()))
             .unwrap_or_else(|| Verdict::Reject {
                 message: "no such user or password".to_owned(),
@@ -359,6 +363,16 @@ pub struct Sent {
     pub code: u8,
     pub identifier: u8,
     pub data: Vec<u8>,
+}
+
+impl Sent {
+    pub fn packet(&self) -> Packet<'_> {
+        Packet {
+            code: self.code,
+            identifier: self.identifier,
+            data: &self.data,
+        }
+    }
 }
 
 impl Solo {
