@@ -134,13 +134,6 @@ impl Transport {
         }
     }
 
-    /// Starts the sequence numbers of what we send at `ns`, in place of 0.
-    #[cfg(test)]
-    fn starting_at(mut self, ns: u16) -> Self {
-        self.unacknowledged = ns;
-        self
-    }
-
     /// Takes the peer's window, once it is known.
     pub(crate) fn set_window(&mut self, window: u16) {
         self.window = window.max(1);
@@ -398,4 +391,101 @@ fn encode(header: &ControlHeader, avps: &[u8], out: &mut Vec<u8>) {
 fn message_type(datagram: &[u8]) -> MessageType {
     let value = datagram.get(ControlHeader::LEN + 6..ControlHeader::LEN + 8);
     MessageType(value.map_or(0, |value| u16::from_be_bytes([value[0], value[1]])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_secs(1);
+
+    /// A transport that expects `expected`, and whose next Ns is `ns`.
+    fn transport(expected: u16, ns: u16) -> Transport {
+        Transport {
+            unacknowledged: ns,
+            ..Transport::new(expected)
+        }
+    }
+
+    fn receive(transport: &mut Transport, ns: u16, nr: u16) -> (Receipt, Counters) {
+        let header = ControlHeader {
+            tunnel_id: 1,
+            session_id: 0,
+            ns,
+            nr,
+        };
+        let mut counters = Counters::default();
+        let receipt = transport.receive(
+            &header,
+            b"avps",
+            &TunnelConfig::default(),
+            NOW,
+            &mut counters,
+        );
+        (receipt, counters)
+    }
+
+    #[test]
+    fn the_32768_numbers_before_the_expected_one_are_duplicates() {
+        for expected in [0, 1, 16, 0x7fff, 0x8000, 0xffff] {
+            for (ahead, duplicate) in [(-1_i32, true), (-32768, true), (32767, false), (10, false)]
+            {
+                let (receipt, counters) = receive(
+                    &mut transport(expected, 0),
+                    expected.wrapping_add(ahead as u16),
+                    0,
+                );
+                assert_eq!(receipt, Receipt::Done);
+                assert_eq!(
+                    counters.troubles.duplicates,
+                    u64::from(duplicate),
+                    "{ahead} from {expected}"
+                );
+                assert_eq!(
+                    counters.troubles.out_of_window,
+                    u64::from(!duplicate),
+                    "{ahead} from {expected}"
+                );
+            }
+            assert_eq!(
+                receive(&mut transport(expected, 0), expected, 0).0,
+                Receipt::Deliver
+            );
+        }
+    }
+
+    #[test]
+    fn what_waits_its_turn_may_lie_across_the_wrap() {
+        let mut t = transport(0xfffe, 0);
+        assert_eq!(receive(&mut t, 0, 0).1.troubles.out_of_order, 1);
+        assert_eq!(receive(&mut t, 0xffff, 0).1.troubles.out_of_order, 1);
+        assert_eq!(receive(&mut t, 0xfffe, 0).0, Receipt::Deliver);
+        assert!(t.next_held(&TunnelConfig::default(), NOW).is_some());
+        assert!(t.next_held(&TunnelConfig::default(), NOW).is_some());
+        assert_eq!(t.expected, 1);
+    }
+
+    #[test]
+    fn acknowledgements_may_lie_across_the_wrap() {
+        let (config, mut counters, mut out) =
+            (TunnelConfig::default(), Counters::default(), Vec::new());
+        let mut t = transport(0, 0xfffe);
+        t.congestion_window = 4;
+        for _ in 0..4 {
+            t.send(0, vec![0; 8]);
+            assert!(t.poll_transmit(1, &config, NOW, &mut counters, &mut out));
+        }
+        assert_eq!(t.stats().ns, 2);
+        // 0xfffd was acknowledged long ago; 3 was never sent.
+        assert_eq!(
+            receive(&mut t, 5, 0xfffd).1.troubles.bad_acknowledgements,
+            0
+        );
+        assert_eq!(receive(&mut t, 5, 3).1.troubles.bad_acknowledgements, 1);
+        assert_eq!(t.queued(), 4);
+        receive(&mut t, 5, 1);
+        assert_eq!(t.queued(), 1);
+        receive(&mut t, 5, 2);
+        assert_eq!(t.queued(), 0);
+    }
 }
