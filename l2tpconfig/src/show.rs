@@ -321,7 +321,7 @@ fn duration(seconds: u64) -> String {
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = plain_table();
     table.set_header(head);
-    table.add_rows(rows);
+    table.add_rows(rows.map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>()));
     lines(table)
 }
 
@@ -329,9 +329,21 @@ fn pairs(rows: Vec<(&str, String)>) -> String {
     let mut table = plain_table();
     table.add_rows(
         rows.into_iter()
-            .map(|(name, value)| vec![name.to_owned(), value]),
+            .map(|(name, value)| vec![name.to_owned(), plain(&value)]),
     );
     lines(table)
+}
+
+/// Text of a peer or a user as a terminal may see it: what could command it is escaped.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// Without borders, wrapped to the terminal where there is one.

@@ -1,0 +1,352 @@
+//! The program against a daemon that says what it was asked, over a real Unix socket.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use api::server::{Backend, serve};
+use api::{
+    Collection, CommandError, ErrorKind, Origin, Parameters, Request, Response, Selector,
+    Statistics, TunnelPeer, TunnelState, TunnelStatus,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Answers a little of everything, and remembers what it was asked.
+#[derive(Default)]
+struct Fake(Mutex<Vec<Request>>);
+
+impl Backend for Fake {
+    async fn call(&self, request: Request) -> Result<Response, CommandError> {
+        self.0.lock().unwrap().push(request.clone());
+        Ok(match request {
+            Request::TunnelCreate(_) | Request::TunnelShow(_) => {
+                Response::Tunnel(Box::new(tunnel()))
+            }
+            Request::TunnelList => Response::Tunnels(vec![tunnel(), tunnel()]),
+            Request::SystemStatistics => {
+                Response::Statistics(Statistics([("received.sccrq".to_owned(), 7)].into()))
+            }
+            Request::ObjectList(_) => Response::Objects(vec![parameters(&[
+                ("pool_name", json!("p")),
+                ("range", json!("a-b")),
+            ])]),
+            Request::ObjectShow(..) => Response::Object(parameters(&[
+                ("profile_name", json!("x")),
+                ("mtu", json!(1400)),
+            ])),
+            Request::UserList => Response::Users(Vec::new()),
+            Request::SessionList(_) => Response::Sessions(Vec::new()),
+            Request::TunnelDelete(Selector::Id(404)) => {
+                return Err(CommandError::new(
+                    ErrorKind::NotFound,
+                    "there is no tunnel 404",
+                ));
+            }
+            Request::TunnelDelete(Selector::Id(409)) => {
+                return Err(CommandError::new(ErrorKind::Exists, "no"));
+            }
+            _ => Response::Done,
+        })
+    }
+}
+
+fn tunnel() -> TunnelStatus {
+    TunnelStatus {
+        tunnel_id: Some(17),
+        tunnel_name: Some("office".to_owned()),
+        state: TunnelState::Established,
+        created_by: Origin::Admin,
+        persist: true,
+        local: None,
+        remote: Some("192.0.2.1:1701".parse().unwrap()),
+        dest_ipaddr: None,
+        profile_name: "default".to_owned(),
+        host_name: "lac".to_owned(),
+        peer: Some(TunnelPeer {
+            host_name: "evil\u{1b}[2J".to_owned(),
+            ..TunnelPeer::default()
+        }),
+        sessions: 3,
+        seconds: 93_784,
+        transport: None,
+        last_error: None,
+    }
+}
+
+fn parameters(of: &[(&str, Value)]) -> Parameters {
+    of.iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
+}
+
+struct Daemon {
+    _directory: TempDir,
+    socket: PathBuf,
+    fake: Arc<Fake>,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("api.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let fake = Arc::<Fake>::default();
+        let backend = Arc::clone(&fake);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                serve(
+                    tokio::net::UnixListener::from_std(listener).unwrap(),
+                    backend,
+                )
+                .await
+            })
+        });
+        Self {
+            _directory: directory,
+            socket,
+            fake,
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_l2tpconfig"));
+        command
+            .arg("--socket")
+            .arg(&self.socket)
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that succeeds; what it prints.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What the daemon is asked by a command.
+    fn asked(&self, line: &str) -> Request {
+        self.ok(&line.split(' ').collect::<Vec<_>>());
+        self.fake.0.lock().unwrap().pop().unwrap()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn each_command_asks_for_what_it_says() {
+    let daemon = Daemon::start();
+    let name = |name: &str| Selector::Name(name.to_owned());
+    let text = |of: &[(&str, &str)]| {
+        parameters(&of.iter().map(|(n, v)| (*n, json!(v))).collect::<Vec<_>>())
+    };
+    for (line, request) in [
+        ("tunnel list", Request::TunnelList),
+        (
+            "tunnel show tunnel_id=17",
+            Request::TunnelShow(Selector::Id(17)),
+        ),
+        (
+            "tunnel delete tunnel_name=17",
+            Request::TunnelDelete(name("17")),
+        ),
+        (
+            "tun cre dest=192.0.2.1 persist=on",
+            Request::TunnelCreate(text(&[("dest_ipaddr", "192.0.2.1"), ("persist", "on")])),
+        ),
+        ("session list", Request::SessionList(None)),
+        (
+            "session list tunnel_name=a/b",
+            Request::SessionList(Some(name("a/b"))),
+        ),
+        (
+            "session delete tunnel_name=a session_id=5",
+            Request::SessionDelete(name("a"), Selector::Id(5)),
+        ),
+        ("user list", Request::UserList),
+        (
+            "user create user_name=bob password=pw",
+            Request::ObjectCreate(
+                Collection::Users,
+                text(&[("user_name", "bob"), ("password", "pw")]),
+            ),
+        ),
+        (
+            "user delete user_name=bob",
+            Request::ObjectDelete(Collection::Users, "bob".to_owned()),
+        ),
+        ("ip_pool list", Request::ObjectList(Collection::IpPools)),
+        (
+            "ppp profile show profile_name=x",
+            Request::ObjectShow(Collection::PppProfiles, "x".to_owned()),
+        ),
+        (
+            "peer profile modify profile_name=x netmask=24",
+            Request::ObjectModify(
+                Collection::PeerProfiles,
+                "x".to_owned(),
+                text(&[("netmask", "24")]),
+            ),
+        ),
+        (
+            "ppp profile unset profile_name=x mtu",
+            Request::ObjectModify(
+                Collection::PppProfiles,
+                "x".to_owned(),
+                parameters(&[("mtu", Value::Null)]),
+            ),
+        ),
+        ("system show statistics", Request::SystemStatistics),
+        (
+            "system modify max_tunnels=9",
+            Request::SystemModify(text(&[("max_tunnels", "9")])),
+        ),
+    ] {
+        assert_eq!(daemon.asked(line), request, "{line}");
+    }
+}
+
+#[test]
+fn a_value_keeps_what_the_shell_left_of_its_quotes() {
+    let daemon = Daemon::start();
+    daemon.ok(&[
+        "user",
+        "create",
+        "user_name=bob",
+        r#"password=two words, a " and a \"#,
+    ]);
+    let Some(Request::ObjectCreate(_, parameters)) = daemon.fake.0.lock().unwrap().pop() else {
+        panic!()
+    };
+    assert_eq!(parameters["password"], json!(r#"two words, a " and a \"#));
+}
+
+#[test]
+fn answers_are_tables_for_people_and_json_for_programs() {
+    let daemon = Daemon::start();
+    let list = daemon.ok(&["tunnel", "list"]);
+    let lines: Vec<_> = list.lines().collect();
+    assert_eq!(lines.len(), 3, "{list}");
+    assert!(lines[0].starts_with("ID  NAME    STATE"), "{list}");
+    for part in [
+        "17",
+        "office",
+        "established",
+        "192.0.2.1:1701",
+        "1d 02:03:04",
+    ] {
+        assert!(lines[1].contains(part), "{part}: {list}");
+    }
+    assert!(
+        !list.contains('\u{1b}'),
+        "what a peer says must not command the terminal: {list:?}"
+    );
+
+    let json: Value = serde_json::from_str(&daemon.ok(&["--json", "tunnel", "list"])).unwrap();
+    assert_eq!(json[1]["tunnel_id"], 17);
+    let json: Value =
+        serde_json::from_str(&daemon.ok(&["tunnel", "delete", "tunnel_id=1", "--json"])).unwrap();
+    assert_eq!(json, Value::Null);
+    assert_eq!(
+        daemon.ok(&["ip_pool", "list"]),
+        "POOL NAME  RANGE\np          a-b\n"
+    );
+    assert!(
+        daemon
+            .ok(&["tunnel", "profile", "show", "profile_name=x"])
+            .contains("mtu           1400 octets\n")
+    );
+    assert_eq!(
+        daemon.ok(&["system", "show", "statistics"]),
+        "received.sccrq  7\n"
+    );
+}
+
+#[test]
+fn changes_are_said_unless_quiet() {
+    let daemon = Daemon::start();
+    assert_eq!(
+        daemon.ok(&["tunnel", "create", "dest_ipaddr=192.0.2.1"]),
+        "Created tunnel office 17\n"
+    );
+    assert_eq!(
+        daemon.ok(&["user", "delete", "user_name=bob"]),
+        "Deleted user bob\n"
+    );
+    assert_eq!(
+        daemon.ok(&["system", "modify", "max_tunnels=1"]),
+        "Modified system\n"
+    );
+    assert_eq!(daemon.ok(&["-q", "user", "delete", "user_name=bob"]), "");
+}
+
+#[test]
+fn the_exit_status_says_what_went_wrong() {
+    let daemon = Daemon::start();
+    for (line, status, said) in [
+        ("tunnel delete tunnel_id=409", 1, "l2tpconfig: no\n"),
+        (
+            "tunnel delete tunnel_id=404",
+            3,
+            "l2tpconfig: there is no tunnel 404\n",
+        ),
+        ("tunnel dleete", 2, "`delete`"),
+        ("tunnel show", 2, "tunnel_name"),
+        ("tunnel show tunnel_id=1 tunnel_name=a", 2, "is enough"),
+        ("tunnel modify tunnel_id=1 mtu=1400", 2, "while it is open"),
+        (
+            "tunnel create dest_ipaddr=x mtu=5",
+            2,
+            "mtu=5\n                                    ^\n",
+        ),
+    ] {
+        let output = daemon.run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(status), "{line}");
+        assert!(
+            stderr(&output).contains(said),
+            "{line}: {}",
+            stderr(&output)
+        );
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_l2tpconfig"))
+        .args(["--socket", "/nonexistent", "user", "list"])
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        stderr(&output).contains("no daemon at /nonexistent"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn help_comes_from_the_declarations() {
+    let daemon = Daemon::start();
+    assert!(daemon.ok(&["--help"]).contains("ppp profile"));
+    let text = daemon.ok(&["tunnel", "create", "--help"]);
+    assert!(
+        text.contains("peer_udp_port") && text.contains("[1701]") && !text.contains("tunnel_id"),
+        "{text}"
+    );
+    assert!(
+        daemon
+            .ok(&["tunnel", "profile", "--help"])
+            .contains("create|modify|delete|show|list|unset")
+    );
+}
