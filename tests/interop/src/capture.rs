@@ -135,7 +135,7 @@ impl Recording {
                 if control.message == Some(message) {
                     sent = Some(control.ns);
                 }
-            } else if sent.is_some_and(|ns| control.nr == ns.wrapping_add(1)) {
+            } else if sent.is_some_and(|ns| acknowledges(control.nr, ns)) {
                 return true;
             }
         }
@@ -245,6 +245,12 @@ pub struct Sent {
     pub from: SocketAddrV4,
     /// The message.
     pub control: Control,
+}
+
+/// Whether a message with this Nr says that its sender has the one numbered `ns`, and all before it: sequence numbers
+/// are compared modulo 65536 (RFC 2661 section 5.8).
+fn acknowledges(nr: u16, ns: u16) -> bool {
+    (1..=0x8000).contains(&nr.wrapping_sub(ns))
 }
 
 /// Looks into an Ethernet frame; none when it is too short for what it says to be.
@@ -363,6 +369,7 @@ mod tests {
             Recording { packets, missed: 0 }.acknowledged(LAC.into(), STOP_CCN)
         };
         assert!(ended(&[&stop, &early, &zlb]));
+        assert!(ended(&[&stop, &control(LNS, LAC, &[], 2, 6)]));
         assert!(!ended(&[&stop, &early]));
         assert!(!ended(&[&zlb, &stop]));
     }
