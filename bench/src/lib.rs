@@ -16,6 +16,9 @@ const LNS: &str = "
     user create user_name=u password=pw
 ";
 
+/// Windows as they are between machines that mean business.
+const WINDOWS: &str = "tunnel profile modify profile_name=default rx_window_size=64 tx_window_size=64\n";
+
 /// A LAC and an LNS in one process, with sessions between them.
 pub struct Pair {
     /// Both, and the network that loses nothing and takes no time.
@@ -32,20 +35,13 @@ impl Pair {
         let load = |text: &str| Model::load("bench", text).map_err(|d| anyhow::anyhow!("{}", d[0]));
         let quality = Quality { delay: Duration::ZERO, ..Quality::PERFECT };
         let mut world = World::new(1, quality);
-        let lac = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Arc::new(load("")?));
-        let lns = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), Arc::new(load(LNS)?));
+        let line = |i| format!("tunnel create tunnel_name=t{i} dest_ipaddr=192.0.2.2\n");
+        let client = load(&(WINDOWS.to_owned() + &(0..tunnels).map(line).collect::<String>()))?;
+        let wanted = client.tunnels.clone();
+        let lac = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Arc::new(client));
+        let lns = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), Arc::new(load(&(WINDOWS.to_owned() + LNS))?));
         let mut pair = Self { world, lac, lns };
-        for i in 0..tunnels {
-            let tunnel = config::Tunnel {
-                tunnel_name: Some(format!("t{i}")),
-                params: config::TunnelParams {
-                    dest_ipaddr: Some("192.0.2.2".parse().map_err(anyhow::Error::msg)?),
-                    rx_window_size: Some(64),
-                    tx_window_size: Some(64),
-                    ..Default::default()
-                },
-                ..Default::default()
-            };
+        for tunnel in wanted {
             pair.ask(pair.lac, Command::TunnelCreate(Box::new(tunnel)))?;
         }
         pair.world.run_for(Duration::from_secs(5));

@@ -311,8 +311,10 @@ impl Engine {
         } else if let Some(client) = self.clients.remove(&id) {
             self.wheel.remove(client.entry);
         }
-        let retry_seconds = persist.then_some(wait.as_secs().max(1));
-        self.event(Event::TunnelFailed { name, reason: reason.to_owned(), retry_seconds });
+        if self.shutdown == Shutdown::No {
+            let retry_seconds = persist.then_some(wait.as_secs().max(1));
+            self.event(Event::TunnelFailed { name, reason: reason.to_owned(), retry_seconds });
+        }
     }
 
     fn set_client_timer(&mut self, id: ClientId) {

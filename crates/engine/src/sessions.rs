@@ -189,11 +189,15 @@ impl Engine {
     /// The peer's proof against our users. (Asked, not called: `Link` takes the verdict whenever it comes.)
     fn authenticate(&mut self, tunnel: u16, id: u16, attempt: &AuthAttempt, now: Time) {
         let user = String::from_utf8_lossy(attempt.user()).into_owned();
+        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let setup = session.setup.clone();
+        let wanted = setup.profile.remote_name().is_none_or(|name| name == user);
         let verdict = self
             .policy
             .model()
             .users
             .get(&user)
+            .filter(|_| wanted)
             .and_then(|known| known.password.as_ref())
             .and_then(|password| attempt.check(password))
             .unwrap_or_else(|| Verdict::Reject { message: "authentication failed".to_owned() });
