@@ -30,7 +30,12 @@ impl Keepalive {
             identifier: self.identifier,
             ..Self::default()
         };
-        if let Some(interval) = cx.config.echo_interval {
+        Self::set_timer(cx);
+    }
+
+    /// An interval of nothing is no interval.
+    fn set_timer(cx: &mut Context<'_>) {
+        if let Some(interval) = cx.config.echo_interval.filter(|i| !i.is_zero()) {
             cx.io.deadlines.set(Timer::Echo, cx.now + interval);
         }
     }
@@ -55,9 +60,7 @@ impl Keepalive {
         cx.io.send(Protocol::LCP, |w| {
             Packet::encode_with(code::ECHO_REQUEST, self.identifier, w, |w| echo.encode(w))
         });
-        if let Some(interval) = cx.config.echo_interval {
-            cx.io.deadlines.set(Timer::Echo, cx.now + interval);
-        }
+        Self::set_timer(cx);
         Ok(())
     }
 

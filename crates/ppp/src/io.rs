@@ -46,19 +46,19 @@ impl Timers for Timer {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Counters {
     /// Frames received, network-layer ones that came this way included.
-    pub received: u32,
+    pub received: u64,
     /// Frames sent.
-    pub sent: u32,
+    pub sent: u64,
     /// Frames received that break the format of their protocol.
-    pub malformed: u32,
+    pub malformed: u64,
     /// Well-formed frames received in a phase that has no use for them, and replies to nothing.
-    pub discarded: u32,
+    pub discarded: u64,
     /// Protocol-Rejects sent: frames of protocols that we do not speak.
-    pub protocol_rejects: u32,
+    pub protocol_rejects: u64,
     /// Code-Rejects sent: packets of codes that we do not know.
-    pub code_rejects: u32,
+    pub code_rejects: u64,
     /// Times that LCP was negotiated anew on the open link.
-    pub renegotiations: u32,
+    pub renegotiations: u64,
 }
 
 /// Where the parts of a link put what they want done.
@@ -90,7 +90,7 @@ impl Io {
         payload: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>,
     ) {
         if self.out.push(protocol, payload).is_ok() {
-            self.counters.sent = self.counters.sent.wrapping_add(1);
+            self.counters.sent += 1;
         }
     }
 

@@ -129,6 +129,9 @@ enum Answer<'a> {
 /// peer truly begins anew.
 const MAX_REPETITIONS: u8 = 2;
 
+/// Naks and Rejects of one negotiation that we follow.
+const MAX_REFUSALS: u8 = 10;
+
 /// How long an answer to the peer's Terminate-Request may take to reach it before this layer is finished.
 const LAST_ACK: Duration = Duration::from_secs(1);
 
@@ -320,7 +323,7 @@ impl<P: Options> Layer<P> {
             }
         }
         self.refusals_received = self.refusals_received.saturating_add(1);
-        if self.refusals_received > P::negotiation(cx.config).max_failure {
+        if self.refusals_received > MAX_REFUSALS {
             return Some(Signal::Stuck);
         }
         self.step(Event::NakOrReject, Answer::To(packet), cx)

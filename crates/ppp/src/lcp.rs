@@ -10,8 +10,9 @@ use crate::io::Timer;
 use crate::layer::{Opinion, Options, Stuck};
 use crate::{AuthProtocol, DEFAULT_MRU, LinkConfig, Negotiation};
 
-/// The smallest MRU of a peer that we put up with, in octets.
-const MIN_MRU: u16 = 128;
+/// The smallest MRU of a peer that we put up with, in octets: what every IPv4 host takes (RFC 791 section 3.1). Whatever control
+/// protocols say here fits.
+const MIN_MRU: u16 = 576;
 
 /// Our own magic number seen this often in the peer's requests means a loop.
 const MAX_LOOPS: u8 = 5;

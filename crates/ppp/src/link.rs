@@ -134,7 +134,7 @@ impl Link {
 
     /// One PPP frame from the peer, from `FF 03` or the protocol field on. Any octets will do: bad ones are counted.
     pub fn handle_frame(&mut self, frame: &[u8], now: Time, rng: &mut dyn Rng) {
-        self.io.counters.received = self.io.counters.received.wrapping_add(1);
+        self.io.counters.received += 1;
         let Ok(Frame { protocol, payload }) = Frame::decode(frame) else {
             self.io.counters.malformed += 1;
             return;
@@ -397,10 +397,12 @@ impl Link {
             self.io.counters.malformed += 1;
             return;
         };
-        if self.lcp.options.is_own_magic(echo.magic_number) {
-            return self.close(Cause::Loopback, now, rng);
-        }
         match packet.code {
+            // A loop brings our requests back. A reply with our number is from a peer that repeats it instead of giving its own.
+            code::ECHO_REPLY => self.keepalive.reply(packet.identifier, now),
+            _ if self.lcp.options.is_own_magic(echo.magic_number) => {
+                self.close(Cause::Loopback, now, rng);
+            }
             code::ECHO_REQUEST => {
                 let reply = Echo {
                     magic_number: self.lcp.options.magic,
@@ -411,7 +413,6 @@ impl Link {
                     Packet::encode_with(code::ECHO_REPLY, identifier, w, |w| reply.encode(w))
                 });
             }
-            code::ECHO_REPLY => self.keepalive.reply(packet.identifier, now),
             // A Discard-Request has served its purpose.
             _ => {}
         }

@@ -130,16 +130,16 @@ fn a_protocol_reject_is_cut_to_the_peers_mru() {
         LCP,
         CONFIGURE_REQUEST,
         1,
-        &option(1, &200_u16.to_be_bytes()),
+        &option(1, &600_u16.to_be_bytes()),
     );
     let reject = only(
         &solo.say(Protocol::CCP, 1, 1, &[7; 1000]),
         LCP,
         PROTOCOL_REJECT,
     );
-    assert_eq!(reject.data.len() + 4, 200);
+    assert_eq!(reject.data.len() + 4, 600);
     let reject = only(&solo.say(LCP, 99, 1, &[7; 1000]), LCP, CODE_REJECT);
-    assert_eq!(reject.data.len() + 4, 200);
+    assert_eq!(reject.data.len() + 4, 600);
 }
 
 #[test]
@@ -223,10 +223,51 @@ fn echoes_are_answered_with_our_magic_number() {
 }
 
 #[test]
-fn options_of_a_wrong_length_are_naked_with_a_right_one() {
+fn a_reply_that_repeats_our_magic_number_is_a_reply() {
+    let config = LinkConfig {
+        echo_interval: Some(Duration::from_secs(10)),
+        echo_failures: 3,
+        ..LinkConfig::default()
+    };
+    let mut solo = Solo::new(Host::new(config, None, server_network()));
+    solo.establish();
+    let request = only(&solo.wait(Duration::from_secs(10)), LCP, ECHO_REQUEST);
+    solo.now += Duration::from_millis(70);
+    solo.say(LCP, ECHO_REPLY, request.identifier, &request.data);
+    assert_eq!(
+        solo.host.link.status().round_trip,
+        Some(Duration::from_millis(70))
+    );
+    // As a request it is our own, come back.
+    only(
+        &solo.say(LCP, ECHO_REQUEST, request.identifier, &request.data),
+        LCP,
+        TERMINATE_REQUEST,
+    );
+    solo.say(LCP, TERMINATE_ACK, 0, &[]);
+    assert_eq!(solo.host.closed(), Some(&Cause::Loopback));
+}
+
+#[test]
+fn intervals_of_nothing_do_not_hang() {
+    let none = Some(Duration::ZERO);
+    let config = LinkConfig {
+        echo_interval: none,
+        echo_failures: 0,
+        ..LinkConfig::default()
+    };
+    let mut solo = Solo::new(Host::new(config, None, server_network()));
+    solo.establish();
+    let sent = solo.wait(Duration::from_secs(1));
+    assert!(sent.iter().all(|p| p.code != ECHO_REQUEST), "{sent:?}");
+}
+
+#[test]
+fn options_of_a_wrong_length_or_size_are_naked_with_a_right_one() {
     let mut solo = Solo::new(Host::server(&[]));
     for (bad, good) in [
         (vec![1, 3, 5], vec![1, 4, 0x05, 0xdc]),
+        (vec![1, 4, 0, 100], vec![1, 4, 0x02, 0x40]),
         (vec![2, 2], vec![2, 6, 0, 0, 0, 0]),
         (vec![7, 3, 0], vec![7, 2]),
         (vec![8, 3, 0], vec![8, 2]),
@@ -594,6 +635,40 @@ fn a_repeated_response_or_request_gets_the_same_verdict() {
 }
 
 #[test]
+fn a_long_message_is_cut_where_a_character_ends() {
+    let verdict = ppp::Verdict::Reject {
+        message: "ä".repeat(500),
+    };
+    for auth in AuthProtocol::ALL {
+        let mut host = Host::server(&[auth]);
+        host.thinking = Duration::from_secs(3600);
+        let mut pair = Pair::new(host, Host::client());
+        pair.open(Duration::from_secs(1));
+        let now = pair.now;
+        pair.hosts[SERVER]
+            .link
+            .authenticated(1, verdict.clone(), now, &mut rng(0));
+        pair.inject(SERVER, &[]);
+        pair.run(Duration::from_secs(1));
+        let told = Cause::NotAuthenticated("ä".repeat(127));
+        assert_eq!(pair.client().closed(), Some(&told), "{auth}");
+    }
+}
+
+#[test]
+fn a_control_protocol_whose_codes_are_rejected_goes_down() {
+    let (mut solo, _) = in_network(server_network());
+    solo.say(IPV6CP, CODE_REJECT, 1, &[CONFIGURE_REQUEST, 1, 0, 4]);
+    assert_eq!(solo.phase(), Phase::Network);
+    solo.say(IPCP, CODE_REJECT, 1, &[CONFIGURE_REQUEST, 1, 0, 4]);
+    solo.say(LCP, TERMINATE_ACK, 0, &[]);
+    assert_eq!(
+        solo.host.closed(),
+        Some(&Cause::NoNetwork(NetworkCause::Rejected))
+    );
+}
+
+#[test]
 fn an_open_link_is_small() {
-    assert!(size_of::<ppp::Link>() <= 768, "{}", size_of::<ppp::Link>());
+    assert!(size_of::<ppp::Link>() <= 600, "{}", size_of::<ppp::Link>());
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wire::ppp::{ChapPacket, ChapValue, MsChapV2Failure, MsChapV2Response, Packet, Protocol};
 
-use super::{Outcome, mschapv2, text};
+use super::{Outcome, clip, mschapv2, text};
 use crate::io::{Context, Timer};
 use crate::{AuthAttempt, AuthProtocol, Cause, Credentials, End, Proof, Verdict};
 
@@ -169,14 +169,14 @@ impl Authenticator {
                     Some(proof) if self.protocol == AuthProtocol::MsChapV2 => {
                         mschapv2::success(proof, &message)
                     }
-                    _ => message.into_bytes().into(),
+                    _ => clip(&message).into(),
                 };
                 (true, message, Outcome::Proven)
             }
             Verdict::Reject { message } => {
                 let told = match self.protocol {
                     AuthProtocol::MsChapV2 => mschapv2::failure(challenge, &message),
-                    _ => message.as_bytes().into(),
+                    _ => clip(&message).into(),
                 };
                 (
                     false,

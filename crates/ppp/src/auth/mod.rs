@@ -138,6 +138,11 @@ impl Supplicant {
     }
 }
 
+/// A message for the peer, cut where it must be: PAP's has one octet of length.
+fn clip(message: &str) -> &[u8] {
+    &message.as_bytes()[..message.floor_char_boundary(255)]
+}
+
 /// A message of the peer's, as text for people.
 fn text(message: &[u8]) -> String {
     String::from_utf8_lossy(message)

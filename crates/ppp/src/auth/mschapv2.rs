@@ -4,6 +4,7 @@ use crypto::mschapv2;
 use wire::Writer;
 use wire::ppp::{MsChapV2Failure, MsChapV2Response, MsChapV2Success};
 
+use super::clip;
 use crate::Credentials;
 
 /// Room for a Success or Failure message, in octets.
@@ -81,8 +82,4 @@ pub(super) fn failure(challenge: [u8; 16], message: &str) -> Box<[u8]> {
     // It fits: the message is clipped.
     let _ = failure.encode(&mut w);
     w.written().into()
-}
-
-fn clip(message: &str) -> &[u8] {
-    &message.as_bytes()[..message.len().min(MESSAGE / 2)]
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wire::ppp::{Packet, PapPacket, Protocol};
 
-use super::{Outcome, text};
+use super::{Outcome, clip, text};
 use crate::io::{Context, Timer};
 use crate::{AuthAttempt, Cause, Credentials, End, Proof, Verdict};
 
@@ -81,9 +81,7 @@ impl Authenticator {
                 (false, message, Outcome::Failed(cause))
             }
         };
-        // The field's length is one octet.
-        let message = message.as_bytes();
-        let message: Box<[u8]> = message[..message.len().min(255)].into();
+        let message: Box<[u8]> = clip(&message).into();
         answer(accepted, &message, identifier, cx);
         *self = Self::Decided { accepted, message };
         outcome

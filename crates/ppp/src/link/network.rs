@@ -106,8 +106,14 @@ impl<P: NetworkOptions> Network<P> {
     fn packet(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) {
         let signal = self.layer.packet(packet, cx);
         self.signal(signal, cx);
-        if packet.code == code::TERMINATE_REQUEST && self.layer.state() == State::Stopping {
-            self.state = NetworkState::Down(NetworkCause::Terminated);
+        match (packet.code, self.layer.state()) {
+            (code::TERMINATE_REQUEST, State::Stopping) => {
+                self.state = NetworkState::Down(NetworkCause::Terminated);
+            }
+            (code::CODE_REJECT, State::Stopping | State::Stopped) => {
+                self.state = NetworkState::Down(NetworkCause::Rejected);
+            }
+            _ => {}
         }
     }
 
