@@ -214,6 +214,7 @@ pub fn just(message_type: MessageType) -> Vec<Attribute<'static>> {
 }
 
 /// A peer that does nothing by itself but count, and a tunnel of ours that it talks to.
+#[derive(Clone)]
 pub struct Puppet {
     pub tunnel: Tunnel,
     pub now: Time,
