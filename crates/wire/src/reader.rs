@@ -36,7 +36,10 @@ impl<'a> Reader<'a> {
 
     /// Takes the next `n` octets; `what` names them in the error.
     pub fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.rest.split_at_checked(n).ok_or(self.truncated(n, what))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(n)
+            .ok_or_else(|| self.truncated(n, what))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -48,7 +51,10 @@ impl<'a> Reader<'a> {
 
     /// Takes an array.
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(self.truncated(N, what))?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| self.truncated(N, what))?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -74,7 +80,11 @@ impl<'a> Reader<'a> {
     }
 
     const fn truncated(&self, needed: usize, what: &'static str) -> DecodeError {
-        DecodeError::Truncated { what, needed, present: self.rest.len() }
+        DecodeError::Truncated {
+            what,
+            needed,
+            present: self.rest.len(),
+        }
     }
 }
 
@@ -86,7 +96,14 @@ mod tests {
     fn a_failed_read_moves_nothing_and_says_what_was_missing() {
         let mut r = Reader::new(&[1, 2, 3]);
         assert_eq!(r.u16("id"), Ok(0x0102));
-        assert_eq!(r.u16("length"), Err(DecodeError::Truncated { what: "length", needed: 2, present: 1 }));
+        assert_eq!(
+            r.u16("length"),
+            Err(DecodeError::Truncated {
+                what: "length",
+                needed: 2,
+                present: 1
+            })
+        );
         assert_eq!(r.u8("code"), Ok(3));
         assert!(r.is_empty());
     }

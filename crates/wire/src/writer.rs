@@ -31,7 +31,10 @@ impl<'a> Writer<'a> {
     /// Writes `octets`.
     pub fn bytes(&mut self, octets: &[u8]) -> Result<(), BufferFull> {
         let end = self.len.checked_add(octets.len()).ok_or(BufferFull)?;
-        self.buf.get_mut(self.len..end).ok_or(BufferFull)?.copy_from_slice(octets);
+        self.buf
+            .get_mut(self.len..end)
+            .ok_or(BufferFull)?
+            .copy_from_slice(octets);
         self.len = end;
         Ok(())
     }
@@ -58,7 +61,10 @@ impl<'a> Writer<'a> {
 
     /// Overwrites 16 bits that were written before, at `at`: a length known only afterwards.
     pub fn patch_u16(&mut self, at: usize, v: u16) -> Result<(), BufferFull> {
-        let end = at.checked_add(2).filter(|&end| end <= self.len).ok_or(BufferFull)?;
+        let end = at
+            .checked_add(2)
+            .filter(|&end| end <= self.len)
+            .ok_or(BufferFull)?;
         self.buf[at..end].copy_from_slice(&v.to_be_bytes());
         Ok(())
     }

@@ -42,24 +42,22 @@ impl<'a> Avp<'a> {
     }
 
     fn decode(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let flags = r.u16("an AVP's flags and length")?;
+        let [f0, f1, v0, v1, a0, a1] = r.array("an AVP's header")?;
+        let flags = u16::from_be_bytes([f0, f1]);
         let length = usize::from(flags & LENGTH);
-        let rest = length.checked_sub(2).ok_or(DecodeError::BadLength {
-            what: "an AVP",
-            length,
-        })?;
-        let mut body = r.sub(rest, "an AVP")?;
-        let too_short = |_| DecodeError::BadLength {
-            what: "an AVP",
-            length,
-        };
+        let value_len = length
+            .checked_sub(Self::HEADER_LEN)
+            .ok_or(DecodeError::BadLength {
+                what: "an AVP",
+                length,
+            })?;
         Ok(Self {
             mandatory: flags & MANDATORY != 0,
             hidden: flags & HIDDEN != 0,
             reserved: ((flags & !(MANDATORY | HIDDEN | LENGTH)) >> 10) as u8,
-            vendor_id: body.u16("an AVP's Vendor ID").map_err(too_short)?,
-            attribute: body.u16("an AVP's Attribute Type").map_err(too_short)?,
-            value: body.rest(),
+            vendor_id: u16::from_be_bytes([v0, v1]),
+            attribute: u16::from_be_bytes([a0, a1]),
+            value: r.take(value_len, "an AVP's value")?,
         })
     }
 
