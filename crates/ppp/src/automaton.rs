@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use Action::{
+    InitializeRestartCount as Irc, LayerDown as Tld, LayerFinished as Tlf, LayerStarted as Tls,
+    LayerUp as Tlu, SendAck as Sca, SendCodeReject as Scj, SendEchoReply as Ser,
+    SendNakOrReject as Scn, SendRequest as Scr, SendTerminateAck as Sta,
+    SendTerminateRequest as Str, ZeroRestartCount as Zrc,
+};
+use Event as E;
+use State::{
+    AckReceived, AckSent, Closed, Closing, Initial, Opened, RequestSent, Starting, Stopped,
+    Stopping,
+};
+
 /// A state of the automaton (RFC 1661 section 4.2), in the order of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum State {
@@ -152,17 +164,26 @@ impl Event {
 ///
 /// The restart and passive options of the table's footnotes are not taken.
 pub const fn transition(state: State, event: Event) -> Option<(&'static [Action], State)> {
-    use Action::{
-        InitializeRestartCount as Irc, LayerDown as Tld, LayerFinished as Tlf, LayerStarted as Tls,
-        LayerUp as Tlu, SendAck as Sca, SendCodeReject as Scj, SendEchoReply as Ser,
-        SendNakOrReject as Scn, SendRequest as Scr, SendTerminateAck as Sta,
-        SendTerminateRequest as Str, ZeroRestartCount as Zrc,
-    };
-    use Event as E;
-    use State::{
-        AckReceived, AckSent, Closed, Closing, Initial, Opened, RequestSent, Starting, Stopped,
-        Stopping,
-    };
+    if matches!(
+        event,
+        Event::Up
+            | Event::Down
+            | Event::Open
+            | Event::Close
+            | Event::TimeoutRetry
+            | Event::TimeoutLast
+    ) {
+        commanded(state, event)
+    } else if matches!(state, State::Initial | State::Starting) {
+        // With the lower layer down there are no packets.
+        None
+    } else {
+        received(state, event)
+    }
+}
+
+/// The rows of the table that are not about packets.
+const fn commanded(state: State, event: Event) -> Option<(&'static [Action], State)> {
     let (actions, next): (&[Action], State) = match (event, state) {
         (E::Up, Initial) => (&[], Closed),
         (E::Up, Starting) => (&[Irc, Scr], RequestSent),
@@ -190,10 +211,14 @@ pub const fn transition(state: State, event: Event) -> Option<(&'static [Action]
         (E::TimeoutLast, Closing) => (&[Tlf], Closed),
         (E::TimeoutLast, Stopping | RequestSent | AckReceived | AckSent) => (&[Tlf], Stopped),
 
-        // From here on packets: with the lower layer down there are none.
-        (_, Initial | Starting) => return None,
-        (E::Up | E::TimeoutRetry | E::TimeoutLast, _) => return None,
+        _ => return None,
+    };
+    Some((actions, next))
+}
 
+/// The rows about packets, for the states that have a lower layer.
+const fn received(state: State, event: Event) -> Option<(&'static [Action], State)> {
+    let (actions, next): (&[Action], State) = match (event, state) {
         (E::RequestGood | E::RequestBad | E::Ack | E::NakOrReject, Closed) => (&[Sta], Closed),
         (E::RequestGood | E::RequestBad | E::Ack | E::NakOrReject, Closing | Stopping) => {
             (&[], state)
@@ -239,6 +264,8 @@ pub const fn transition(state: State, event: Event) -> Option<(&'static [Action]
 
         (E::Echo, Opened) => (&[Ser], Opened),
         (E::Echo, _) => (&[], state),
+
+        _ => return None,
     };
     Some((actions, next))
 }

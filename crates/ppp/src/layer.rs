@@ -215,11 +215,13 @@ impl<P: Options> Layer<P> {
         let checksum = checksum(packet);
         if self.is_open() && checksum == self.acknowledged && self.repetitions < MAX_REPETITIONS {
             self.repetitions += 1;
-            let ack = Packet {
-                code: code::CONFIGURE_ACK,
-                ..*packet
-            };
-            cx.io.send(P::PROTOCOL, |w| ack.encode(w));
+            send::<P>(
+                Packet {
+                    code: code::CONFIGURE_ACK,
+                    ..*packet
+                },
+                cx,
+            );
             return None;
         }
         let mut room = [[0; DEFAULT_MRU as usize]; 2];
@@ -343,8 +345,6 @@ impl<P: Options> Layer<P> {
                 Action::LayerUp => signal = Some(Signal::Up),
                 Action::LayerDown => signal = Some(Signal::Down),
                 Action::LayerFinished => signal = Some(Signal::Finished),
-                // The layers above and below are the link's, and it needs no reminder.
-                Action::LayerStarted => {}
                 _ => self.act(action, actions, answer, cx),
             }
         }
@@ -354,6 +354,7 @@ impl<P: Options> Layer<P> {
         signal
     }
 
+    /// Does what the automaton wants done, but for its signals, which go to the caller, and echoes, which are the link's.
     fn act(
         &mut self,
         action: Action,
@@ -367,8 +368,8 @@ impl<P: Options> Layer<P> {
             restart,
             ..
         } = *P::negotiation(cx.config);
-        match action {
-            Action::InitializeRestartCount => {
+        match (action, answer) {
+            (Action::InitializeRestartCount, _) => {
                 let terminates = actions.contains(&Action::SendTerminateRequest);
                 self.restarts = if terminates {
                     max_terminate
@@ -376,61 +377,54 @@ impl<P: Options> Layer<P> {
                     max_configure
                 };
             }
-            Action::ZeroRestartCount => {
+            (Action::ZeroRestartCount, _) => {
                 self.restarts = 0;
                 cx.io
                     .deadlines
                     .set(P::TIMER, cx.now + restart.min(LAST_ACK));
             }
-            Action::SendRequest => {
-                if self.answered {
-                    self.request = self.next_identifier();
-                    self.answered = false;
-                }
-                let (identifier, options) = (self.request, &self.options);
-                cx.io.send(P::PROTOCOL, |w| {
-                    let write = |w: &mut Writer<'_>| options.request(w);
-                    Packet::encode_with(code::CONFIGURE_REQUEST, identifier, w, write)
-                });
-                self.start_timer(restart, cx);
-            }
-            Action::SendTerminateRequest => {
+            (Action::SendRequest, _) => self.send_request(restart, cx),
+            (Action::SendTerminateRequest, _) => {
                 let (identifier, data) = (self.next_identifier(), cx.farewell.as_bytes());
-                let request = Packet {
-                    code: code::TERMINATE_REQUEST,
-                    identifier,
-                    data,
-                };
-                cx.io.send(P::PROTOCOL, |w| request.encode(w));
+                send::<P>(
+                    Packet {
+                        code: code::TERMINATE_REQUEST,
+                        identifier,
+                        data,
+                    },
+                    cx,
+                );
                 self.start_timer(restart, cx);
             }
-            Action::SendAck | Action::SendNakOrReject => {
-                if let Answer::Configure(packet) = answer {
-                    cx.io.send(P::PROTOCOL, |w| packet.encode(w));
-                }
+            (Action::SendAck | Action::SendNakOrReject, Answer::Configure(packet)) => {
+                send::<P>(packet, cx);
             }
-            Action::SendTerminateAck => {
-                if let Answer::To(&Packet { identifier, .. }) = answer {
-                    let ack = Packet {
+            (Action::SendTerminateAck, Answer::To(&Packet { identifier, .. })) => {
+                send::<P>(
+                    Packet {
                         code: code::TERMINATE_ACK,
                         identifier,
                         data: &[],
-                    };
-                    cx.io.send(P::PROTOCOL, |w| ack.encode(w));
-                }
+                    },
+                    cx,
+                );
             }
-            Action::SendCodeReject => {
-                if let Answer::To(packet) = answer {
-                    self.reject_code(packet, cx);
-                }
-            }
-            // Echoes are the link's; the layers' own signals were taken by the caller.
-            Action::SendEchoReply
-            | Action::LayerUp
-            | Action::LayerDown
-            | Action::LayerStarted
-            | Action::LayerFinished => {}
+            (Action::SendCodeReject, Answer::To(packet)) => self.reject_code(packet, cx),
+            _ => {}
         }
+    }
+
+    fn send_request(&mut self, restart: Duration, cx: &mut Context<'_>) {
+        if self.answered {
+            self.request = self.next_identifier();
+            self.answered = false;
+        }
+        let (identifier, options) = (self.request, &self.options);
+        cx.io.send(P::PROTOCOL, |w| {
+            let write = |w: &mut Writer<'_>| options.request(w);
+            Packet::encode_with(code::CONFIGURE_REQUEST, identifier, w, write)
+        });
+        self.start_timer(restart, cx);
     }
 
     /// Starts the restart timer for a request that was just sent.
@@ -454,6 +448,10 @@ impl<P: Options> Layer<P> {
             })
         });
     }
+}
+
+fn send<P: Options>(packet: Packet<'_>, cx: &mut Context<'_>) {
+    cx.io.send(P::PROTOCOL, |w| packet.encode(w));
 }
 
 /// FNV-1a over identifier and data: tells a retransmission from another request, and need not withstand anyone.
