@@ -389,6 +389,10 @@ impl Tunnel {
         rng: &mut dyn Rng,
     ) {
         self.counters.troubles.malformed_messages += 1;
+        if message_type == MessageType::SCCRP && self.peer_id == 0 {
+            // So that the StopCCN finds its tunnel.
+            self.peer_id = body.assigned_tunnel_id.unwrap_or_default();
+        }
         let about_session =
             message_type.is_about_session() && self.state == TunnelState::Established;
         match message_type {

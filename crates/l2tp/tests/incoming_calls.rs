@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Message, Pair, Puppet, call_params, cdn, iccn, icrq, just, secret_config};
+use common::{Message, Pair, Puppet, call_params, cdn, iccn, icrq, just};
 use l2tp::{
     CallEnd, CallParams, CallRole, CallState, Disconnect, EndedBy, Event, Refused, StopReason,
     TunnelConfig,
@@ -610,57 +610,4 @@ fn the_end_of_the_tunnel_ends_its_calls_first() {
         .filter_map(|(_, _, m)| m.message_type)
         .collect();
     assert_eq!(types, [MessageType::STOP_CCN]);
-}
-
-#[test]
-fn avps_are_hidden_where_that_is_wanted_and_open_at_the_other_end() {
-    let hiding = TunnelConfig {
-        hide_avps: true,
-        vendor_name: "us".into(),
-        ..secret_config("s3cret")
-    };
-    let mut pair = Pair::new(hiding.clone(), hiding, 1);
-    pair.run(SECOND);
-    pair.place_call();
-    pair.run(SECOND);
-    let Some(Event::CallEstablished { call, .. }) = pair.events[1].last() else {
-        panic!("{:?}", pair.events[1])
-    };
-    assert_eq!(call.params, call_params());
-    assert_eq!(pair.lac().peer().unwrap().vendor_name, "us");
-    for (_, _, message) in &pair.sent {
-        for avp in message.avps() {
-            let attribute = avp.attribute_type().unwrap();
-            let hides = !matches!(
-                message.message_type,
-                Some(MessageType::SCCRQ | MessageType::CDN)
-            );
-            assert_eq!(
-                avp.hidden,
-                hides && attribute.may_be_hidden(),
-                "{attribute} of {:?}",
-                message.message_type
-            );
-        }
-    }
-}
-
-#[test]
-fn hidden_avps_that_do_not_open_are_a_fault() {
-    // The LNS hides with another secret than the LAC has, and nobody challenges.
-    let lac = TunnelConfig {
-        challenge: false,
-        ..secret_config("one")
-    };
-    let lns = TunnelConfig {
-        challenge: false,
-        hide_avps: true,
-        ..secret_config("other")
-    };
-    for lac in [lac, config()] {
-        let mut pair = Pair::new(lac, lns.clone(), 1);
-        pair.run(SECOND);
-        assert_eq!(pair.states(), [l2tp::TunnelState::Closing; 2]);
-        assert_eq!(pair.lac().counters().troubles.malformed_messages, 1);
-    }
 }

@@ -498,28 +498,31 @@ impl Pair {
             .count()
     }
 
-    /// Takes what both tunnels want to say and tell.
+    /// Takes what both tunnels want to say and tell. Neither ever has more under way than its window allows.
     pub fn settle(&mut self) {
-        let mut out = Vec::new();
         for end in 0..2 {
-            while let Some(event) = self.tunnels[end].as_mut().and_then(Tunnel::poll_event) {
+            let Some(mut tunnel) = self.tunnels[end].take() else {
+                continue;
+            };
+            while let Some(event) = tunnel.poll_event() {
                 if let (Event::CallRequested { session }, true) = (&event, self.accepts) {
-                    self.tunnels[end]
-                        .as_mut()
-                        .unwrap()
-                        .accept_call(*session, &mut self.rng);
+                    tunnel.accept_call(*session, &mut self.rng);
                 }
                 self.events[end].push(event);
             }
-            while let Some(tunnel) = self.tunnels[end].as_mut() {
-                if !tunnel.poll_transmit(self.now, &mut out) {
-                    break;
-                }
+            let mut out = Vec::new();
+            while tunnel.poll_transmit(self.now, &mut out) {
                 if self.keeps_sent {
                     self.sent.push((self.now, end, Message::new(&out)));
                 }
                 self.put_under_way(1 - end, &out);
             }
+            let stats = tunnel.transport_stats();
+            assert!(
+                stats.unacknowledged <= usize::from(stats.window),
+                "{stats:?}"
+            );
+            self.tunnels[end] = Some(tunnel);
         }
     }
 
