@@ -34,6 +34,29 @@ fn a_message_is_repeated_after_1_2_4_8_8_seconds_and_given_up_after_31() {
 }
 
 #[test]
+fn a_peer_that_went_silent_takes_its_calls_with_it() {
+    let mut pair = Pair::established(config(), config(), 1);
+    for _ in 0..3 {
+        pair.place_call();
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.established_calls(0), 3);
+    pair.events = [Vec::new(), Vec::new()];
+    pair.network.loss = 100;
+    // The HELLO after a minute, and its repetitions.
+    pair.run(60 * SECOND + 31 * SECOND);
+    for end in [0, 1] {
+        let [calls @ .., Event::Closed { .. }, Event::Released] = &pair.events[end][..] else {
+            panic!("{:?}", pair.events[end])
+        };
+        assert_eq!(calls.len(), 3);
+        assert!(calls.iter().all(
+            |c| matches!(c, Event::CallClosed { reason, .. } if reason.by == EndedBy::Timeout)
+        ));
+    }
+}
+
+#[test]
 fn a_repeated_message_carries_the_current_nr() {
     let mut puppet = Puppet::established_originator(config());
     let id = puppet.place_call();

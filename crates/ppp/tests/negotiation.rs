@@ -672,3 +672,113 @@ fn a_control_protocol_whose_codes_are_rejected_goes_down() {
 fn an_open_link_is_small() {
     assert!(size_of::<ppp::Link>() <= 600, "{}", size_of::<ppp::Link>());
 }
+
+/// What no phase before the network phase, and none after it, has a use for.
+fn other_layers() -> [(Protocol, Vec<u8>); 5] {
+    let pap = [&[2], USER.as_bytes(), &[2], PASSWORD.as_bytes()].concat();
+    [
+        (Protocol::PAP, pap),
+        (Protocol::CHAP, vec![1, 7, b'x']),
+        (IPCP, address(3, CLIENT_IP)),
+        (Protocol::CCP, vec![]),
+        (Protocol::EAP, vec![]),
+    ]
+}
+
+#[test]
+fn only_lcp_is_heard_while_the_link_comes_up_and_goes_down() {
+    let coming_up = Solo::new(Host::server(&[AuthProtocol::Pap]));
+    let (mut going_down, _) = in_network(server_network());
+    let (now, link) = (going_down.now, &mut going_down.host.link);
+    link.close(Cause::Administrative, now, &mut rng(1));
+    for (mut solo, phase) in [
+        (coming_up, Phase::Establish),
+        (going_down, Phase::Terminate),
+    ] {
+        solo.take();
+        for (protocol, data) in other_layers() {
+            assert_eq!(solo.say(protocol, 1, 1, &data), [], "{protocol}");
+        }
+        // Nor do LCP's own packets for the open link mean anything yet, or any more.
+        assert_eq!(solo.say(LCP, ECHO_REQUEST, 1, &[0; 4]), []);
+        assert_eq!(solo.say(LCP, PROTOCOL_REJECT, 1, &[0xc0, 0x21]), []);
+        assert_eq!(solo.phase(), phase);
+        assert_eq!(solo.host.link.counters().discarded, 7);
+    }
+}
+
+#[test]
+fn a_repeated_request_of_ours_keeps_its_identifier_and_its_options() {
+    let mut solo = Solo::new(Host::server(&[AuthProtocol::Pap]));
+    let first = only(&solo.take(), LCP, CONFIGURE_REQUEST);
+    let again = solo.wait(Duration::from_secs(9));
+    assert_eq!(again, [first.clone(), first.clone(), first.clone()]);
+    // A Nak changes the options, and so the identifier.
+    let other = option(5, &[9; 4]);
+    let sent = solo.say(LCP, CONFIGURE_NAK, first.identifier, &other);
+    let changed = only(&sent, LCP, CONFIGURE_REQUEST);
+    assert_ne!(changed.identifier, first.identifier);
+    assert_ne!(changed.data, first.data);
+}
+
+#[test]
+fn rejects_of_ours_have_an_identifier_each() {
+    let (mut solo, _) = in_network(server_network());
+    let mut last = None;
+    for _ in 0..3 {
+        let code = only(&solo.say(LCP, 99, 1, &[]), LCP, CODE_REJECT);
+        let sent = solo.say(Protocol::CCP, 1, 1, &[]);
+        let protocol = only(&sent, LCP, PROTOCOL_REJECT);
+        assert_ne!(Some(code.identifier), last);
+        assert_ne!(code.identifier, protocol.identifier);
+        last = Some(protocol.identifier);
+    }
+}
+
+#[test]
+fn echoes_say_0_where_no_magic_number_was_agreed_on() {
+    let config = LinkConfig {
+        echo_interval: Some(Duration::from_secs(10)),
+        ..LinkConfig::default()
+    };
+    let mut solo = Solo::new(Host::new(config, None, server_network()));
+    let first = only(&solo.take(), LCP, CONFIGURE_REQUEST);
+    let sent = solo.say(LCP, CONFIGURE_REJECT, first.identifier, &first.data);
+    let second = only(&sent, LCP, CONFIGURE_REQUEST);
+    solo.say(LCP, CONFIGURE_ACK, second.identifier, &second.data);
+    solo.say(LCP, CONFIGURE_REQUEST, 1, &[]);
+    let reply = solo.say(LCP, ECHO_REQUEST, 1, &[0, 0, 0, 0, 7]);
+    assert_eq!(only(&reply, LCP, ECHO_REPLY).data, [0, 0, 0, 0, 7]);
+    let sent = solo.wait(Duration::from_secs(10));
+    assert_eq!(only(&sent, LCP, ECHO_REQUEST).data, [0; 4]);
+}
+
+#[test]
+fn vendors_packets_and_options_are_rejected() {
+    let mut solo = Solo::new(Host::server(&[]));
+    solo.take();
+    // RFC 2153: code 0 and option 0, each with an OUI.
+    let oui = option(0, &[0, 0, 0x0c, 1, 2]);
+    let sent = solo.say(LCP, CONFIGURE_REQUEST, 1, &oui);
+    assert_eq!(only(&sent, LCP, CONFIGURE_REJECT).data, oui);
+    let sent = solo.say(LCP, 0, 9, &[0, 0, 0, 0, 0, 0, 0x0c, 1]);
+    assert_eq!(only(&sent, LCP, CODE_REJECT).data[..4], [0, 9, 0, 12]);
+}
+
+#[test]
+fn each_authenticate_request_has_an_identifier_of_its_own() {
+    let mut solo = Solo::new(Host::client());
+    let ours = only(&solo.take(), LCP, CONFIGURE_REQUEST);
+    solo.say(LCP, CONFIGURE_ACK, ours.identifier, &ours.data);
+    let demand = option(3, &[0xc0, 0x23]);
+    let mut sent = solo.say(LCP, CONFIGURE_REQUEST, 1, &demand);
+    sent.extend(solo.wait(Duration::from_secs(7)));
+    let mut identifiers: Vec<_> = sent
+        .iter()
+        .filter(|p| p.protocol == Protocol::PAP)
+        .map(|p| p.identifier)
+        .collect();
+    assert_eq!(identifiers.len(), 3);
+    identifiers.dedup();
+    assert_eq!(identifiers.len(), 3);
+}

@@ -373,3 +373,35 @@ fn a_session_waits_for_its_tunnel() {
     assert_eq!(sessions(&mut pair.world, 0)[0].state, SessionState::WaitTunnel);
     pair.up();
 }
+
+#[test]
+fn other_versions_of_the_protocol_are_discarded_without_an_answer() {
+    let mut pair = Pair::new("", LNS);
+    let peer = std::net::SocketAddr::new(address(1), 1701);
+    // L2F, L2TPv3, and two that nobody assigned.
+    for version in [1, 3, 0, 15] {
+        for flags in [0x00, 0xc8] {
+            pair.world.datagram(1, peer, &[flags, version, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+    assert_eq!(counter(&mut pair.world, 1, "datagrams.wrong_version"), 8);
+    pair.run(60);
+    assert_eq!((pair.world.datagrams(), tunnels(&mut pair.world, 1)), (0, vec![]));
+}
+
+#[test]
+fn requests_that_cross_open_two_tunnels_where_neither_has_a_tie_breaker() {
+    let mut world = World::new(7, Quality::PERFECT);
+    let toward = |last: u8| model(&format!("{LNS}\ntunnel create tunnel_name=t dest_ipaddr=192.0.2.{last}"));
+    let models = [toward(2), toward(1)];
+    for (node, model) in models.iter().enumerate() {
+        assert_eq!(world.add(address(1 + node as u8), model.clone()), node);
+    }
+    for (node, model) in models.iter().enumerate() {
+        start(&mut world, node, model);
+    }
+    world.run_for(Duration::from_secs(5));
+    for node in [0, 1] {
+        assert_eq!(common::tunnels_in(&mut world, node, TunnelState::Established), 2);
+    }
+}
