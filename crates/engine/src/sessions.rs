@@ -19,6 +19,9 @@ use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output};
 
+/// IPv6 can't be carried by a link of less (RFC 8200 section 5).
+const IPV6_MINIMUM_MTU: u16 = 1280;
+
 /// An established call.
 pub(crate) struct Session {
     pub(crate) handle: Handle,
@@ -374,7 +377,7 @@ impl Session {
         let default_route = self.role == Role::Lac && self.setup.profile.default_route() && self.ipv4.is_some();
         NetworkSpec {
             ipv4: self.ipv4,
-            ipv6: self.ipv6,
+            ipv6: self.ipv6.filter(|_| self.mtu() >= IPV6_MINIMUM_MTU),
             mtu: self.mtu(),
             framing: datapath::Framing {
                 protocol_compression: self.link.peer_accepts_pfc(),

@@ -68,19 +68,20 @@ impl Engine {
         self.settle(header.tunnel_id, now);
     }
 
-    /// A control message to tunnel 0: an SCCRQ, new or repeated.
+    /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
     fn connection_request(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8], now: Time) {
-        let sccrq = match l2tp::decode_sccrq(datagram) {
-            Ok(sccrq) => sccrq,
-            Err(error) => return self.counters.bad_connection_request(&error),
-        };
-        let peer = (remote, sccrq.assigned_tunnel_id);
-        if let Some(&id) = self.by_peer.get(&peer)
+        let known = l2tp::assigned_tunnel_id(datagram).and_then(|peer_id| self.by_peer.get(&(remote, peer_id)));
+        if let Some(&id) = known
             && let Some(tunnel) = self.tunnels.get_mut(&id)
         {
             tunnel.control.handle_message(datagram, now, &mut self.rng);
             return self.settle(id, now);
         }
+        let sccrq = match l2tp::decode_sccrq(datagram) {
+            Ok(sccrq) => sccrq,
+            Err(error) => return self.counters.bad_connection_request(&error),
+        };
+        let peer = (remote, sccrq.assigned_tunnel_id);
         let Some(id) = self.free_tunnel_id() else {
             self.counters.refused.no_tunnel_id += 1;
             return;

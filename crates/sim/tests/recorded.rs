@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::SessionState;
 use common::{address, counter, model, sessions, start, tunnels};
+use engine::Event;
 use frames::Frame;
 use sim::{NodeId, Quality, World};
 use wire::l2tp::Header;
@@ -127,4 +128,14 @@ fn every_recorded_lns_serves_our_lac() {
         fault(&name, &mut world, lac)
     });
     assert_eq!(faults.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_stop_ccn_to_tunnel_0_ends_the_tunnel_that_it_names() {
+    let mut world = World::new(1, Quality::PERFECT);
+    let lns = world.add(address(2), model(SERVER));
+    play("xl2tpd-openl2tp-chap-hidden", true, &mut world, lns);
+    let events = world.take_events(lns);
+    let told = |e: &Event| matches!(e, Event::TunnelDown { reason, .. } if reason.contains("Invalid Hidden AVP"));
+    assert!(events.iter().any(told), "{events:?}");
 }
