@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use interop::capture::{Capture, Kind, Recording};
+use interop::capture::{Capture, Extent, Kind, Recording};
 use interop::netns::{self, Bed};
 use interop::ours::Ours;
 use interop::process::Process;
@@ -141,7 +141,9 @@ struct Stage {
     // In this order: the programs end before the namespaces go.
     lac: Option<Ours>,
     lns: Option<Ours>,
-    capture: Option<Capture>,
+    underlay: Option<Capture>,
+    /// The control messages, to be shown as they cross.
+    ladder: Capture,
     bed: Bed,
     folder: tempfile::TempDir,
     programs: PathBuf,
@@ -154,7 +156,9 @@ impl Stage {
         let folder = tempfile::Builder::new()
             .prefix("openl2tp-demo-")
             .tempdir()?;
-        let capture = Capture::start(&bed.lns, &folder.path().join("underlay.pcap"))?;
+        let capture = |name, extent| Capture::start(&bed.lns, &folder.path().join(name), extent);
+        let underlay = capture("underlay.pcap", Extent::Bulk)?;
+        let ladder = capture("control.pcap", Extent::Control)?;
         println!("two network namespaces joined by a veth pair:");
         println!("  {}  {}", bed.lac.name(), netns::LAC);
         println!("  {}  {}", bed.lns.name(), netns::LNS);
@@ -162,7 +166,8 @@ impl Stage {
         Ok(Self {
             lac: None,
             lns: None,
-            capture: Some(capture),
+            underlay: Some(underlay),
+            ladder,
             bed,
             folder,
             programs,
@@ -213,8 +218,8 @@ impl Stage {
                 print!("{}", indent(&stdout(daemon.l2tpconfig(&words))?));
             }
         }
-        if let Some(capture) = self.capture.take() {
-            outcome.seen = Some(judge(&capture.finish()?));
+        if let Some(underlay) = self.underlay.take() {
+            outcome.seen = Some(judge(&underlay.finish()?));
         }
         Ok(())
     }
@@ -222,22 +227,18 @@ impl Stage {
     /// Shows the control messages as they cross, and the states as they change, until the session is established.
     fn watch(&self, outcome: &mut Outcome) -> Result<()> {
         title("tunnel and session come up", "");
-        let (lac, capture) = self
-            .lac
-            .as_ref()
-            .zip(self.capture.as_ref())
-            .context("the LAC and the capture are up")?;
+        let lac = self.lac.as_ref().context("the LAC is up")?;
         let (mut shown, mut tunnel, mut session) = (0, String::new(), String::new());
         until(PATIENCE, "the session is established", || {
             self.interrupt.check()?;
-            shown = show_messages(&capture.so_far()?, shown);
-            show_change("tunnel", &mut tunnel, lac.tunnels()?.first());
-            show_change("session", &mut session, lac.sessions()?.first());
+            let (sessions, tunnels) = (lac.sessions()?, lac.tunnels()?);
+            shown = show_messages(&self.ladder.so_far()?, shown);
+            show_change("tunnel", &mut tunnel, tunnels.first());
+            show_change("session", &mut session, sessions.first());
             outcome.tunnel_up = tunnel == "established";
             outcome.session_up = session == "established";
-            Ok(outcome.session_up.then_some(()))
+            Ok((outcome.tunnel_up && outcome.session_up).then_some(()))
         })?;
-        show_messages(&capture.so_far()?, shown);
         println!("  the LAC is {INNER_LAC} inside, the LNS is {INNER_LNS}");
         Ok(())
     }
@@ -245,7 +246,13 @@ impl Stage {
     /// Runs iperf3 from the LAC to the LNS; Mbit/s that arrived.
     fn iperf(&self) -> Result<f64> {
         let mut server = Command::new("iperf3");
-        server.args(["--server", "--one-off", "--bind", &INNER_LNS.to_string()]);
+        server.args([
+            "--server",
+            "--one-off",
+            "--forceflush",
+            "--bind",
+            &INNER_LNS.to_string(),
+        ]);
         let log = self.folder.path().join("iperf3.log");
         let server = Process::spawn(&self.bed.lns, server, &log)?;
         until(PATIENCE, "iperf3 listens", || {
@@ -321,7 +328,8 @@ fn socket(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn title(text: &str, configuration: &str) {
-    println!("\n== {text}\n{}", indent(configuration).trim_end());
+    println!("\n== {text}");
+    print!("{}", indent(configuration));
 }
 
 fn indent(text: &str) -> String {
@@ -344,8 +352,8 @@ fn show_messages(recording: &Recording, shown: usize) -> usize {
             "LNS -> LAC"
         };
         println!(
-            "  {:7.3} s  {way}  {}",
-            (sent.at - start).as_secs_f64(),
+            "  {:8.3} ms  {way}  {}",
+            (sent.at - start).as_secs_f64() * 1e3,
             sent.control
         );
     }
@@ -358,7 +366,7 @@ fn show_change(what: &str, known: &mut String, object: Option<&Value>) {
         .and_then(|object| object["state"].as_str())
         .unwrap_or("absent");
     if state != known {
-        println!("             the LAC's {what}: {state}");
+        println!("               the LAC's {what} is {state}");
         state.clone_into(known);
     }
 }

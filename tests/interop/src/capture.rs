@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use pcap_file::pcap::PcapReader;
 use rustix::process::Signal;
 
@@ -18,36 +18,48 @@ use crate::until;
 /// The UDP port of L2TP (RFC 2661 section 8.1).
 pub const L2TP_PORT: u16 = 1701;
 
+/// How long the kernel may hold packets back to hand over many at once, and a little more.
+const BATCH: Duration = Duration::from_millis(1200);
+
+/// What a capture records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every frame; each is in the file as soon as it was seen.
+    All,
+    /// Every frame; in the file when the capture has ended, which keeps up with more of them.
+    Bulk,
+    /// L2TP's control messages only; each is in the file as soon as it was seen.
+    Control,
+}
+
 /// A running capture.
 #[derive(Debug)]
 pub struct Capture {
     tcpdump: Process,
     file: PathBuf,
+    extent: Extent,
 }
 
 impl Capture {
-    /// Starts recording all that crosses the underlay of `namespace` into `file`; returns when it listens.
+    /// Starts recording what crosses the underlay of `namespace` into `file`; returns when it listens.
     ///
     /// # Errors
     /// tcpdump does not start.
-    pub fn start(namespace: &Namespace, file: &Path) -> Result<Self> {
+    pub fn start(namespace: &Namespace, file: &Path, extent: Extent) -> Result<Self> {
         let mut command = Command::new("tcpdump");
         // The headers tell what a frame is; the buffer holds what a fast transfer sends while tcpdump does not run.
         // -Z root: it would otherwise give up its privilege, and with it the right to write the file.
         command
             .args([
-                "-n",
-                "-i",
-                UNDERLAY,
-                "-U",
-                "--immediate-mode",
-                "-B",
-                "8192",
-                "-Z",
-                "root",
-                "-w",
+                "-n", "-i", UNDERLAY, "-B", "65536", "-s", "96", "-Z", "root", "-w",
             ])
             .arg(file);
+        if extent != Extent::Bulk {
+            command.args(["-U", "--immediate-mode"]);
+        }
+        if extent == Extent::Control {
+            command.arg(format!("udp port {L2TP_PORT} and udp[8] & 0x80 != 0"));
+        }
         let tcpdump = Process::spawn(namespace, command, &file.with_extension("tcpdump.log"))?;
         until(Duration::from_secs(20), "tcpdump listens", || {
             Ok(tcpdump.log().contains("listening on").then_some(()))
@@ -55,6 +67,7 @@ impl Capture {
         Ok(Self {
             tcpdump,
             file: file.to_owned(),
+            extent,
         })
     }
 
@@ -63,17 +76,22 @@ impl Capture {
     /// # Errors
     /// tcpdump does not end, or its file cannot be read.
     pub fn finish(mut self) -> Result<Recording> {
+        if self.extent == Extent::Bulk {
+            std::thread::sleep(BATCH);
+        }
         self.tcpdump.signal(Signal::INT)?;
         self.tcpdump.wait(Duration::from_secs(20))?;
         let log = self.tcpdump.log();
-        let missed = log.lines().find_map(|line| {
-            line.strip_suffix(" packets dropped by kernel")?
-                .parse()
-                .ok()
-        });
+        let count = |what: &str| {
+            log.lines()
+                .find_map(|line| line.strip_suffix(what)?.trim().parse::<u64>().ok())
+        };
+        let received =
+            count("packets received by filter").context("tcpdump does not say what it received")?;
+        let recording = self.so_far()?;
         Ok(Recording {
-            missed: missed.unwrap_or(0),
-            ..self.so_far()?
+            missed: received.saturating_sub(recording.packets.len() as u64),
+            ..recording
         })
     }
 
@@ -85,9 +103,10 @@ impl Capture {
         let mut reader = PcapReader::new(File::open(&self.file)?)?;
         let mut packets = Vec::new();
         // A capture that is still being written may end in the middle of a packet.
-        while let Some(Ok(packet)) = reader.next_packet() {
+        // The reader's own notion of a packet allows none that was cut short.
+        while let Some(Ok(packet)) = reader.next_raw_packet() {
             packets.push(Packet {
-                at: packet.timestamp,
+                at: Duration::new(packet.ts_sec.into(), packet.ts_frac.saturating_mul(1000)),
                 length: packet.orig_len.into(),
                 kind: classify(&packet.data).unwrap_or(Kind::Other),
             });

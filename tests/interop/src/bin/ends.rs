@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::capture::{self, CDN, Capture, Recording, STOP_CCN};
+use interop::capture::{self, CDN, Capture, Extent, Recording, STOP_CCN};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::process::Process;
@@ -126,7 +126,11 @@ impl World {
     }
 
     fn capture(&self) -> Result<Capture> {
-        Capture::start(&self.bed.lns, &self.folder.path().join("underlay.pcap"))
+        Capture::start(
+            &self.bed.lns,
+            &self.folder.path().join("underlay.pcap"),
+            Extent::All,
+        )
     }
 
     /// The daemons' logs, for the report of a failure.

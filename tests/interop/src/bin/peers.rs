@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::capture::{CDN, Capture, Recording, STOP_CCN};
+use interop::capture::{CDN, Capture, Extent, Recording, STOP_CCN};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::report::Report;
@@ -167,7 +167,7 @@ fn cases(control: bool) -> Vec<Case> {
 fn run(case: Case, programs: &Path) -> Result<String> {
     let bed = Bed::new()?;
     let folder = tempfile::tempdir_in("/run")?;
-    let capture = Capture::start(&bed.lns, &folder.path().join("underlay.pcap"))?;
+    let capture = Capture::start(&bed.lns, &folder.path().join("underlay.pcap"), Extent::All)?;
     let mut lns = start(case, Role::Lns, &bed, folder.path(), programs)?;
     let mut lac = match start(case, Role::Lac, &bed, folder.path(), programs) {
         Ok(lac) => lac,
