@@ -266,10 +266,11 @@ impl Stage {
             "--client",
             &INNER_LNS.to_string(),
         ]);
-        let report: Value = serde_json::from_str(&self.bed.lac.enter(|| stdout(client))?)?;
+        let output = self.bed.lac.enter(|| Ok(client.output()?))?;
+        let report: Value = serde_json::from_slice(&output.stdout).context("iperf3")?;
         let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
         rate.map(|rate| rate / 1e6)
-            .with_context(|| format!("iperf3 says no rate: {}", report["error"]))
+            .with_context(|| format!("iperf3: {}", report["error"]))
     }
 
     /// What the daemons wrote: the way to the cause of a failure.
@@ -295,11 +296,12 @@ impl Stage {
 
     /// Leaves everything up, and says how to use it and how to remove it.
     fn leave(mut self) {
-        let mut ids = String::new();
+        // One after the other, so that each finds the other there to take its leave of.
+        let mut kill = String::new();
         for daemon in [&mut self.lac, &mut self.lns].into_iter().flatten() {
             daemon.process().keep();
             // Writing to a string cannot fail.
-            write!(ids, " {}", daemon.process().id()).ok();
+            write!(kill, "kill {}; sleep 1; ", daemon.process().id()).ok();
         }
         self.bed.keep();
         let (lac, lns) = (self.bed.lac.name(), self.bed.lns.name());
@@ -317,7 +319,7 @@ impl Stage {
         }
         println!("To remove it:");
         println!(
-            "  kill{ids}; sleep 2; ip netns del {lac}; ip netns del {lns}; rm -r {}",
+            "  {kill}ip netns del {lac}; ip netns del {lns}; rm -r {}",
             folder.display()
         );
     }
