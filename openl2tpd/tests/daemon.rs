@@ -1,0 +1,417 @@
+//! The program as it is started, asked and ended: two of them over the loopback, without privilege and so without traffic.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use api::{Client, ClientError, Collection, ErrorKind, Parameters, Request, Selector, Statistics};
+use api::{SessionState, SessionStatus, TunnelStatus, UserStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A place for a daemon's files, and a port that is free.
+struct Place {
+    directory: TempDir,
+    port: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        let port = UdpSocket::bind("0.0.0.0:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            port,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, configuration: &str) -> Command {
+        fs::write(self.file("conf"), configuration).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_openl2tpd"));
+        command.args(["--datapath", "null", "-u", &self.port.to_string()]);
+        for (option, name) in [("-c", "conf"), ("-P", "pid"), ("--socket", "socket")] {
+            command.arg(option).arg(self.file(name));
+        }
+        command
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.file("socket")).unwrap()
+    }
+
+    /// Starts a daemon in the foreground, and returns when it serves.
+    fn start(&self, configuration: &str) -> Daemon {
+        let mut child = self
+            .command(configuration)
+            .arg("-f")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            log.lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        let daemon = Daemon { child, lines };
+        daemon.until("serves UDP port");
+        daemon
+    }
+}
+
+/// A daemon in the foreground, and the lines of its log.
+struct Daemon {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Daemon {
+    /// Waits for a line of the log that contains `text`.
+    fn until(&self, text: &str) -> String {
+        let mut seen = String::new();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            if line.contains(text) {
+                return line;
+            }
+            seen += &(line + "\n");
+        }
+        panic!("no line with `{text}` in:\n{seen}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it in order.
+    fn end(mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn parameters<const N: usize>(of: [(&str, Value); N]) -> Parameters {
+    of.into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+const LNS: &str = "ip_pool create pool_name=p range=10.99.0.2-10.99.0.9
+ppp profile modify profile_name=default local_ipaddr=10.99.0.1 ip_pool_name=p use_ipv6=no
+tunnel profile modify profile_name=default auth_mode=challenge secret=tunnelsecret
+user create user_name=bob password=hunter2
+";
+
+fn lac(port: u16) -> String {
+    format!(
+        "tunnel create tunnel_name=t dest_ipaddr=127.0.0.1 peer_udp_port={port} auth_mode=challenge secret=tunnelsecret
+session create tunnel_name=t session_name=s user_name=bob user_password=hunter2
+"
+    )
+}
+
+#[test]
+fn a_configured_session_comes_up_and_goes_down_with_the_daemon() {
+    let (lns_place, lac_place) = (Place::new(), Place::new());
+    let lns = lns_place.start(LNS);
+    let lac = lac_place.start(&lac(lns_place.port));
+    lac.until(" up: user bob");
+    lns.until(" up: user bob");
+
+    let sessions: Vec<SessionStatus> = lns_place
+        .client()
+        .call(&Request::SessionList(None))
+        .unwrap();
+    assert_eq!(sessions[0].state, SessionState::Established);
+    assert_eq!(sessions[0].datapath, "null");
+    let users: Vec<UserStatus> = lns_place.client().call(&Request::UserList).unwrap();
+    assert_eq!(
+        (users[0].user_name.as_str(), users[0].remote.port()),
+        ("bob", lac_place.port)
+    );
+    let name = |name: &str| Selector::Name(name.to_owned());
+    let session: SessionStatus = lac_place
+        .client()
+        .call(&Request::SessionShow(name("t"), name("s")))
+        .unwrap();
+    assert_eq!(session.remote_ipaddr, Some("10.99.0.1".parse().unwrap()));
+    let statistics: Statistics = lns_place.client().call(&Request::SystemStatistics).unwrap();
+    assert_eq!(statistics.0["dropped.backlog"], 0);
+
+    lac.end();
+    lns.until("down: user bob");
+    let gone = ["pid", "socket"].map(|name| !lac_place.file(name).exists());
+    assert_eq!(gone, [true, true]);
+    lns.end();
+}
+
+#[test]
+fn tunnels_and_sessions_are_made_and_ended_on_request() {
+    let (lns_place, lac_place, other) = (Place::new(), Place::new(), Place::new());
+    let lns = lns_place.start(
+        "tunnel profile modify profile_name=default\nuser create user_name=bob password=hunter2\n",
+    );
+    let lac = lac_place.start("");
+    let client = lac_place.client();
+    let tunnel: TunnelStatus = client
+        .call(&Request::TunnelCreate(parameters([
+            ("tunnel_name", json!("by name")),
+            ("dest_ipaddr", json!("localhost")),
+            ("peer_udp_port", json!(lns_place.port)),
+            ("our_udp_port", json!(other.port)),
+            ("persist", json!(true)),
+        ])))
+        .unwrap();
+    assert_eq!(tunnel.tunnel_name.as_deref(), Some("by name"));
+    lac.until(" up: ");
+    let tunnels: Vec<TunnelStatus> = lns_place.client().call(&Request::TunnelList).unwrap();
+    assert_eq!(
+        tunnels[0].remote.unwrap().port(),
+        other.port,
+        "it starts from the port that was asked for"
+    );
+
+    let by_name = Selector::Name("by name".to_owned());
+    let session = parameters([
+        ("user_name", json!("bob")),
+        ("user_password", json!("wrong")),
+    ]);
+    client
+        .call::<SessionStatus>(&Request::SessionCreate(by_name.clone(), session))
+        .unwrap();
+    lns.until("failed to authenticate");
+
+    client
+        .call::<()>(&Request::TunnelDelete(by_name.clone()))
+        .unwrap();
+    lns.until(" down: ");
+    let error = client
+        .call::<TunnelStatus>(&Request::TunnelShow(by_name))
+        .unwrap_err();
+    assert!(matches!(error, ClientError::Refused(e) if e.kind == ErrorKind::NotFound));
+}
+
+#[test]
+fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
+    let place = Place::new();
+    let daemon = place.start(LNS);
+    let client = place.client();
+    let users = Collection::Users;
+    let user = || parameters([("user_name", json!("al")), ("password", json!("sesame"))]);
+    client
+        .call::<()>(&Request::ObjectCreate(users, user()))
+        .unwrap();
+    let shown: Parameters = client
+        .call(&Request::ObjectShow(users, "al".to_owned()))
+        .unwrap();
+    assert_eq!(shown["password"], json!(config::MASK));
+    let profiles: Vec<Parameters> = client
+        .call(&Request::ObjectList(Collection::TunnelProfiles))
+        .unwrap();
+    assert!(!format!("{profiles:?}").contains("tunnelsecret"));
+
+    let profile = || (Collection::PppProfiles, "default".to_owned());
+    let change = parameters([("mtu", json!(1400)), ("ip_pool_name", Value::Null)]);
+    client
+        .call::<()>(&Request::ObjectModify(profile().0, profile().1, change))
+        .unwrap();
+    let changed: Parameters = client
+        .call(&Request::ObjectShow(profile().0, profile().1))
+        .unwrap();
+    assert_eq!(
+        (&changed["mtu"], &changed["ip_pool_name"]),
+        (&json!(1400), &Value::Null)
+    );
+
+    // The second half is wrong, so the first does not happen.
+    let change = parameters([("mtu", json!(1300)), ("mru", json!("large"))]);
+    for (request, kind) in [
+        (
+            Request::ObjectModify(profile().0, profile().1, change),
+            ErrorKind::Invalid,
+        ),
+        (Request::ObjectCreate(users, user()), ErrorKind::Exists),
+        (
+            Request::ObjectDelete(users, "nobody".to_owned()),
+            ErrorKind::NotFound,
+        ),
+        (
+            Request::ObjectDelete(profile().0, profile().1),
+            ErrorKind::Invalid,
+        ),
+        (
+            Request::TunnelCreate(parameters([("x\" y", json!(1))])),
+            ErrorKind::Invalid,
+        ),
+        (
+            Request::TunnelCreate(parameters([("dest_ipaddr", json!("a\nb"))])),
+            ErrorKind::Invalid,
+        ),
+    ] {
+        let error = client.call::<Value>(&request).unwrap_err();
+        assert!(
+            matches!(&error, ClientError::Refused(e) if e.kind == kind),
+            "{request:?}: {error}"
+        );
+    }
+    let unchanged: Parameters = client
+        .call(&Request::ObjectShow(profile().0, profile().1))
+        .unwrap();
+    assert_eq!(unchanged["mtu"], json!(1400));
+    daemon.end();
+}
+
+#[test]
+fn a_hang_up_does_not_end_it() {
+    let place = Place::new();
+    let daemon = place.start("");
+    daemon.signal(Signal::HUP);
+    daemon.until("SIGHUP");
+    daemon.end();
+}
+
+#[test]
+fn in_the_background_it_serves_when_the_start_returns() {
+    let place = Place::new();
+    fs::write(place.file("pid"), "1\n").unwrap();
+    let start = || {
+        place
+            .command("")
+            .arg("--log")
+            .arg(place.file("log"))
+            .output()
+            .unwrap()
+    };
+    let first = start();
+    assert!(first.status.success(), "{}", stderr(&first));
+    place.client().call::<Value>(&Request::SystemShow).unwrap();
+
+    let pid: i32 = fs::read_to_string(place.file("pid"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let second = start();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        stderr(&second).starts_with(&format!("openl2tpd: already running as process {pid}")),
+        "{}",
+        stderr(&second)
+    );
+
+    let pid = Pid::from_raw(pid).unwrap();
+    let ended = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let mut events = [rustix::event::PollFd::new(
+        &ended,
+        rustix::event::PollFlags::IN,
+    )];
+    rustix::event::poll(&mut events, Some(&PATIENCE.try_into().unwrap())).unwrap();
+    assert!(!place.file("pid").exists() && !place.file("socket").exists());
+    assert!(
+        fs::read_to_string(place.file("log"))
+            .unwrap()
+            .contains("serves UDP port")
+    );
+}
+
+#[test]
+fn a_wrong_configuration_is_said_with_its_place_and_starts_nothing() {
+    let place = Place::new();
+    for detached in [false, true] {
+        let mut command = place.command("system modify max_tunels=1\n");
+        let output = if detached {
+            command.output()
+        } else {
+            command.arg("-f").output()
+        }
+        .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains("conf:1:15: "),
+            "{}",
+            stderr(&output)
+        );
+        assert!(!place.file("pid").exists());
+    }
+    let missing = Command::new(env!("CARGO_BIN_EXE_openl2tpd"))
+        .args(["-f", "-c", "/nonexistent"])
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+}
+
+#[test]
+fn checking_a_file_starts_nothing() {
+    let place = Place::new();
+    let check = |text: &str| {
+        fs::write(place.file("conf"), text).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_openl2tpd"))
+            .arg("--check")
+            .arg(place.file("conf"))
+            .output()
+            .unwrap()
+    };
+    assert!(check(LNS).status.success());
+    let wrong = check("user create user_name=bob\nppp profile modify profile_name=x\n");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        stderr(&wrong).contains("conf:1:1: ") && stderr(&wrong).contains("conf:2:"),
+        "{}",
+        stderr(&wrong)
+    );
+}
+
+#[test]
+fn a_port_that_somebody_has_is_an_error() {
+    let place = Place::new();
+    let _somebody = UdpSocket::bind(("0.0.0.0", place.port)).unwrap();
+    let mut child = place
+        .command("")
+        .arg("-f")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(
+        said.contains(&place.port.to_string())
+            && said.contains("in use")
+            && said.lines().count() == 1,
+        "{said}"
+    );
+}
