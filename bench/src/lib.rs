@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use api::{Response, Selector};
 use config::Model;
-use engine::{Command, Reply, SessionSelector, TunnelSelector};
+use engine::Command;
 use sim::{NodeId, Quality, World};
 
 /// The LNS of both session benchmarks: CHAP, a pool, nobody's limit in the way.
@@ -17,7 +18,8 @@ const LNS: &str = "
 ";
 
 /// Windows as they are between machines that mean business.
-const WINDOWS: &str = "tunnel profile modify profile_name=default rx_window_size=64 tx_window_size=64\n";
+const WINDOWS: &str =
+    "tunnel profile modify profile_name=default rx_window_size=64 tx_window_size=64\n";
 
 /// A LAC and an LNS in one process, with sessions between them.
 pub struct Pair {
@@ -33,13 +35,19 @@ impl Pair {
     /// A LAC with `tunnels` established tunnels to an LNS, and no session.
     pub fn new(tunnels: usize) -> Result<Self> {
         let load = |text: &str| Model::load("bench", text).map_err(|d| anyhow::anyhow!("{}", d[0]));
-        let quality = Quality { delay: Duration::ZERO, ..Quality::PERFECT };
+        let quality = Quality {
+            delay: Duration::ZERO,
+            ..Quality::PERFECT
+        };
         let mut world = World::new(1, quality);
         let line = |i| format!("tunnel create tunnel_name=t{i} dest_ipaddr=192.0.2.2\n");
         let client = load(&(WINDOWS.to_owned() + &(0..tunnels).map(line).collect::<String>()))?;
         let wanted = client.tunnels.clone();
         let lac = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Arc::new(client));
-        let lns = world.add(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), Arc::new(load(&(WINDOWS.to_owned() + LNS))?));
+        let lns = world.add(
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
+            Arc::new(load(&(WINDOWS.to_owned() + LNS))?),
+        );
         let mut pair = Self { world, lac, lns };
         for tunnel in wanted {
             pair.ask(pair.lac, Command::TunnelCreate(Box::new(tunnel)))?;
@@ -66,7 +74,10 @@ impl Pair {
             self.world.run_for(Duration::from_millis(100));
             worlds_end += 1;
             if worlds_end > 6_000 {
-                bail!("only {} of {all} sessions came up", self.established(self.lns)?);
+                bail!(
+                    "only {} of {all} sessions came up",
+                    self.established(self.lns)?
+                );
             }
         }
         Ok(())
@@ -75,28 +86,36 @@ impl Pair {
     /// How many sessions of a node carry traffic.
     pub fn established(&mut self, node: NodeId) -> Result<usize> {
         match self.ask(node, Command::SystemShow)? {
-            Reply::System(status) => Ok(status.sessions_established as usize),
+            Response::System(status) => Ok(status.sessions_established as usize),
             other => bail!("not a system status: {other:?}"),
         }
     }
 
     /// Asks a node something that it answers at once.
-    pub fn ask(&mut self, node: NodeId, command: Command) -> Result<Reply> {
+    pub fn ask(&mut self, node: NodeId, command: Command) -> Result<Response> {
         let answer = self.world.command(node, command).context("no answer")?;
         answer.map_err(anyhow::Error::from)
     }
 
     /// Whether a session of the first tunnel is still there: what a benchmark measured must be alive.
     pub fn check_one(&mut self) -> Result<()> {
-        let Reply::Sessions(all) = self.ask(self.lac, Command::SessionList(None))? else { bail!("not a list") };
-        let id = all.first().and_then(|s| Some((s.tunnel_id?, s.session_id?))).context("no session")?;
-        let show = Command::SessionShow(TunnelSelector::Id(id.0), SessionSelector::Id(id.1));
+        let Response::Sessions(all) = self.ask(self.lac, Command::SessionList(None))? else {
+            bail!("not a list")
+        };
+        let id = all
+            .first()
+            .and_then(|s| Some((s.tunnel_id?, s.session_id?)))
+            .context("no session")?;
+        let show = Command::SessionShow(Selector::Id(id.0), Selector::Id(id.1));
         self.ask(self.lac, show).map(|_| ())
     }
 }
 
 /// Runs `f` and tells how long it took on the clock.
-#[expect(clippy::disallowed_methods, reason = "a benchmark is where the clock is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is where the clock is read"
+)]
 pub fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = f();

@@ -9,7 +9,7 @@ use config::{
     Command as Change, ConfigError, Kind, Model, Object, Parameter, Parameters, Verb,
     parse_command, quoted,
 };
-use engine::{Command, Reply, SessionSelector, TunnelSelector};
+use engine::Command;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{error, info, trace};
@@ -36,17 +36,9 @@ impl Backend for Daemon {
                 let command = command(Object::Tunnel, Verb::Create, &parameters)?;
                 self.open_tunnel(command.build().map_err(refused)?).await
             }
-            Request::TunnelShow(tunnel) => {
-                self.ask(Command::TunnelShow(tunnel_selector(tunnel))).await
-            }
-            Request::TunnelDelete(tunnel) => {
-                self.ask(Command::TunnelDelete(tunnel_selector(tunnel)))
-                    .await
-            }
-            Request::SessionList(tunnel) => {
-                self.ask(Command::SessionList(tunnel.map(tunnel_selector)))
-                    .await
-            }
+            Request::TunnelShow(tunnel) => self.ask(Command::TunnelShow(tunnel)).await,
+            Request::TunnelDelete(tunnel) => self.ask(Command::TunnelDelete(tunnel)).await,
+            Request::SessionList(tunnel) => self.ask(Command::SessionList(tunnel)).await,
             Request::SessionCreate(tunnel, mut parameters) => {
                 match tunnel {
                     Selector::Id(id) => parameters.insert("tunnel_id".to_owned(), id.into()),
@@ -58,18 +50,10 @@ impl Backend for Daemon {
                 self.open_session(command.build().map_err(refused)?).await
             }
             Request::SessionShow(tunnel, session) => {
-                self.ask(Command::SessionShow(
-                    tunnel_selector(tunnel),
-                    session_selector(session),
-                ))
-                .await
+                self.ask(Command::SessionShow(tunnel, session)).await
             }
             Request::SessionDelete(tunnel, session) => {
-                self.ask(Command::SessionDelete(
-                    tunnel_selector(tunnel),
-                    session_selector(session),
-                ))
-                .await
+                self.ask(Command::SessionDelete(tunnel, session)).await
             }
             Request::UserList => self.ask(Command::UserList).await,
             Request::SystemShow => self.ask(Command::SystemShow).await,
@@ -156,7 +140,7 @@ impl Daemon {
     async fn ask(&self, command: Command) -> Result<Response, CommandError> {
         let answer = self.send(command);
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        answer.await.map_err(gone)?.map(response)
+        answer.await.map_err(gone)?
     }
 
     /// Sends a command; the answer may be waited for or not.
@@ -262,7 +246,7 @@ impl Daemon {
             info!("configuration: {} {}", change.object, change.verb);
         }
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        answer.await.map_err(gone)?.map(response)
+        answer.await.map_err(gone)?
     }
 }
 
@@ -324,33 +308,6 @@ fn refused(error: ConfigError) -> CommandError {
         _ => ErrorKind::Invalid,
     };
     CommandError::new(kind, error.to_string())
-}
-
-fn response(reply: Reply) -> Response {
-    match reply {
-        Reply::Done => Response::Done,
-        Reply::Tunnel(tunnel) => Response::Tunnel(tunnel),
-        Reply::Tunnels(tunnels) => Response::Tunnels(tunnels),
-        Reply::Session(session) => Response::Session(session),
-        Reply::Sessions(sessions) => Response::Sessions(sessions),
-        Reply::Users(users) => Response::Users(users),
-        Reply::System(system) => Response::System(system),
-        Reply::Statistics(statistics) => Response::Statistics(statistics),
-    }
-}
-
-fn tunnel_selector(selector: Selector) -> TunnelSelector {
-    match selector {
-        Selector::Id(id) => TunnelSelector::Id(id),
-        Selector::Name(name) => TunnelSelector::Name(name),
-    }
-}
-
-fn session_selector(selector: Selector) -> SessionSelector {
-    match selector {
-        Selector::Id(id) => SessionSelector::Id(id),
-        Selector::Name(name) => SessionSelector::Name(name),
-    }
 }
 
 /// A request without its parameters, some of which are secret.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use api::CommandError;
+use api::{CommandError, Response};
 use datapath::socket::Socket;
 use datapath::{Event, EventSink};
-use engine::{Command, Input, Reply};
+use engine::{Command, Input};
 use tokio::sync::oneshot;
 
 /// How a command ended.
-pub(crate) type Answer = Result<Reply, CommandError>;
+pub(crate) type Answer = Result<Response, CommandError>;
 
 /// What a shard is sent.
 pub(crate) enum Mail {

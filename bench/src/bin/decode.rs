@@ -37,16 +37,26 @@ fn sccrq() -> Result<Vec<u8>> {
     }
     let mut message = [0; 256];
     let mut out = Writer::new(&mut message);
-    ControlHeader { tunnel_id: 0, session_id: 0, ns: 0, nr: 0 }.encode(w.len(), &mut out)?;
+    ControlHeader {
+        tunnel_id: 0,
+        session_id: 0,
+        ns: 0,
+        nr: 0,
+    }
+    .encode(w.len(), &mut out)?;
     out.bytes(w.written())?;
     Ok(out.written().to_vec())
 }
 
 /// Decodes every value of a message; how many AVPs there were.
 fn decode(message: &[u8]) -> usize {
-    let Ok((Header::Control(header), body)) = Header::decode(black_box(message)) else { return 0 };
+    let Ok((Header::Control(header), body)) = Header::decode(black_box(message)) else {
+        return 0;
+    };
     black_box(header);
-    let typed = Avps::new(body).flatten().filter_map(|avp| Attribute::decode(avp.attribute_type()?, avp.value).ok());
+    let typed = Avps::new(body)
+        .flatten()
+        .filter_map(|avp| Attribute::decode(avp.attribute_type()?, avp.value).ok());
     typed.inspect(|attribute| _ = black_box(attribute)).count()
 }
 
@@ -66,7 +76,9 @@ fn instructions(times: u32) -> Result<u64> {
         .output()
         .context("valgrind is needed to count instructions")?;
     let report = String::from_utf8_lossy(&output.stderr);
-    let collected = report.lines().find_map(|line| line.split_once("Collected : "));
+    let collected = report
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
     let (_, count) = collected.with_context(|| format!("valgrind said no count:\n{report}"))?;
     Ok(count.trim().parse()?)
 }
@@ -80,10 +92,16 @@ fn main() -> Result<()> {
         decode_many(&message, times.parse()?);
         return Ok(());
     }
-    ensure!(decode(&message) == 10, "ten AVPs went in, {} came out", decode(&message));
+    ensure!(
+        decode(&message) == 10,
+        "ten AVPs went in, {} came out",
+        decode(&message)
+    );
 
     let mut nanoseconds: Vec<f64> = (0..RUNS)
-        .map(|_| timed(|| decode_many(&message, MESSAGES)).0.as_nanos() as f64 / f64::from(MESSAGES))
+        .map(|_| {
+            timed(|| decode_many(&message, MESSAGES)).0.as_nanos() as f64 / f64::from(MESSAGES)
+        })
         .collect();
     let profiler = Profiler::builder().testing().build();
     let before = HeapStats::get().total_blocks;

@@ -14,7 +14,10 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     pub(crate) fn new(model: &config::Model) -> Self {
-        let mut addresses = Self { pools: BTreeMap::new(), held: BTreeSet::new() };
+        let mut addresses = Self {
+            pools: BTreeMap::new(),
+            held: BTreeSet::new(),
+        };
         addresses.set_model(model);
         addresses
     }

@@ -62,33 +62,60 @@ pub(crate) struct ClientSession {
 impl Client {
     /// What its peer is called in messages to people.
     fn name(&self) -> String {
-        self.config.tunnel_name().or(self.setup.params.dest_ipaddr()).unwrap_or_default().to_owned()
+        self.config
+            .tunnel_name()
+            .or(self.setup.params.dest_ipaddr())
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The session whose present attempt is this call.
     pub(crate) fn session_of_call(&self, call: u16) -> Option<&ClientSession> {
-        self.sessions.iter().find(|session| session.call == Some(call))
+        self.sessions
+            .iter()
+            .find(|session| session.call == Some(call))
     }
 }
 
 impl Engine {
     /// Takes a tunnel to make, and makes it.
-    pub(crate) fn add_client(&mut self, config: config::Tunnel, now: Time) -> Result<ClientId, CommandError> {
+    pub(crate) fn add_client(
+        &mut self,
+        config: config::Tunnel,
+        now: Time,
+    ) -> Result<ClientId, CommandError> {
         let system = &self.policy.model().system;
         if system.deny_local_tunnel_creates() {
-            return Err(CommandError::new(ErrorKind::Invalid, "creating tunnels is disabled: deny_local_tunnel_creates"));
+            return Err(CommandError::new(
+                ErrorKind::Invalid,
+                "creating tunnels is disabled: deny_local_tunnel_creates",
+            ));
         }
         let limit = system.max_tunnels() as usize;
         if limit != 0 && self.tunnels.len() >= limit {
-            return Err(CommandError::new(ErrorKind::Resources, "the limit of tunnels is reached"));
+            return Err(CommandError::new(
+                ErrorKind::Resources,
+                "the limit of tunnels is reached",
+            ));
         }
         let name = config.tunnel_name.as_deref();
-        if name.is_some() && self.clients.values().any(|c| c.config.tunnel_name.as_deref() == name) {
-            return Err(CommandError::new(ErrorKind::Exists, "a tunnel of this name exists"));
+        if name.is_some()
+            && self
+                .clients
+                .values()
+                .any(|c| c.config.tunnel_name.as_deref() == name)
+        {
+            return Err(CommandError::new(
+                ErrorKind::Exists,
+                "a tunnel of this name exists",
+            ));
         }
         let setup = self.policy.for_client(&config)?;
         if setup.params.dest_ipaddr.is_none() {
-            return Err(CommandError::new(ErrorKind::Invalid, "dest_ipaddr is missing: the peer's address or host name"));
+            return Err(CommandError::new(
+                ErrorKind::Invalid,
+                "dest_ipaddr is missing: the peer's address or host name",
+            ));
         }
         let id = ClientId(self.next_number());
         let client = Client {
@@ -108,19 +135,36 @@ impl Engine {
 
     /// Forgets a client and closes its tunnel.
     pub(crate) fn remove_client(&mut self, id: ClientId, now: Time) {
-        let Some(client) = self.clients.remove(&id) else { return };
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
         self.wheel.remove(client.entry);
         if let State::Tunnel(tunnel) = client.state {
-            self.close_tunnel(tunnel, StopReason::clear("closed by the administrator"), now);
+            self.close_tunnel(
+                tunnel,
+                StopReason::clear("closed by the administrator"),
+                now,
+            );
         }
     }
 
     /// Takes a session to make on a client's tunnel, and makes it if the tunnel is up.
-    pub(crate) fn add_client_session(&mut self, id: ClientId, config: config::Session, now: Time) -> Option<u64> {
+    pub(crate) fn add_client_session(
+        &mut self,
+        id: ClientId,
+        config: config::Session,
+        now: Time,
+    ) -> Option<u64> {
         let number = self.next_number();
         let credentials = config.user_name.as_ref().map(|user_name| {
-            let password = config.user_password.clone().unwrap_or_else(|| Secret::from(""));
-            Arc::new(Credentials { user_name: user_name.clone(), password })
+            let password = config
+                .user_password
+                .clone()
+                .unwrap_or_else(|| Secret::from(""));
+            Arc::new(Credentials {
+                user_name: user_name.clone(),
+                password,
+            })
         });
         let client = self.clients.get_mut(&id)?;
         client.sessions.push(ClientSession {
@@ -139,8 +183,12 @@ impl Engine {
 
     /// Forgets a session of a client and closes its call.
     pub(crate) fn remove_client_session(&mut self, id: ClientId, number: u64, now: Time) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        let Some(position) = client.sessions.iter().position(|s| s.number == number) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let Some(position) = client.sessions.iter().position(|s| s.number == number) else {
+            return;
+        };
         let session = client.sessions.remove(position);
         if let (State::Tunnel(tunnel), Some(call)) = (client.state, session.call) {
             self.close_session(tunnel, call, now);
@@ -150,7 +198,11 @@ impl Engine {
     /// Ends a session as its operator wishes: PPP first, if it is there, so that the peer's PPP learns it too.
     pub(crate) fn close_session(&mut self, tunnel: u16, call: u16, now: Time) {
         if !self.end_link(tunnel, call, ppp::Cause::Administrative, now) {
-            self.close_call(tunnel, call, Disconnect::administrative("closed by the administrator"));
+            self.close_call(
+                tunnel,
+                call,
+                Disconnect::administrative("closed by the administrator"),
+            );
         }
         self.settle_session(tunnel, call, now);
         self.settle(tunnel, now);
@@ -164,7 +216,9 @@ impl Engine {
     }
 
     pub(crate) fn client_timeout(&mut self, id: ClientId, now: Time) {
-        let Some(client) = self.clients.get(&id) else { return };
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
         match client.state {
             State::Retry(at) if at <= now => self.attempt(id, now),
             State::Tunnel(_) => self.place_calls(id, now),
@@ -175,9 +229,16 @@ impl Engine {
     /// Begins an attempt: finds the peer's address anew each time, as it may have changed.
     fn attempt(&mut self, id: ClientId, now: Time) {
         let token = Token(self.next_number());
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         (client.state, client.since) = (State::Resolving(token), now);
-        let host = client.setup.params.dest_ipaddr().unwrap_or_default().to_owned();
+        let host = client
+            .setup
+            .params
+            .dest_ipaddr()
+            .unwrap_or_default()
+            .to_owned();
         self.set_client_timer(id);
         match host.parse::<IpAddr>() {
             Ok(address) => self.resolved(token, Ok(vec![address]), now),
@@ -185,15 +246,25 @@ impl Engine {
         }
     }
 
-    pub(crate) fn resolved(&mut self, token: Token, result: Result<Vec<IpAddr>, String>, now: Time) {
-        let waiting = self.clients.iter().find(|(_, client)| client.state == State::Resolving(token));
+    pub(crate) fn resolved(
+        &mut self,
+        token: Token,
+        result: Result<Vec<IpAddr>, String>,
+        now: Time,
+    ) {
+        let waiting = self
+            .clients
+            .iter()
+            .find(|(_, client)| client.state == State::Resolving(token));
         let Some((&id, client)) = waiting else { return };
         if self.shutdown != Shutdown::No {
             return;
         }
         let wanted = client.setup.params.src_ipaddr;
         let usable = result.map(|all| {
-            all.into_iter().filter(|a| wanted.is_none_or(|w| w.is_ipv4() == a.is_ipv4())).collect::<Vec<_>>()
+            all.into_iter()
+                .filter(|a| wanted.is_none_or(|w| w.is_ipv4() == a.is_ipv4()))
+                .collect::<Vec<_>>()
         });
         match usable {
             // Each attempt takes the next address, so that a dead one does not keep us from the others.
@@ -210,23 +281,44 @@ impl Engine {
         let Some(tunnel_id) = self.free_tunnel_id() else {
             return self.attempt_failed(id, "no tunnel id is free", now);
         };
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let setup = client.setup.clone();
         let params = &setup.params;
-        let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let port = if params.our_udp_port() == 0 { self.udp_port } else { params.our_udp_port() };
+        let any = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let port = if params.our_udp_port() == 0 {
+            self.udp_port
+        } else {
+            params.our_udp_port()
+        };
         let local = SocketAddr::new(params.src_ipaddr.unwrap_or(any), port);
         let remote = SocketAddr::new(address, params.peer_udp_port());
         (client.state, client.since) = (State::Tunnel(tunnel_id), now);
         let control = l2tp::Tunnel::originate(setup.tunnel.clone(), tunnel_id, now, &mut self.rng);
-        self.add_tunnel(tunnel_id, control, setup, (local, remote), Origin::Client(id), now);
+        self.add_tunnel(
+            tunnel_id,
+            control,
+            setup,
+            (local, remote),
+            Origin::Client(id),
+            now,
+        );
         self.settle(tunnel_id, now);
     }
 
     pub(crate) fn client_tunnel_up(&mut self, id: ClientId, tunnel: u16, now: Time) {
         let Some(client) = self.clients.get_mut(&id) else {
             // It was deleted while the tunnel came up.
-            return self.close_tunnel(tunnel, StopReason::clear("closed by the administrator"), now);
+            return self.close_tunnel(
+                tunnel,
+                StopReason::clear("closed by the administrator"),
+                now,
+            );
         };
         (client.failures, client.since, client.last_error) = (0, now, None);
         self.place_calls(id, now);
@@ -238,7 +330,8 @@ impl Engine {
             && let State::Tunnel(tunnel_id) = client.state
             && let Some(tunnel) = self.tunnels.get_mut(&tunnel_id).filter(|t| t.was_up)
         {
-            let ready = |s: &&mut ClientSession| s.call.is_none() && s.retry_at.is_none_or(|at| at <= now);
+            let ready =
+                |s: &&mut ClientSession| s.call.is_none() && s.retry_at.is_none_or(|at| at <= now);
             for session in client.sessions.iter_mut().filter(ready) {
                 let serial = self.rng.next_u32();
                 let call = self.policy.call(&tunnel.setup, &session.config, serial);
@@ -261,9 +354,17 @@ impl Engine {
     }
 
     pub(crate) fn client_session_up(&mut self, tunnel: u16, number: Option<u64>) {
-        let Some(Origin::Client(id)) = self.tunnels.get(&tunnel).map(|t| t.origin) else { return };
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        if let Some(session) = client.sessions.iter_mut().find(|s| Some(s.number) == number) {
+        let Some(Origin::Client(id)) = self.tunnels.get(&tunnel).map(|t| t.origin) else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if let Some(session) = client
+            .sessions
+            .iter_mut()
+            .find(|s| Some(s.number) == number)
+        {
             (session.failures, session.last_error) = (0, None);
         }
     }
@@ -271,8 +372,12 @@ impl Engine {
     /// A call of a client is over: it is placed again later, if the tunnel persists.
     pub(crate) fn client_call_ended(&mut self, id: ClientId, call: u16, reason: &str, now: Time) {
         let longest = self.policy.model().system.session_persist_pend_timeout();
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        let Some(position) = client.sessions.iter().position(|s| s.call == Some(call)) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let Some(position) = client.sessions.iter().position(|s| s.call == Some(call)) else {
+            return;
+        };
         if !client.config.persist() {
             client.sessions.remove(position);
             return;
@@ -285,8 +390,16 @@ impl Engine {
     }
 
     /// The client's tunnel ended, or could not be made.
-    pub(crate) fn client_tunnel_down(&mut self, id: ClientId, tunnel: u16, reason: &str, now: Time) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+    pub(crate) fn client_tunnel_down(
+        &mut self,
+        id: ClientId,
+        tunnel: u16,
+        reason: &str,
+        now: Time,
+    ) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         if client.state != State::Tunnel(tunnel) {
             return;
         }
@@ -299,7 +412,9 @@ impl Engine {
 
     fn attempt_failed(&mut self, id: ClientId, reason: &str, now: Time) {
         let longest = self.policy.model().system.tunnel_persist_pend_timeout();
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let name = client.name();
         let persist = client.config.persist() && self.shutdown == Shutdown::No;
         client.failures = client.failures.saturating_add(1);
@@ -313,12 +428,18 @@ impl Engine {
         }
         if self.shutdown == Shutdown::No {
             let retry_seconds = persist.then_some(wait.as_secs().max(1));
-            self.event(Event::TunnelFailed { name, reason: reason.to_owned(), retry_seconds });
+            self.event(Event::TunnelFailed {
+                name,
+                reason: reason.to_owned(),
+                retry_seconds,
+            });
         }
     }
 
     fn set_client_timer(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get(&id) else { return };
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
         let at = match client.state {
             State::Resolving(_) => None,
             State::Retry(at) => Some(at),

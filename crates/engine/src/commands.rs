@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use api::{CommandError, ErrorKind};
+use api::{CommandError, ErrorKind, Response, Selector};
 use l2tp::StopReason;
 use sansio::Time;
 
 use crate::clients::{ClientId, State};
 use crate::tunnels::Origin;
-use crate::{Command, Engine, Output, Reply, SessionSelector, Shutdown, Token, TunnelSelector};
+use crate::{Command, Engine, Output, Shutdown, Token};
 
 /// What a selector names: a tunnel that we made, or one that a peer opened (by our Tunnel ID).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,52 +31,76 @@ impl Engine {
         }
         let result = match self.shutdown {
             Shutdown::No => self.carry_out(command, now),
-            _ => Err(CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down")),
+            _ => Err(CommandError::new(
+                ErrorKind::Shutdown,
+                "the daemon is shutting down",
+            )),
         };
         self.outputs.push_back(Output::Reply { token, result });
     }
 
-    fn carry_out(&mut self, command: Command, now: Time) -> Result<Reply, CommandError> {
+    fn carry_out(&mut self, command: Command, now: Time) -> Result<Response, CommandError> {
         match command {
             Command::SetModel(model) => self.set_model(model),
             Command::TunnelCreate(tunnel) => {
                 let id = self.add_client(*tunnel, now)?;
-                let failed = || CommandError::new(ErrorKind::Resources, "the tunnel failed at once: see the log");
-                return self.client_status(id, now).map(Box::new).map(Reply::Tunnel).ok_or_else(failed);
+                let failed = || {
+                    CommandError::new(
+                        ErrorKind::Resources,
+                        "the tunnel failed at once: see the log",
+                    )
+                };
+                return self
+                    .client_status(id, now)
+                    .map(Box::new)
+                    .map(Response::Tunnel)
+                    .ok_or_else(failed);
             }
             Command::TunnelDelete(selector) => match self.find_tunnel(&selector)? {
                 Which::Client(id) => self.remove_client(id, now),
-                Which::Peer(id) => self.close_tunnel(id, StopReason::clear("closed by the administrator"), now),
+                Which::Peer(id) => {
+                    self.close_tunnel(id, StopReason::clear("closed by the administrator"), now)
+                }
             },
-            Command::TunnelList => return Ok(Reply::Tunnels(self.tunnel_statuses(now))),
+            Command::TunnelList => return Ok(Response::Tunnels(self.tunnel_statuses(now))),
             Command::TunnelShow(selector) => {
                 let which = self.find_tunnel(&selector)?;
                 let status = match which {
                     Which::Client(id) => self.client_status(id, now),
                     Which::Peer(id) => self.peer_tunnel_status(id, now),
                 };
-                return status.map(Box::new).map(Reply::Tunnel).ok_or_else(|| no_tunnel(&selector));
+                return status
+                    .map(Box::new)
+                    .map(Response::Tunnel)
+                    .ok_or_else(|| no_tunnel(&selector));
             }
             Command::SessionCreate(session) => return self.create_session(*session, now),
-            Command::SessionDelete(tunnel, session) => match self.find_session(&tunnel, &session)? {
-                WhichSession::Client(client, number) => self.remove_client_session(client, number, now),
-                WhichSession::Call(tunnel, call) => self.close_session(tunnel, call, now),
-            },
+            Command::SessionDelete(tunnel, session) => {
+                match self.find_session(&tunnel, &session)? {
+                    WhichSession::Client(client, number) => {
+                        self.remove_client_session(client, number, now)
+                    }
+                    WhichSession::Call(tunnel, call) => self.close_session(tunnel, call, now),
+                }
+            }
             Command::SessionList(selector) => {
                 let which = selector.map(|s| self.find_tunnel(&s)).transpose()?;
-                return Ok(Reply::Sessions(self.session_statuses(which, now)));
+                return Ok(Response::Sessions(self.session_statuses(which, now)));
             }
             Command::SessionShow(tunnel, session) => {
                 let which = self.find_session(&tunnel, &session)?;
                 let status = self.session_status(which, now);
-                return status.map(Box::new).map(Reply::Session).ok_or_else(no_session);
+                return status
+                    .map(Box::new)
+                    .map(Response::Session)
+                    .ok_or_else(no_session);
             }
-            Command::UserList => return Ok(Reply::Users(self.user_statuses(now))),
-            Command::SystemShow => return Ok(Reply::System(self.system_status(now))),
-            Command::Statistics => return Ok(Reply::Statistics(self.statistics())),
+            Command::UserList => return Ok(Response::Users(self.user_statuses(now))),
+            Command::SystemShow => return Ok(Response::System(self.system_status(now))),
+            Command::Statistics => return Ok(Response::Statistics(self.statistics())),
             Command::Shutdown => {}
         }
-        Ok(Reply::Done)
+        Ok(Response::Done)
     }
 
     fn set_model(&mut self, model: Arc<config::Model>) {
@@ -84,12 +108,19 @@ impl Engine {
         self.policy.set_model(model);
     }
 
-    fn create_session(&mut self, session: config::Session, now: Time) -> Result<Reply, CommandError> {
+    fn create_session(
+        &mut self,
+        session: config::Session,
+        now: Time,
+    ) -> Result<Response, CommandError> {
         let selector = match (&session.tunnel_name, session.tunnel_id) {
-            (Some(name), _) => TunnelSelector::Name(name.clone()),
-            (None, Some(id)) => TunnelSelector::Id(id),
+            (Some(name), _) => Selector::Name(name.clone()),
+            (None, Some(id)) => Selector::Id(id),
             (None, None) => {
-                return Err(CommandError::new(ErrorKind::Invalid, "tunnel_name or tunnel_id is missing"));
+                return Err(CommandError::new(
+                    ErrorKind::Invalid,
+                    "tunnel_name or tunnel_id is missing",
+                ));
             }
         };
         let Which::Client(client) = self.find_tunnel(&selector)? else {
@@ -100,30 +131,52 @@ impl Engine {
         };
         self.policy.check_session(&session)?;
         let name = session.session_name.as_deref();
-        let taken = |c: &crate::clients::Client| c.sessions.iter().any(|s| s.config.session_name.as_deref() == name);
+        let taken = |c: &crate::clients::Client| {
+            c.sessions
+                .iter()
+                .any(|s| s.config.session_name.as_deref() == name)
+        };
         if name.is_some() && self.clients.get(&client).is_some_and(taken) {
-            return Err(CommandError::new(ErrorKind::Exists, "a session of this name exists on the tunnel"));
+            return Err(CommandError::new(
+                ErrorKind::Exists,
+                "a session of this name exists on the tunnel",
+            ));
         }
-        let number = self.add_client_session(client, session, now).ok_or_else(|| no_tunnel(&selector))?;
+        let number = self
+            .add_client_session(client, session, now)
+            .ok_or_else(|| no_tunnel(&selector))?;
         let status = self.session_status(WhichSession::Client(client, number), now);
-        status.map(Box::new).map(Reply::Session).ok_or_else(no_session)
+        status
+            .map(Box::new)
+            .map(Response::Session)
+            .ok_or_else(no_session)
     }
 
-    fn find_tunnel(&self, selector: &TunnelSelector) -> Result<Which, CommandError> {
+    fn find_tunnel(&self, selector: &Selector) -> Result<Which, CommandError> {
         let found = match selector {
-            TunnelSelector::Id(id) => self.tunnels.get(id).map(|tunnel| match tunnel.origin {
-                Origin::Client(client) if self.clients.contains_key(&client) => Which::Client(client),
+            Selector::Id(id) => self.tunnels.get(id).map(|tunnel| match tunnel.origin {
+                Origin::Client(client) if self.clients.contains_key(&client) => {
+                    Which::Client(client)
+                }
                 _ => Which::Peer(*id),
             }),
-            TunnelSelector::Name(name) => {
-                let named = |c: &crate::clients::Client| c.config.tunnel_name.as_deref() == Some(name);
-                self.clients.iter().find(|(_, client)| named(client)).map(|(&id, _)| Which::Client(id))
+            Selector::Name(name) => {
+                let named =
+                    |c: &crate::clients::Client| c.config.tunnel_name.as_deref() == Some(name);
+                self.clients
+                    .iter()
+                    .find(|(_, client)| named(client))
+                    .map(|(&id, _)| Which::Client(id))
             }
         };
         found.ok_or_else(|| no_tunnel(selector))
     }
 
-    fn find_session(&self, tunnel: &TunnelSelector, session: &SessionSelector) -> Result<WhichSession, CommandError> {
+    fn find_session(
+        &self,
+        tunnel: &Selector,
+        session: &Selector,
+    ) -> Result<WhichSession, CommandError> {
         let which = self.find_tunnel(tunnel)?;
         let tunnel_id = match which {
             Which::Peer(id) => Some(id),
@@ -136,14 +189,14 @@ impl Engine {
             Which::Peer(_) => None,
             Which::Client(id) => self.clients.get(&id).and_then(|client| {
                 let wanted = client.sessions.iter().find(|s| match session {
-                    SessionSelector::Id(call) => s.call == Some(*call),
-                    SessionSelector::Name(name) => s.config.session_name.as_deref() == Some(name),
+                    Selector::Id(call) => s.call == Some(*call),
+                    Selector::Name(name) => s.config.session_name.as_deref() == Some(name),
                 })?;
                 Some(WhichSession::Client(id, wanted.number))
             }),
         };
         let of_peer = match (tunnel_id, session) {
-            (Some(id), SessionSelector::Id(call)) => self
+            (Some(id), Selector::Id(call)) => self
                 .tunnels
                 .get(&id)
                 .filter(|tunnel| tunnel.control.calls().any(|c| c.session_id == *call))
@@ -157,29 +210,42 @@ impl Engine {
         self.shutdown = Shutdown::Asked(token);
         let all: Vec<u16> = self.tunnels.keys().copied().collect();
         for id in all {
-            self.close_tunnel(id, StopReason::shutting_down("the daemon is shutting down"), now);
+            self.close_tunnel(
+                id,
+                StopReason::shutting_down("the daemon is shutting down"),
+                now,
+            );
         }
     }
 
     /// Answers the shutdown once every StopCCN is acknowledged or given up.
     pub(crate) fn finish_shutdown(&mut self) {
         if let Shutdown::Asked(token) = self.shutdown
-            && self.tunnels.values().all(|tunnel| tunnel.control.is_quiet())
+            && self
+                .tunnels
+                .values()
+                .all(|tunnel| tunnel.control.is_quiet())
         {
             self.shutdown = Shutdown::Done;
-            self.outputs.push_back(Output::Reply { token, result: Ok(Reply::Done) });
+            self.outputs.push_back(Output::Reply {
+                token,
+                result: Ok(Response::Done),
+            });
         }
     }
 }
 
-fn no_tunnel(selector: &TunnelSelector) -> CommandError {
+fn no_tunnel(selector: &Selector) -> CommandError {
     let message = match selector {
-        TunnelSelector::Id(id) => format!("there is no tunnel {id}"),
-        TunnelSelector::Name(name) => format!("there is no tunnel named {name}"),
+        Selector::Id(id) => format!("there is no tunnel {id}"),
+        Selector::Name(name) => format!("there is no tunnel named {name}"),
     };
     CommandError::new(ErrorKind::NotFound, message)
 }
 
 fn no_session() -> CommandError {
-    CommandError::new(ErrorKind::NotFound, "there is no such session on the tunnel")
+    CommandError::new(
+        ErrorKind::NotFound,
+        "there is no such session on the tunnel",
+    )
 }

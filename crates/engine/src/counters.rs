@@ -119,9 +119,13 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn malformed_header(&mut self, datagram: &[u8], error: DecodeError) {
-        let other_version = matches!(error, DecodeError::BadValue { .. }) && Version::of(datagram) != Ok(Version::V2);
-        let counter =
-            if other_version { &mut self.datagrams.wrong_version } else { &mut self.datagrams.malformed_header };
+        let other_version = matches!(error, DecodeError::BadValue { .. })
+            && Version::of(datagram) != Ok(Version::V2);
+        let counter = if other_version {
+            &mut self.datagrams.wrong_version
+        } else {
+            &mut self.datagrams.malformed_header
+        };
         *counter += 1;
     }
 
@@ -154,7 +158,11 @@ impl Counters {
         ppp.list(&mut all);
         let mut control = self.control.clone();
         tunnels.for_each(|counters| control.add(counters));
-        all.extend(control.named().map(|(name, value)| (format!("control.{name}"), value)));
+        all.extend(
+            control
+                .named()
+                .map(|(name, value)| (format!("control.{name}"), value)),
+        );
         Statistics(all)
     }
 }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use api::{CommandError, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use api::{CommandError, Response, Selector};
 use datapath::Request;
 use serde::{Deserialize, Serialize};
 
@@ -41,19 +41,19 @@ pub enum Command {
     /// Opens a tunnel.
     TunnelCreate(Box<config::Tunnel>),
     /// Closes a tunnel, and forgets it if it was persistent.
-    TunnelDelete(TunnelSelector),
+    TunnelDelete(Selector),
     /// Lists tunnels.
     TunnelList,
     /// One tunnel.
-    TunnelShow(TunnelSelector),
+    TunnelShow(Selector),
     /// Opens a session on a tunnel that we made; it waits for its tunnel.
     SessionCreate(Box<config::Session>),
     /// Closes a session, and forgets it if its tunnel is persistent.
-    SessionDelete(TunnelSelector, SessionSelector),
+    SessionDelete(Selector, Selector),
     /// Lists the sessions of one tunnel or of all.
-    SessionList(Option<TunnelSelector>),
+    SessionList(Option<Selector>),
     /// One session.
-    SessionShow(TunnelSelector, SessionSelector),
+    SessionShow(Selector, Selector),
     /// Lists the authenticated peers.
     UserList,
     /// The shard at a glance.
@@ -64,47 +64,8 @@ pub enum Command {
     Shutdown,
 }
 
-/// Names a tunnel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum TunnelSelector {
-    /// By our Tunnel ID.
-    Id(u16),
-    /// By the name given at creation.
-    Name(String),
-}
-
-/// Names a session within its tunnel.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum SessionSelector {
-    /// By our Session ID.
-    Id(u16),
-    /// By the name given at creation.
-    Name(String),
-}
-
-/// What a command answers.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum Reply {
-    /// Done, with nothing to say.
-    Done,
-    /// The tunnel made or asked for.
-    Tunnel(Box<TunnelStatus>),
-    /// Tunnels.
-    Tunnels(Vec<TunnelStatus>),
-    /// The session made or asked for.
-    Session(Box<SessionStatus>),
-    /// Sessions.
-    Sessions(Vec<SessionStatus>),
-    /// Authenticated peers.
-    Users(Vec<UserStatus>),
-    /// The shard at a glance.
-    System(SystemStatus),
-    /// Every counter.
-    Statistics(Statistics),
-}
-
 /// Everything that a shard wants done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Output {
     /// Send a control message from `local` to `remote`.
     Transmit {
@@ -129,7 +90,7 @@ pub enum Output {
         /// The command's token.
         token: Token,
         /// How it ended.
-        result: Result<Reply, CommandError>,
+        result: Result<Response, CommandError>,
     },
     /// Something that an operator may want to read or a program to follow.
     Event(Event),

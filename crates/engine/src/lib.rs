@@ -44,7 +44,7 @@ use sessions::Pending;
 use tunnels::Tunnel;
 use wheel::Wheel;
 
-pub use io::{Command, Event, Input, Output, Reply, SessionSelector, Token, TunnelSelector};
+pub use io::{Command, Event, Input, Output, Token};
 
 /// At most this many timers fire in one call of [`Engine::handle`]; the rest fire in the next, which is due at once.
 const TIMERS_A_WAKE_UP: usize = 256;
@@ -137,14 +137,24 @@ impl Engine {
     /// Takes one input. Whatever it holds, the shard goes on.
     pub fn handle(&mut self, input: Input, now: Time) {
         match input {
-            Input::Datapath(datapath::Event::Control { local, remote, payload }) => {
+            Input::Datapath(datapath::Event::Control {
+                local,
+                remote,
+                payload,
+            }) => {
                 self.control_message(local, remote, &payload, now);
             }
-            Input::Datapath(datapath::Event::Frame { remote, ids, frame, .. }) => {
+            Input::Datapath(datapath::Event::Frame {
+                remote, ids, frame, ..
+            }) => {
                 self.frame(remote, ids, &frame, now);
             }
-            Input::Datapath(datapath::Event::Completed { token, result }) => self.completed(token, result, now),
-            Input::Datapath(datapath::Event::Failed { handle, error }) => self.datapath_failed(handle, &error, now),
+            Input::Datapath(datapath::Event::Completed { token, result }) => {
+                self.completed(token, result, now)
+            }
+            Input::Datapath(datapath::Event::Failed { handle, error }) => {
+                self.datapath_failed(handle, &error, now)
+            }
             Input::Command { token, command } => self.command(token, command, now),
             Input::Resolved { token, result } => self.resolved(token, result, now),
             Input::Timeout => self.timeout(now),
@@ -168,7 +178,9 @@ impl Engine {
 
     fn timeout(&mut self, now: Time) {
         for _ in 0..TIMERS_A_WAKE_UP {
-            let Some(key) = self.wheel.pop(now) else { return };
+            let Some(key) = self.wheel.pop(now) else {
+                return;
+            };
             match key {
                 Key::Tunnel(id) => self.tunnel_timeout(id, now),
                 Key::Session(tunnel, session) => self.session_timeout(tunnel, session, now),

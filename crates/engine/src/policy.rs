@@ -47,7 +47,13 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) fn new(model: Arc<Model>, host_name: String, version: &str) -> Self {
         let firmware_revision = firmware(version);
-        Self { model, host_name, firmware_revision, tunnels: BTreeMap::new(), ppp: BTreeMap::new() }
+        Self {
+            model,
+            host_name,
+            firmware_revision,
+            tunnels: BTreeMap::new(),
+            ppp: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn model(&self) -> &Model {
@@ -69,32 +75,50 @@ impl Policy {
         }
         let params = self.model.served_tunnel_params(peer);
         let known = peer.is_some() || params.auth_mode() != AuthMode::Simple;
-        let profile_name = peer.map_or(DEFAULT_PROFILE, |peer| peer.tunnel_profile_name()).to_owned();
+        let profile_name = peer
+            .map_or(DEFAULT_PROFILE, |peer| peer.tunnel_profile_name())
+            .to_owned();
         let setup = Arc::new(self.tunnel_setup(profile_name, params, known));
         self.tunnels.insert(key, setup.clone());
         setup
     }
 
     /// The setup of a tunnel that we make.
-    pub(crate) fn for_client(&self, tunnel: &config::Tunnel) -> Result<Arc<TunnelSetup>, CommandError> {
+    pub(crate) fn for_client(
+        &self,
+        tunnel: &config::Tunnel,
+    ) -> Result<Arc<TunnelSetup>, CommandError> {
         let profile_name = tunnel.profile_name();
         if !self.model.tunnel_profiles.contains_key(profile_name) {
             return Err(missing("tunnel", profile_name));
         }
         let params = self.model.tunnel_params(tunnel);
-        Ok(Arc::new(self.tunnel_setup(profile_name.to_owned(), params, true)))
+        Ok(Arc::new(self.tunnel_setup(
+            profile_name.to_owned(),
+            params,
+            true,
+        )))
     }
 
     /// Whether the profiles that a session names exist.
     pub(crate) fn check_session(&self, session: &config::Session) -> Result<(), CommandError> {
         match (session.profile_name(), session.params.ppp_profile_name()) {
-            (Some(name), _) if !self.model.session_profiles.contains_key(name) => Err(missing("session", name)),
-            (_, Some(name)) if !self.model.ppp_profiles.contains_key(name) => Err(missing("ppp", name)),
+            (Some(name), _) if !self.model.session_profiles.contains_key(name) => {
+                Err(missing("session", name))
+            }
+            (_, Some(name)) if !self.model.ppp_profiles.contains_key(name) => {
+                Err(missing("ppp", name))
+            }
             _ => Ok(()),
         }
     }
 
-    fn tunnel_setup(&self, profile_name: String, params: TunnelParams, peer_is_known: bool) -> TunnelSetup {
+    fn tunnel_setup(
+        &self,
+        profile_name: String,
+        params: TunnelParams,
+        peer_is_known: bool,
+    ) -> TunnelSetup {
         let system = &self.model.system;
         let tunnel = l2tp::TunnelConfig {
             host_name: params.host_name().unwrap_or(&self.host_name).to_owned(),
@@ -118,13 +142,26 @@ impl Policy {
                 n => n as usize,
             },
         };
-        TunnelSetup { profile_name, params, tunnel: Arc::new(tunnel), peer_is_known }
+        TunnelSetup {
+            profile_name,
+            params,
+            tunnel: Arc::new(tunnel),
+            peer_is_known,
+        }
     }
 
     /// The setup of a session's PPP; `session` is the default one when the peer opened it.
-    pub(crate) fn ppp(&mut self, tunnel: &TunnelSetup, session: &config::Session, role: Role) -> Arc<PppSetup> {
+    pub(crate) fn ppp(
+        &mut self,
+        tunnel: &TunnelSetup,
+        session: &config::Session,
+        role: Role,
+    ) -> Arc<PppSetup> {
         let params = self.model.session_params(session, &tunnel.params);
-        let name = params.ppp_profile_name().unwrap_or(DEFAULT_PROFILE).to_owned();
+        let name = params
+            .ppp_profile_name()
+            .unwrap_or(DEFAULT_PROFILE)
+            .to_owned();
         let key = (name, role == Role::Lns, tunnel.params.mtu());
         if let Some(setup) = self.ppp.get(&key) {
             return setup.clone();
@@ -132,13 +169,23 @@ impl Policy {
         let profile = self.model.ppp_params(&params);
         let mtu = profile.mtu().min(tunnel.params.mtu());
         let link = Arc::new(link_config(&profile, role, tunnel));
-        let setup = Arc::new(PppSetup { profile_name: key.0.clone(), profile, link, mtu });
+        let setup = Arc::new(PppSetup {
+            profile_name: key.0.clone(),
+            profile,
+            link,
+            mtu,
+        });
         self.ppp.insert(key, setup.clone());
         setup
     }
 
     /// What an ICRQ and its ICCN say of a session of ours.
-    pub(crate) fn call(&self, tunnel: &TunnelSetup, session: &config::Session, serial: u32) -> l2tp::CallParams {
+    pub(crate) fn call(
+        &self,
+        tunnel: &TunnelSetup,
+        session: &config::Session,
+        serial: u32,
+    ) -> l2tp::CallParams {
         let params = self.model.session_params(session, &tunnel.params);
         let text = |text: Option<&str>| text.map(str::to_owned);
         l2tp::CallParams {
@@ -161,7 +208,10 @@ impl Policy {
 }
 
 fn missing(kind: &str, name: &str) -> CommandError {
-    CommandError::new(ErrorKind::NotFound, format!("there is no {kind} profile {name}"))
+    CommandError::new(
+        ErrorKind::NotFound,
+        format!("there is no {kind} profile {name}"),
+    )
 }
 
 fn framing(framing: config::Framing) -> FramingTypes {
@@ -191,7 +241,8 @@ impl PppSetup {
         if !profile.use_ipv4() || (peer.is_none() && !client) {
             return None;
         }
-        let given = |a: Option<Ipv4Addr>, b: Option<Ipv4Addr>| if client { [None; 2] } else { [a, b] };
+        let given =
+            |a: Option<Ipv4Addr>, b: Option<Ipv4Addr>| if client { [None; 2] } else { [a, b] };
         Some(Ipv4Config {
             local: profile.local_ipaddr().or((!client).then_some(UNNUMBERED)),
             peer,
@@ -220,8 +271,13 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         (profile.auth_chap(), AuthProtocol::ChapMd5),
         (profile.auth_pap(), AuthProtocol::Pap),
     ];
-    let allowed: Vec<_> = known.into_iter().filter_map(|(allowed, protocol)| allowed.then_some(protocol)).collect();
-    let demands = profile.auth_peer().unwrap_or(role == Role::Lns && !profile.auth_none());
+    let allowed: Vec<_> = known
+        .into_iter()
+        .filter_map(|(allowed, protocol)| allowed.then_some(protocol))
+        .collect();
+    let demands = profile
+        .auth_peer()
+        .unwrap_or(role == Role::Lns && !profile.auth_none());
     let ncp = Negotiation {
         max_configure: small(profile.ipcp_max_config_requests()),
         max_terminate: small(profile.ipcp_max_terminate_requests()),
@@ -242,7 +298,10 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         echo_failures: profile.lcp_echo_failure_count(),
         require_auth: if demands { allowed.clone() } else { Vec::new() },
         accept_auth: allowed,
-        local_name: profile.local_name().unwrap_or(&tunnel.tunnel.host_name).to_owned(),
+        local_name: profile
+            .local_name()
+            .unwrap_or(&tunnel.tunnel.host_name)
+            .to_owned(),
         chap_interval: unless_zero(profile.chap_interval()),
         chap_max_challenge: small(profile.chap_max_challenge()),
         chap_restart: interval(profile.chap_restart()),
@@ -254,6 +313,8 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
 
 /// `2.3.x` as the Firmware Revision AVP has it: major in the high octet, minor in the low one.
 fn firmware(version: &str) -> u16 {
-    let mut parts = version.split('.').map(|part| part.parse::<u8>().unwrap_or(0));
+    let mut parts = version
+        .split('.')
+        .map(|part| part.parse::<u8>().unwrap_or(0));
     u16::from_be_bytes([parts.next().unwrap_or(0), parts.next().unwrap_or(0)])
 }

@@ -20,7 +20,12 @@ impl Pool {
     pub(crate) fn new(first: Ipv4Addr, last: Ipv4Addr) -> Self {
         let (first, last) = (u32::from(first), u32::from(last));
         let len = last.saturating_sub(first).saturating_add(1);
-        Self { first, len, lent: vec![0; len.div_ceil(64) as usize], cursor: 0 }
+        Self {
+            first,
+            len,
+            lent: vec![0; len.div_ceil(64) as usize],
+            cursor: 0,
+        }
     }
 
     /// Lends an address; none when all are lent.
@@ -46,7 +51,9 @@ impl Pool {
 
     /// Lends this very address; false when it is outside or already lent.
     pub(crate) fn lend_exactly(&mut self, address: Ipv4Addr) -> bool {
-        let Some((word, bit)) = self.place(address) else { return false };
+        let Some((word, bit)) = self.place(address) else {
+            return false;
+        };
         let free = self.lent[word] & bit == 0;
         self.lent[word] |= bit;
         free
@@ -60,7 +67,9 @@ impl Pool {
     }
 
     fn place(&self, address: Ipv4Addr) -> Option<(usize, u64)> {
-        let index = u32::from(address).checked_sub(self.first).filter(|&i| i < self.len)?;
+        let index = u32::from(address)
+            .checked_sub(self.first)
+            .filter(|&i| i < self.len)?;
         Some(((index / 64) as usize, 1 << (index % 64)))
     }
 }
@@ -104,6 +113,12 @@ mod tests {
         assert!(!pool.lend_exactly(Ipv4Addr::new(10, 0, 0, 2)));
         assert!(!pool.lend_exactly(Ipv4Addr::new(10, 0, 0, 4)));
         pool.give_back(Ipv4Addr::new(9, 9, 9, 9));
-        assert_eq!([pool.lend(), pool.lend(), pool.lend()].iter().flatten().count(), 2);
+        assert_eq!(
+            [pool.lend(), pool.lend(), pool.lend()]
+                .iter()
+                .flatten()
+                .count(),
+            2
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use api::Role;
 use datapath::{
-    Completion, DatapathError, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Request, Route,
-    SessionSpec, Transport,
+    Completion, DatapathError, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec,
+    Request, Route, SessionSpec, Transport,
 };
 use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
@@ -79,20 +79,43 @@ impl Engine {
     }
 
     /// A call is up: PPP begins.
-    pub(crate) fn call_established(&mut self, tunnel_id: u16, id: u16, call: Box<l2tp::CallInfo>, now: Time) {
+    pub(crate) fn call_established(
+        &mut self,
+        tunnel_id: u16,
+        id: u16,
+        call: Box<l2tp::CallInfo>,
+        now: Time,
+    ) {
         let number = self.next_number();
-        let Some(tunnel) = self.tunnels.get(&tunnel_id) else { return };
+        let Some(tunnel) = self.tunnels.get(&tunnel_id) else {
+            return;
+        };
         let attempt = match tunnel.origin {
-            Origin::Client(client) => self.clients.get(&client).and_then(|c| c.session_of_call(id)),
+            Origin::Client(client) => self
+                .clients
+                .get(&client)
+                .and_then(|c| c.session_of_call(id)),
             Origin::Peer(..) => None,
         };
-        let role = if attempt.is_some() { Role::Lac } else { Role::Lns };
+        let role = if attempt.is_some() {
+            Role::Lac
+        } else {
+            Role::Lns
+        };
         let peers = config::Session::default();
-        let setup = self.policy.ppp(&tunnel.setup, attempt.map_or(&peers, |a| &a.config), role);
+        let setup = self
+            .policy
+            .ppp(&tunnel.setup, attempt.map_or(&peers, |a| &a.config), role);
         let credentials = attempt.and_then(|a| a.credentials.clone());
         let encapsulation = Encapsulation::V2 {
-            local: Ids { tunnel: tunnel_id, session: id },
-            peer: Ids { tunnel: tunnel.control.peer_id(), session: call.peer_session_id },
+            local: Ids {
+                tunnel: tunnel_id,
+                session: id,
+            },
+            peer: Ids {
+                tunnel: tunnel.control.peer_id(),
+                session: call.peer_session_id,
+            },
             send_sequence: call.params.sequencing_required,
         };
         let session = Session {
@@ -117,7 +140,10 @@ impl Engine {
             setup,
         };
         let spec = SessionSpec {
-            transport: Transport { local: tunnel.local, remote: tunnel.remote },
+            transport: Transport {
+                local: tunnel.local,
+                remote: tunnel.remote,
+            },
             encapsulation,
             device: match (role, &session.interface_name) {
                 (Role::Lns, _) => datapath::Device::Shared,
@@ -126,9 +152,19 @@ impl Engine {
         };
         let handle = session.handle;
         let token = self.expect(Pending::Create(handle, tunnel_id, id));
-        self.outputs.push_back(Output::Datapath(Request::Create { token, handle, spec }));
-        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else { return };
-        let session = tunnel.sessions.entry(id).insert_entry(Box::new(session)).into_mut();
+        self.outputs.push_back(Output::Datapath(Request::Create {
+            token,
+            handle,
+            spec,
+        }));
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
+            return;
+        };
+        let session = tunnel
+            .sessions
+            .entry(id)
+            .insert_entry(Box::new(session))
+            .into_mut();
         session.link.open(now, &mut self.rng);
         self.settle_session(tunnel_id, id, now);
     }
@@ -139,7 +175,9 @@ impl Engine {
         {
             if session.ends_at.is_some_and(|at| at <= now) {
                 session.ends_at = None;
-                session.link.close(Cause::SessionTimeout, now, &mut self.rng);
+                session
+                    .link
+                    .close(Cause::SessionTimeout, now, &mut self.rng);
             }
             session.link.handle_timeout(now, &mut self.rng);
         }
@@ -150,7 +188,9 @@ impl Engine {
     /// Carries out what a link has to say, until it has nothing more, and sets the session's timer.
     pub(crate) fn settle_session(&mut self, tunnel: u16, id: u16, now: Time) {
         loop {
-            let Some(session) = self.session_mut(tunnel, id) else { return };
+            let Some(session) = self.session_mut(tunnel, id) else {
+                return;
+            };
             // What was queued before an event happened before it.
             let mut frames = Vec::new();
             let mut frame = Vec::new();
@@ -165,9 +205,14 @@ impl Engine {
             let Some(event) = event else { break };
             self.link_event(tunnel, id, event, now);
         }
-        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         let next = session.link.next_timeout().map(|deadline| deadline.at);
-        let (entry, at) = (session.entry, [next, session.ends_at].into_iter().flatten().min());
+        let (entry, at) = (
+            session.entry,
+            [next, session.ends_at].into_iter().flatten().min(),
+        );
         self.wheel.set(entry, at);
     }
 
@@ -177,11 +222,16 @@ impl Engine {
             ppp::Event::NetworkWanted { user } => self.network_wanted(tunnel, id, user, now),
             ppp::Event::Ipv4Up { local, peer, dns } => {
                 let link = Some(Ipv4Link { local, peer });
-                self.network_changed(tunnel, id, |session| (session.ipv4, session.dns) = (link, dns));
+                self.network_changed(tunnel, id, |session| {
+                    (session.ipv4, session.dns) = (link, dns)
+                });
             }
             ppp::Event::Ipv4Down => self.network_changed(tunnel, id, |session| session.ipv4 = None),
             ppp::Event::Ipv6Up { local_id, peer_id } => {
-                let link = Some(Ipv6Link { local: link_local(local_id), peer: link_local(peer_id) });
+                let link = Some(Ipv6Link {
+                    local: link_local(local_id),
+                    peer: link_local(peer_id),
+                });
                 self.network_changed(tunnel, id, |session| session.ipv6 = link);
             }
             ppp::Event::Ipv6Down => self.network_changed(tunnel, id, |session| session.ipv6 = None),
@@ -192,7 +242,9 @@ impl Engine {
     /// The peer's proof against our users. (Asked, not called: `Link` takes the verdict whenever it comes.)
     fn authenticate(&mut self, tunnel: u16, id: u16, attempt: &AuthAttempt, now: Time) {
         let user = String::from_utf8_lossy(attempt.user()).into_owned();
-        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         let setup = session.setup.clone();
         let wanted = setup.profile.remote_name().is_none_or(|name| name == user);
         let verdict = self
@@ -203,21 +255,36 @@ impl Engine {
             .filter(|_| wanted)
             .and_then(|known| known.password.as_ref())
             .and_then(|password| attempt.check(password))
-            .unwrap_or_else(|| Verdict::Reject { message: "authentication failed".to_owned() });
+            .unwrap_or_else(|| Verdict::Reject {
+                message: "authentication failed".to_owned(),
+            });
         let accepted = matches!(verdict, Verdict::Accept { .. });
-        let count = if accepted { &mut self.counters.ppp.authenticated } else { &mut self.counters.ppp.auth_failures };
+        let count = if accepted {
+            &mut self.counters.ppp.authenticated
+        } else {
+            &mut self.counters.ppp.auth_failures
+        };
         *count += 1;
-        self.event(Event::Authentication { tunnel, session: id, user, accepted });
+        self.event(Event::Authentication {
+            tunnel,
+            session: id,
+            user,
+            accepted,
+        });
         if let Some(t) = self.tunnels.get_mut(&tunnel)
             && let Some(session) = t.sessions.get_mut(&id)
         {
-            session.link.authenticated(attempt.number, verdict, now, &mut self.rng);
+            session
+                .link
+                .authenticated(attempt.number, verdict, now, &mut self.rng);
         }
     }
 
     /// Authentication is over: the link gets its addresses, or its end.
     fn network_wanted(&mut self, tunnel: u16, id: u16, user: Option<String>, now: Time) {
-        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         let setup = session.setup.clone();
         if let Some(user) = &user {
             session.user = Some(user.as_str().into());
@@ -225,8 +292,14 @@ impl Engine {
         if let Some(old) = session.lent.take() {
             self.addresses.give_back(old);
         }
-        let client = self.session_mut(tunnel, id).is_some_and(|s| s.role == Role::Lac);
-        let peer = if client { Ok(setup.profile.remote_ipaddr()) } else { self.lend(&setup, user.as_deref()) };
+        let client = self
+            .session_mut(tunnel, id)
+            .is_some_and(|s| s.role == Role::Lac);
+        let peer = if client {
+            Ok(setup.profile.remote_ipaddr())
+        } else {
+            self.lend(&setup, user.as_deref())
+        };
         let ipv4 = match peer {
             Ok(peer) => setup.ipv4_config(peer, client),
             Err(reason) => {
@@ -235,21 +308,39 @@ impl Engine {
                 return;
             }
         };
-        let Some(t) = self.tunnels.get_mut(&tunnel) else { return };
-        let Some(session) = t.sessions.get_mut(&id) else { return };
-        session.lent = ipv4.as_ref().filter(|_| !client).and_then(|c: &Ipv4Config| c.peer);
-        let network = NetworkConfig { ipv4, ipv6: setup.ipv6_config() };
+        let Some(t) = self.tunnels.get_mut(&tunnel) else {
+            return;
+        };
+        let Some(session) = t.sessions.get_mut(&id) else {
+            return;
+        };
+        session.lent = ipv4
+            .as_ref()
+            .filter(|_| !client)
+            .and_then(|c: &Ipv4Config| c.peer);
+        let network = NetworkConfig {
+            ipv4,
+            ipv6: setup.ipv6_config(),
+        };
         session.link.configure_network(network, now, &mut self.rng);
     }
 
     /// The address for a peer that we serve: its user's own, the profile's, or one of the profile's pool.
     fn lend(&mut self, setup: &PppSetup, user: Option<&str>) -> Result<Option<Ipv4Addr>, String> {
-        let own = user.and_then(|name| self.policy.model().users.get(name)).and_then(|user| user.ip_address);
+        let own = user
+            .and_then(|name| self.policy.model().users.get(name))
+            .and_then(|user| user.ip_address);
         if let Some(address) = own.or(setup.profile.remote_ipaddr()) {
             let free = self.addresses.lend_exactly(address);
-            return if free { Ok(Some(address)) } else { Err(format!("the address {address} is in use")) };
+            return if free {
+                Ok(Some(address))
+            } else {
+                Err(format!("the address {address} is in use"))
+            };
         }
-        let Some(pool) = setup.profile.ip_pool_name() else { return Ok(None) };
+        let Some(pool) = setup.profile.ip_pool_name() else {
+            return Ok(None);
+        };
         match self.addresses.lend(pool) {
             Some(address) => Ok(Some(address)),
             None => Err(format!("no address is left in the pool {pool}")),
@@ -258,11 +349,17 @@ impl Engine {
 
     /// Tells the datapath what the network layer agreed on, as soon as it agreed on anything.
     fn network_changed(&mut self, tunnel: u16, id: u16, change: impl FnOnce(&mut Session)) {
-        let Some(session) = self.session_mut(tunnel, id) else { return };
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         change(session);
         let (handle, network) = (session.handle, session.network());
         let token = self.expect(Pending::Configure(handle, tunnel, id));
-        self.outputs.push_back(Output::Datapath(Request::Configure { token, handle, network }));
+        self.outputs.push_back(Output::Datapath(Request::Configure {
+            token,
+            handle,
+            network,
+        }));
     }
 
     fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
@@ -272,7 +369,10 @@ impl Engine {
 
     /// Begins the orderly end of a session's PPP, which ends its call; false when it has no PPP.
     pub(crate) fn end_link(&mut self, tunnel: u16, id: u16, cause: Cause, now: Time) -> bool {
-        let session = self.tunnels.get_mut(&tunnel).and_then(|tunnel| tunnel.sessions.get_mut(&id));
+        let session = self
+            .tunnels
+            .get_mut(&tunnel)
+            .and_then(|tunnel| tunnel.sessions.get_mut(&id));
         let found = session.is_some();
         if let Some(session) = session {
             session.link.close(cause, now, &mut self.rng);
@@ -289,19 +389,27 @@ impl Engine {
 
     /// Forgets a session whose call is over, and gives back what it held.
     pub(crate) fn end_session(&mut self, tunnel_id: u16, id: u16, reason: &str, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
+            return;
+        };
         let origin = tunnel.origin;
         if let Some(session) = tunnel.sessions.remove(&id) {
             let handle = session.handle;
             let token = self.expect(Pending::Remove);
-            self.outputs.push_back(Output::Datapath(Request::Remove { token, handle }));
+            self.outputs
+                .push_back(Output::Datapath(Request::Remove { token, handle }));
             self.wheel.remove(session.entry);
             self.counters.retire_link(session.link.counters());
             if let Some(address) = session.lent {
                 self.addresses.give_back(address);
             }
             let user = session.user.as_deref().map(str::to_owned);
-            self.event(Event::SessionDown { tunnel: tunnel_id, session: id, user, reason: reason.to_owned() });
+            self.event(Event::SessionDown {
+                tunnel: tunnel_id,
+                session: id,
+                user,
+                reason: reason.to_owned(),
+            });
         }
         if let Origin::Client(client) = origin {
             self.client_call_ended(client, id, reason, now);
@@ -314,12 +422,18 @@ impl Engine {
         result: Result<Completion, DatapathError>,
         now: Time,
     ) {
-        let Some(pending) = self.pending.remove(&token) else { return };
+        let Some(pending) = self.pending.remove(&token) else {
+            return;
+        };
         let (handle, tunnel, id) = match pending {
             Pending::Remove => return,
-            Pending::Create(handle, tunnel, id) | Pending::Configure(handle, tunnel, id) => (handle, tunnel, id),
+            Pending::Create(handle, tunnel, id) | Pending::Configure(handle, tunnel, id) => {
+                (handle, tunnel, id)
+            }
         };
-        let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else { return };
+        let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else {
+            return;
+        };
         match result {
             Ok(Completion::Device(device)) if session.ipv4.is_some() || session.ipv6.is_some() => {
                 let was_up = session.device.replace(device.as_str().into()).is_some();
@@ -328,7 +442,13 @@ impl Engine {
                     let user = session.user.as_deref().map(str::to_owned);
                     let ipv4 = session.ipv4.map(|link| (link.local, link.peer));
                     let number = session.client_session;
-                    self.event(Event::SessionUp { tunnel, session: id, user, device, ipv4 });
+                    self.event(Event::SessionUp {
+                        tunnel,
+                        session: id,
+                        user,
+                        device,
+                        ipv4,
+                    });
                     self.client_session_up(tunnel, number);
                 }
             }
@@ -340,7 +460,10 @@ impl Engine {
     /// A device went away under a session.
     pub(crate) fn datapath_failed(&mut self, handle: Handle, error: &DatapathError, now: Time) {
         let found = self.tunnels.iter().find_map(|(&tunnel, t)| {
-            t.sessions.iter().find(|(_, session)| session.handle == handle).map(|(&id, _)| (tunnel, id))
+            t.sessions
+                .iter()
+                .find(|(_, session)| session.handle == handle)
+                .map(|(&id, _)| (tunnel, id))
         });
         if let Some((tunnel, id)) = found {
             self.datapath_error(tunnel, id, error, now);
@@ -362,7 +485,11 @@ impl Engine {
     }
 
     pub(crate) fn session_mut(&mut self, tunnel: u16, id: u16) -> Option<&mut Session> {
-        self.tunnels.get_mut(&tunnel)?.sessions.get_mut(&id).map(Box::as_mut)
+        self.tunnels
+            .get_mut(&tunnel)?
+            .sessions
+            .get_mut(&id)
+            .map(Box::as_mut)
     }
 }
 
@@ -373,8 +500,12 @@ impl Session {
     }
 
     fn network(&self) -> NetworkSpec {
-        let everything = Route { to: IpNet::V4(Ipv4Net::default()), metric: None };
-        let default_route = self.role == Role::Lac && self.setup.profile.default_route() && self.ipv4.is_some();
+        let everything = Route {
+            to: IpNet::V4(Ipv4Net::default()),
+            metric: None,
+        };
+        let default_route =
+            self.role == Role::Lac && self.setup.profile.default_route() && self.ipv4.is_some();
         NetworkSpec {
             ipv4: self.ipv4,
             ipv6: self.ipv6.filter(|_| self.mtu() >= IPV6_MINIMUM_MTU),
@@ -383,7 +514,11 @@ impl Session {
                 protocol_compression: self.link.peer_accepts_pfc(),
                 address_control_compression: self.link.peer_accepts_acfc(),
             },
-            routes: if default_route { vec![everything] } else { Vec::new() },
+            routes: if default_route {
+                vec![everything]
+            } else {
+                Vec::new()
+            },
         }
     }
 

@@ -1,8 +1,8 @@
 //! What `show` and `list` see of a shard.
 
 use api::{
-    Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus, TransportStatus, TunnelPeer,
-    TunnelState, TunnelStatus, UserStatus,
+    Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
+    TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };
 use config::DEFAULT_PROFILE;
 use sansio::Time;
@@ -20,15 +20,26 @@ fn seconds(since: Time, now: Time) -> u64 {
 
 impl Engine {
     pub(crate) fn tunnel_statuses(&self, now: Time) -> Vec<TunnelStatus> {
-        let ours = self.clients.keys().filter_map(|&id| self.client_status(id, now));
-        let others = self.tunnels.iter().filter(|(_, tunnel)| !self.is_current(tunnel));
-        ours.chain(others.filter_map(|(&id, _)| self.peer_tunnel_status(id, now))).collect()
+        let ours = self
+            .clients
+            .keys()
+            .filter_map(|&id| self.client_status(id, now));
+        let others = self
+            .tunnels
+            .iter()
+            .filter(|(_, tunnel)| !self.is_current(tunnel));
+        ours.chain(others.filter_map(|(&id, _)| self.peer_tunnel_status(id, now)))
+            .collect()
     }
 
     /// Whether a tunnel is shown as its client's: not when the client has gone on to another attempt, or away.
     fn is_current(&self, tunnel: &Tunnel) -> bool {
-        let Origin::Client(client) = tunnel.origin else { return false };
-        self.clients.get(&client).is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
+        let Origin::Client(client) = tunnel.origin else {
+            return false;
+        };
+        self.clients
+            .get(&client)
+            .is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
     }
 
     pub(crate) fn client_status(&self, id: ClientId, now: Time) -> Option<TunnelStatus> {
@@ -38,7 +49,11 @@ impl Engine {
             State::Resolving(_) | State::Retry(_) => TunnelStatus {
                 tunnel_id: None,
                 tunnel_name: None,
-                state: if matches!(client.state, State::Retry(_)) { TunnelState::Retry } else { TunnelState::Resolving },
+                state: if matches!(client.state, State::Retry(_)) {
+                    TunnelState::Retry
+                } else {
+                    TunnelState::Resolving
+                },
                 created_by: CreatedBy::Admin,
                 persist: false,
                 local: None,
@@ -109,7 +124,10 @@ impl Engine {
         }
         for (&id, client) in &self.clients {
             if which.is_none() || which == Some(Which::Client(id)) {
-                let idle = client.sessions.iter().filter(|session| session.call.is_none());
+                let idle = client
+                    .sessions
+                    .iter()
+                    .filter(|session| session.call.is_none());
                 all.extend(idle.map(|session| idle_status(client, session, &self.datapath, now)));
             }
         }
@@ -148,9 +166,15 @@ impl Engine {
             peer_session_id: (call.peer_session_id != 0).then_some(call.peer_session_id),
             role: if ours.is_some() { Role::Lac } else { Role::Lns },
             state: session.map_or_else(|| call_state(call.state), session_state),
-            created_by: if ours.is_some() { CreatedBy::Admin } else { CreatedBy::Peer },
+            created_by: if ours.is_some() {
+                CreatedBy::Admin
+            } else {
+                CreatedBy::Peer
+            },
             profile_name: session_profile(&tunnel.setup, ours),
-            ppp_profile_name: session.map(|s| s.setup.profile_name.clone()).unwrap_or_default(),
+            ppp_profile_name: session
+                .map(|s| s.setup.profile_name.clone())
+                .unwrap_or_default(),
             user_name: session.and_then(|s| s.user.as_deref().map(str::to_owned)),
             auth_protocol: session.and_then(auth_protocol),
             datapath: self.datapath.clone(),
@@ -163,7 +187,9 @@ impl Engine {
             mtu: session.filter(|s| s.device.is_some()).map(Session::mtu),
             called_number: info.and_then(|i| i.params.called_number.clone()),
             calling_number: info.and_then(|i| i.params.calling_number.clone()),
-            tx_connect_speed: info.map(|i| i.params.tx_connect_speed).filter(|speed| *speed != 0),
+            tx_connect_speed: info
+                .map(|i| i.params.tx_connect_speed)
+                .filter(|speed| *speed != 0),
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error: ours.and_then(|s| s.last_error.clone()),
         })
@@ -172,7 +198,9 @@ impl Engine {
     pub(crate) fn user_statuses(&self, now: Time) -> Vec<UserStatus> {
         let mut users = Vec::new();
         for (&tunnel_id, tunnel) in &self.tunnels {
-            for (&session_id, session) in tunnel.sessions.iter().filter(|(_, s)| s.role == Role::Lns) {
+            for (&session_id, session) in
+                tunnel.sessions.iter().filter(|(_, s)| s.role == Role::Lns)
+            {
                 users.extend(session.user.as_deref().map(|user| UserStatus {
                     user_name: user.to_owned(),
                     tunnel_id,
@@ -196,27 +224,40 @@ impl Engine {
             tunnels: self.tunnels.len() as u32,
             tunnels_established: self.tunnels.values().filter(established).count() as u32,
             sessions: self.calls as u32,
-            sessions_established: sessions.filter(|session| session.device.is_some()).count() as u32,
+            sessions_established: sessions.filter(|session| session.device.is_some()).count()
+                as u32,
             seconds: seconds(self.started, now),
         }
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
-        let tunnels = self.tunnels.values().map(|tunnel| tunnel.control.counters());
-        let sessions = self.tunnels.values().flat_map(|tunnel| tunnel.sessions.values());
-        self.counters.list(tunnels, sessions.map(|session| session.link.counters()))
+        let tunnels = self
+            .tunnels
+            .values()
+            .map(|tunnel| tunnel.control.counters());
+        let sessions = self
+            .tunnels
+            .values()
+            .flat_map(|tunnel| tunnel.sessions.values());
+        self.counters
+            .list(tunnels, sessions.map(|session| session.link.counters()))
     }
 }
 
 /// The protocol that authenticated the peer, or us where the peer need not.
 fn auth_protocol(session: &Session) -> Option<String> {
     let status = session.link.status();
-    status.peer_auth.or(status.own_auth).map(|protocol| protocol.to_string())
+    status
+        .peer_auth
+        .or(status.own_auth)
+        .map(|protocol| protocol.to_string())
 }
 
 fn session_profile(tunnel: &TunnelSetup, session: Option<&ClientSession>) -> String {
     let own = session.and_then(|session| session.config.profile_name());
-    own.or(tunnel.params.session_profile_name()).unwrap_or(DEFAULT_PROFILE).to_owned()
+    own.or(tunnel.params.session_profile_name())
+        .unwrap_or(DEFAULT_PROFILE)
+        .to_owned()
 }
 
 fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
@@ -235,7 +276,12 @@ fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
 }
 
 /// A session of ours that has no call now.
-fn idle_status(client: &Client, session: &ClientSession, datapath: &str, now: Time) -> SessionStatus {
+fn idle_status(
+    client: &Client,
+    session: &ClientSession,
+    datapath: &str,
+    now: Time,
+) -> SessionStatus {
     SessionStatus {
         tunnel_id: match client.state {
             State::Tunnel(id) => Some(id),
@@ -246,10 +292,19 @@ fn idle_status(client: &Client, session: &ClientSession, datapath: &str, now: Ti
         session_name: session.config.session_name.clone(),
         peer_session_id: None,
         role: Role::Lac,
-        state: if session.retry_at.is_some() { SessionState::Retry } else { SessionState::WaitTunnel },
+        state: if session.retry_at.is_some() {
+            SessionState::Retry
+        } else {
+            SessionState::WaitTunnel
+        },
         created_by: CreatedBy::Admin,
         profile_name: session_profile(&client.setup, Some(session)),
-        ppp_profile_name: session.config.params.ppp_profile_name.clone().unwrap_or_default(),
+        ppp_profile_name: session
+            .config
+            .params
+            .ppp_profile_name
+            .clone()
+            .unwrap_or_default(),
         user_name: session.config.user_name.clone(),
         auth_protocol: None,
         datapath: datapath.to_owned(),

@@ -46,7 +46,13 @@ pub(crate) enum Origin {
 
 impl Engine {
     /// A datagram that is no data message.
-    pub(crate) fn control_message(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8], now: Time) {
+    pub(crate) fn control_message(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &[u8],
+        now: Time,
+    ) {
         let header = match Header::decode(datagram) {
             Ok((Header::Control(header), _)) => header,
             Ok((Header::Data(_), _)) => return self.counters.datagrams.unexpected_data += 1,
@@ -69,8 +75,15 @@ impl Engine {
     }
 
     /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
-    fn connection_request(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8], now: Time) {
-        let known = l2tp::assigned_tunnel_id(datagram).and_then(|peer_id| self.by_peer.get(&(remote, peer_id)));
+    fn connection_request(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &[u8],
+        now: Time,
+    ) {
+        let known = l2tp::assigned_tunnel_id(datagram)
+            .and_then(|peer_id| self.by_peer.get(&(remote, peer_id)));
         if let Some(&id) = known
             && let Some(tunnel) = self.tunnels.get_mut(&id)
         {
@@ -91,12 +104,23 @@ impl Engine {
         let control = match self.refusal(&setup) {
             None => l2tp::Tunnel::accept(setup.tunnel.clone(), id, sccrq, now, &mut self.rng),
             Some(reason) => {
-                self.event(Event::TunnelRefused { remote, host_name, reason: reason.message.clone() });
+                self.event(Event::TunnelRefused {
+                    remote,
+                    host_name,
+                    reason: reason.message.clone(),
+                });
                 l2tp::Tunnel::refuse(setup.tunnel.clone(), id, &sccrq, &reason)
             }
         };
         self.by_peer.insert(peer, id);
-        self.add_tunnel(id, control, setup, (local, remote), Origin::Peer(peer.0, peer.1), now);
+        self.add_tunnel(
+            id,
+            control,
+            setup,
+            (local, remote),
+            Origin::Peer(peer.0, peer.1),
+            now,
+        );
         self.settle(id, now);
     }
 
@@ -105,9 +129,14 @@ impl Engine {
         let system = &self.policy.model().system;
         let limit = system.max_tunnels() as usize;
         let refused = &mut self.counters.refused;
-        if self.shutdown != Shutdown::No || system.drain_tunnels() || system.deny_remote_tunnel_creates() {
+        if self.shutdown != Shutdown::No
+            || system.drain_tunnels()
+            || system.deny_remote_tunnel_creates()
+        {
             refused.tunnel_policy += 1;
-            return Some(StopReason::shutting_down("new tunnels are not accepted now"));
+            return Some(StopReason::shutting_down(
+                "new tunnels are not accepted now",
+            ));
         }
         if limit != 0 && self.tunnels.len() >= limit {
             refused.tunnel_limit += 1;
@@ -123,7 +152,9 @@ impl Engine {
     /// An id that no tunnel has: random, so that ids of an earlier life are not met again soon.
     pub(crate) fn free_tunnel_id(&mut self) -> Option<u16> {
         let start = self.rng.next_u32() as u16;
-        (0..=u16::MAX).map(|i| start.wrapping_add(i)).find(|id| *id != 0 && !self.tunnels.contains_key(id))
+        (0..=u16::MAX)
+            .map(|i| start.wrapping_add(i))
+            .find(|id| *id != 0 && !self.tunnels.contains_key(id))
     }
 
     pub(crate) fn add_tunnel(
@@ -152,10 +183,14 @@ impl Engine {
     }
 
     pub(crate) fn tunnel_timeout(&mut self, id: u16, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         if tunnel.idle_at.is_some_and(|at| at <= now) {
             tunnel.idle_at = None;
-            tunnel.control.close(StopReason::clear("no session for the idle timeout"));
+            tunnel
+                .control
+                .close(StopReason::clear("no session for the idle timeout"));
         }
         tunnel.control.handle_timeout(now);
         self.settle(id, now);
@@ -164,25 +199,40 @@ impl Engine {
     /// Carries out what a control connection has to say, until it has nothing more, and sets its timer.
     pub(crate) fn settle(&mut self, id: u16, now: Time) {
         loop {
-            let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
-            let Some(event) = tunnel.control.poll_event() else { break };
+            let Some(tunnel) = self.tunnels.get_mut(&id) else {
+                return;
+            };
+            let Some(event) = tunnel.control.poll_event() else {
+                break;
+            };
             self.tunnel_event(id, event, now);
         }
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         let mut payload = Vec::new();
         while tunnel.control.poll_transmit(now, &mut payload) {
             let payload = std::mem::take(&mut payload);
-            self.outputs.push_back(Output::Transmit { local: tunnel.local, remote: tunnel.remote, payload });
+            self.outputs.push_back(Output::Transmit {
+                local: tunnel.local,
+                remote: tunnel.remote,
+                payload,
+            });
         }
         let next = tunnel.control.next_timeout().map(|deadline| deadline.at);
-        self.wheel.set(tunnel.entry, [next, tunnel.idle_at].into_iter().flatten().min());
+        self.wheel.set(
+            tunnel.entry,
+            [next, tunnel.idle_at].into_iter().flatten().min(),
+        );
     }
 
     fn tunnel_event(&mut self, id: u16, event: l2tp::Event, now: Time) {
         match event {
             l2tp::Event::Established => self.tunnel_up(id, now),
             l2tp::Event::CallRequested { session, .. } => self.call_requested(id, session),
-            l2tp::Event::CallEstablished { session, call } => self.call_established(id, session, call, now),
+            l2tp::Event::CallEstablished { session, call } => {
+                self.call_established(id, session, call, now)
+            }
             l2tp::Event::CallClosed { session, reason } => {
                 self.calls = self.calls.saturating_sub(1);
                 self.end_session(id, session, &reason.to_string(), now);
@@ -194,11 +244,21 @@ impl Engine {
     }
 
     fn tunnel_up(&mut self, id: u16, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         (tunnel.since, tunnel.was_up) = (now, true);
         let (remote, origin) = (tunnel.remote, tunnel.origin);
-        let host_name = tunnel.control.peer().map(|peer| peer.host_name.clone()).unwrap_or_default();
-        self.event(Event::TunnelUp { tunnel: id, remote, host_name });
+        let host_name = tunnel
+            .control
+            .peer()
+            .map(|peer| peer.host_name.clone())
+            .unwrap_or_default();
+        self.event(Event::TunnelUp {
+            tunnel: id,
+            remote,
+            host_name,
+        });
         self.start_idling(id, now);
         if let Origin::Client(client) = origin {
             self.client_tunnel_up(client, id, now);
@@ -206,7 +266,9 @@ impl Engine {
     }
 
     fn tunnel_closed(&mut self, id: u16, reason: &TunnelEnd, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         (tunnel.since, tunnel.idle_at) = (now, None);
         let (remote, origin) = (tunnel.remote, tunnel.origin);
         let reason = reason.to_string();
@@ -217,11 +279,17 @@ impl Engine {
         if let Origin::Client(client) = origin {
             self.client_tunnel_down(client, id, &reason, now);
         }
-        self.event(Event::TunnelDown { tunnel: id, remote, reason });
+        self.event(Event::TunnelDown {
+            tunnel: id,
+            remote,
+            reason,
+        });
     }
 
     fn tunnel_released(&mut self, id: u16) {
-        let Some(tunnel) = self.tunnels.remove(&id) else { return };
+        let Some(tunnel) = self.tunnels.remove(&id) else {
+            return;
+        };
         self.wheel.remove(tunnel.entry);
         self.counters.retire_tunnel(tunnel.control.counters());
         if let Origin::Peer(address, peer_id) = tunnel.origin {
@@ -231,7 +299,9 @@ impl Engine {
 
     /// Starts or stops the idle timer of a tunnel, as it has sessions or not.
     pub(crate) fn start_idling(&mut self, id: u16, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         let idle_timeout = tunnel.setup.params.idle_timeout();
         let idle = idle_timeout != 0 && tunnel.control.calls().next().is_none();
         tunnel.idle_at = idle.then(|| now + Duration::from_secs(idle_timeout.into()));
@@ -243,14 +313,22 @@ impl Engine {
         let limit = system.max_sessions() as usize;
         let drain = system.drain_tunnels();
         self.calls += 1;
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
         tunnel.idle_at = None;
         if self.shutdown != Shutdown::No || drain {
             self.counters.refused.call_policy += 1;
-            tunnel.control.refuse_call(session, Disconnect::administrative("new sessions are not accepted now"));
+            tunnel.control.refuse_call(
+                session,
+                Disconnect::administrative("new sessions are not accepted now"),
+            );
         } else if limit != 0 && self.calls > limit {
             self.counters.refused.call_limit += 1;
-            tunnel.control.refuse_call(session, Disconnect::no_facilities("the limit of sessions is reached"));
+            tunnel.control.refuse_call(
+                session,
+                Disconnect::no_facilities("the limit of sessions is reached"),
+            );
         } else {
             tunnel.control.accept_call(session, &mut self.rng);
         }

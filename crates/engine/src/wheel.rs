@@ -57,7 +57,13 @@ impl<K: Copy> Wheel<K> {
 
     /// An entry for `key`, unset.
     pub(crate) fn insert(&mut self, key: K) -> Entry {
-        let node = Node { key: Some(key), at: u64::MAX, list: NIL, next: NIL, prev: NIL };
+        let node = Node {
+            key: Some(key),
+            at: u64::MAX,
+            list: NIL,
+            next: NIL,
+            prev: NIL,
+        };
         if self.free == NIL {
             self.nodes.push(node);
             return Entry((self.nodes.len() - 1) as u32);
@@ -92,7 +98,10 @@ impl<K: Copy> Wheel<K> {
 
     /// The next time at which [`Wheel::pop`] may have something; it may have nothing yet when the deadline is far off.
     pub(crate) fn next(&self) -> Option<Time> {
-        (0..LEVELS).filter_map(|level| self.next_in(level)).map(|(tick, _)| Time::from_millis(tick)).min()
+        (0..LEVELS)
+            .filter_map(|level| self.next_in(level))
+            .map(|(tick, _)| Time::from_millis(tick))
+            .min()
     }
 
     /// Takes out the key of one entry that is due; the entry stays, unset.
@@ -131,8 +140,12 @@ impl<K: Copy> Wheel<K> {
     /// Puts a node into the finest level whose turn reaches its deadline.
     fn link(&mut self, index: u32) {
         let at = self.nodes[index as usize].at.max(self.now);
-        let reach = |level: usize| (at >> (BITS * level as u32)) - (self.now >> (BITS * level as u32)) < SLOTS as u64;
-        let level = (0..LEVELS).find(|&level| reach(level)).unwrap_or(LEVELS - 1);
+        let reach = |level: usize| {
+            (at >> (BITS * level as u32)) - (self.now >> (BITS * level as u32)) < SLOTS as u64
+        };
+        let level = (0..LEVELS)
+            .find(|&level| reach(level))
+            .unwrap_or(LEVELS - 1);
         let shift = BITS * level as u32;
         let farthest = (self.now >> shift) + SLOTS as u64 - 1;
         let slot = (at >> shift).min(farthest) as usize % SLOTS;
@@ -148,7 +161,9 @@ impl<K: Copy> Wheel<K> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Node { list, next, prev, .. } = self.nodes[index as usize];
+        let Node {
+            list, next, prev, ..
+        } = self.nodes[index as usize];
         if list == NIL {
             return;
         }

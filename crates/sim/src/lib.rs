@@ -10,10 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use api::CommandError;
+use api::{CommandError, Response};
 use datapath::null::{Null, Outlet};
 use datapath::{Datapath, EventSink, Transport, message};
-use engine::{Command, Engine, EngineConfig, Event, Input, Output, Reply, Token};
+use engine::{Command, Engine, EngineConfig, Event, Input, Output, Token};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sansio::Time;
@@ -42,7 +42,7 @@ struct Node {
     /// What the datapath reports.
     reports: mpsc::Receiver<datapath::Event>,
     events: Vec<Event>,
-    replies: VecDeque<(Token, Result<Reply, CommandError>)>,
+    replies: VecDeque<(Token, Result<Response, CommandError>)>,
     /// It neither hears nor says anything.
     cut_off: bool,
     /// What it says comes from this port, whatever it means to.
@@ -73,7 +73,13 @@ impl World {
     pub fn new(seed: u64, quality: Quality) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let network = Network::new(quality, rng.next_u64());
-        Self { now: Time::from_secs(1_000), nodes: Vec::new(), network, rng, tokens: 0 }
+        Self {
+            now: Time::from_secs(1_000),
+            nodes: Vec::new(),
+            network,
+            rng,
+            tokens: 0,
+        }
     }
 
     /// Adds a node that runs `model`.
@@ -136,7 +142,11 @@ impl World {
     /// # Panics
     /// When it is not the last one: the names of the others would change.
     pub fn remove(&mut self, node: NodeId) {
-        assert_eq!(node + 1, self.nodes.len(), "only the last node can be removed");
+        assert_eq!(
+            node + 1,
+            self.nodes.len(),
+            "only the last node can be removed"
+        );
         self.nodes.pop();
     }
 
@@ -159,11 +169,18 @@ impl World {
     /// Hands a datagram to a node now, as if `remote` had sent it.
     pub fn datagram(&mut self, node: NodeId, remote: SocketAddr, datagram: &[u8]) {
         let local = SocketAddr::new(self.nodes[node].address, 1701);
-        self.input(node, Input::Datapath(message::classify(local, remote, datagram)));
+        self.input(
+            node,
+            Input::Datapath(message::classify(local, remote, datagram)),
+        );
     }
 
     /// Gives a node a command; the answer, unless it comes later ([`World::take_reply`]).
-    pub fn command(&mut self, node: NodeId, command: Command) -> Option<Result<Reply, CommandError>> {
+    pub fn command(
+        &mut self,
+        node: NodeId,
+        command: Command,
+    ) -> Option<Result<Response, CommandError>> {
         self.tokens += 1;
         let token = Token(self.tokens);
         self.input(node, Input::Command { token, command });
@@ -174,12 +191,22 @@ impl World {
     pub fn shut_down(&mut self, node: NodeId) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.input(node, Input::Command { token, command: Command::Shutdown });
+        self.input(
+            node,
+            Input::Command {
+                token,
+                command: Command::Shutdown,
+            },
+        );
         token
     }
 
     /// Takes out the answer to a command, if it has come.
-    pub fn take_reply(&mut self, node: NodeId, token: Token) -> Option<Result<Reply, CommandError>> {
+    pub fn take_reply(
+        &mut self,
+        node: NodeId,
+        token: Token,
+    ) -> Option<Result<Response, CommandError>> {
         let replies = &mut self.nodes[node].replies;
         let position = replies.iter().position(|(t, _)| *t == token)?;
         replies.remove(position).map(|(_, result)| result)
@@ -198,7 +225,12 @@ impl World {
     }
 
     /// Lets time pass until `done`, at most `limit`; false when it did not come to that. `done` is asked every `every`.
-    pub fn run_until(&mut self, limit: Duration, every: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        every: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
         let end = self.now + limit;
         while self.now < end {
             if done(self) {
@@ -212,7 +244,9 @@ impl World {
     /// Goes to the next thing that happens before `end`; false when there is none.
     fn step(&mut self, end: Time) -> bool {
         let timers = self.nodes.iter().enumerate();
-        let timer = timers.filter_map(|(id, node)| Some((node.engine.next_timeout()?, id))).min();
+        let timer = timers
+            .filter_map(|(id, node)| Some((node.engine.next_timeout()?, id)))
+            .min();
         let delivery = self.network.next_delivery();
         match (delivery, timer) {
             (Some(at), timer) if at <= end && timer.is_none_or(|(t, _)| at <= t) => {
@@ -230,10 +264,18 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let Some(packet) = self.network.take() else { return };
-        let to = self.nodes.iter().position(|node| node.address == packet.to.ip() && !node.cut_off);
+        let Some(packet) = self.network.take() else {
+            return;
+        };
+        let to = self
+            .nodes
+            .iter()
+            .position(|node| node.address == packet.to.ip() && !node.cut_off);
         if let Some(node) = to {
-            self.input(node, Input::Datapath(message::classify(packet.to, packet.from, &packet.payload)));
+            self.input(
+                node,
+                Input::Datapath(message::classify(packet.to, packet.from, &packet.payload)),
+            );
         }
     }
 
@@ -243,14 +285,25 @@ impl World {
             let node = &mut self.nodes[id];
             while let Some(output) = node.engine.poll_output() {
                 match output {
-                    Output::Transmit { local, remote, payload } => {
+                    Output::Transmit {
+                        local,
+                        remote,
+                        payload,
+                    } => {
                         let from = node.source(local.port());
-                        send(&mut self.network, node.cut_off, self.now, (from, remote), payload);
+                        send(
+                            &mut self.network,
+                            node.cut_off,
+                            self.now,
+                            (from, remote),
+                            payload,
+                        );
                     }
                     Output::Datapath(request) => node.requests.push(request),
                     Output::Resolve { token, host } => {
                         let result = Err(format!("{host}: there are no names in a simulation"));
-                        node.engine.handle(Input::Resolved { token, result }, self.now);
+                        node.engine
+                            .handle(Input::Resolved { token, result }, self.now);
                     }
                     Output::Reply { token, result } => node.replies.push_back((token, result)),
                     Output::Event(event) => node.events.push(event),
@@ -259,7 +312,13 @@ impl World {
             node.datapath.submit(&mut node.requests);
             for (transport, datagram) in node.sent.try_iter() {
                 let from = node.source(transport.local.port());
-                send(&mut self.network, node.cut_off, self.now, (from, transport.remote), datagram);
+                send(
+                    &mut self.network,
+                    node.cut_off,
+                    self.now,
+                    (from, transport.remote),
+                    datagram,
+                );
             }
             let mut reported = false;
             for report in node.reports.try_iter() {
@@ -279,7 +338,13 @@ impl Node {
     }
 }
 
-fn send(network: &mut Network, cut_off: bool, now: Time, (from, to): (SocketAddr, SocketAddr), payload: Vec<u8>) {
+fn send(
+    network: &mut Network,
+    cut_off: bool,
+    now: Time,
+    (from, to): (SocketAddr, SocketAddr),
+    payload: Vec<u8>,
+) {
     if !cut_off {
         network.send(now, from, to, payload);
     }

@@ -66,7 +66,14 @@ pub struct Network {
 impl Network {
     pub(crate) fn new(quality: Quality, seed: u64) -> Self {
         let rng = ChaCha12Rng::seed_from_u64(seed);
-        Self { quality, rng, queue: BinaryHeap::new(), last: Time::ZERO, copies: 0, sent: 0 }
+        Self {
+            quality,
+            rng,
+            queue: BinaryHeap::new(),
+            last: Time::ZERO,
+            copies: 0,
+            sent: 0,
+        }
     }
 
     pub(crate) fn set_quality(&mut self, quality: Quality) {
@@ -97,7 +104,13 @@ impl Network {
             self.last = at;
         }
         self.copies += 1;
-        self.queue.push(Reverse(Packet { at, number: self.copies, from, to, payload }));
+        self.queue.push(Reverse(Packet {
+            at,
+            number: self.copies,
+            from,
+            to,
+            payload,
+        }));
     }
 
     pub(crate) fn next_delivery(&self) -> Option<Time> {
@@ -114,6 +127,10 @@ impl Network {
 
     fn part_of(&mut self, whole: Duration) -> Duration {
         let micros = whole.as_micros() as u64;
-        if micros == 0 { Duration::ZERO } else { Duration::from_micros(self.rng.next_u64() % micros) }
+        if micros == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(self.rng.next_u64() % micros)
+        }
     }
 }

@@ -4,9 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use api::TunnelState;
+use api::{Response, TunnelState};
 use common::{address, established, model, start, tunnels_in};
-use engine::{Event, Reply};
+use engine::Event;
 use sim::{NodeId, Quality, World};
 
 const LACS: u8 = 10;
@@ -37,7 +37,12 @@ fn lac() -> String {
 /// What went wrong for a session or tunnel, as a node tells it.
 fn deaths(world: &mut World, node: NodeId) -> Vec<Event> {
     let mut events = world.take_events(node);
-    events.retain(|e| matches!(e, Event::SessionDown { .. } | Event::TunnelDown { .. } | Event::TunnelFailed { .. }));
+    events.retain(|e| {
+        matches!(
+            e,
+            Event::SessionDown { .. } | Event::TunnelDown { .. } | Event::TunnelFailed { .. }
+        )
+    });
     events
 }
 
@@ -46,17 +51,26 @@ fn live_a_day(seed: u64) -> u64 {
     println!("seed {seed}");
     let mut world = World::new(seed, Quality::BAD);
     let client = model(&lac());
-    let lacs: Vec<_> = (1..=LACS).map(|i| world.add(address(i), client.clone())).collect();
+    let lacs: Vec<_> = (1..=LACS)
+        .map(|i| world.add(address(i), client.clone()))
+        .collect();
     let lns = world.add(address(200), model(LNS));
     for &lac in &lacs {
         start(&mut world, lac, &client);
     }
     let all = usize::from(LACS) * TUNNELS * SESSIONS;
     let everybody = |world: &mut World| {
-        established(world, lns) == all && lacs.iter().all(|&lac| established(world, lac) == TUNNELS * SESSIONS)
+        established(world, lns) == all
+            && lacs
+                .iter()
+                .all(|&lac| established(world, lac) == TUNNELS * SESSIONS)
     };
     let up = world.run_until(Duration::from_secs(600), Duration::from_secs(1), everybody);
-    assert!(up, "seed {seed}: {} of {all} sessions came up", established(&mut world, lns));
+    assert!(
+        up,
+        "seed {seed}: {} of {all} sessions came up",
+        established(&mut world, lns)
+    );
 
     world.run_for(Duration::from_secs(24 * 3600));
     for &node in lacs.iter().chain([&lns]) {
@@ -64,13 +78,24 @@ fn live_a_day(seed: u64) -> u64 {
     }
     assert!(everybody(&mut world), "seed {seed}");
 
-    let tokens: Vec<_> = lacs.iter().map(|&lac| (lac, world.shut_down(lac))).collect();
+    let tokens: Vec<_> = lacs
+        .iter()
+        .map(|&lac| (lac, world.shut_down(lac)))
+        .collect();
     world.run_for(Duration::from_secs(200));
     for (lac, token) in tokens {
-        assert_eq!(world.take_reply(lac, token), Some(Ok(Reply::Done)), "seed {seed}");
+        assert_eq!(
+            world.take_reply(lac, token),
+            Some(Ok(Response::Done)),
+            "seed {seed}"
+        );
     }
     assert_eq!(established(&mut world, lns), 0, "seed {seed}");
-    assert_eq!(tunnels_in(&mut world, lns, TunnelState::Established), 0, "seed {seed}");
+    assert_eq!(
+        tunnels_in(&mut world, lns, TunnelState::Established),
+        0,
+        "seed {seed}"
+    );
     assert_eq!(world.datapath_sessions(lns), 0, "seed {seed}");
     world.datagrams()
 }
@@ -93,6 +118,8 @@ fn none_dies_on_the_way_with_seed_3() {
 /// `SIM_SEED=n` runs any other.
 #[test]
 fn none_dies_on_the_way_with_a_given_seed() {
-    let given = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = std::env::var("SIM_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     live_a_day(given.unwrap_or(4));
 }

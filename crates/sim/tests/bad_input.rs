@@ -15,7 +15,11 @@ const SECRET: &str = "tunnel profile modify profile_name=default secret=s3cret\n
 
 /// Every captured message once.
 fn messages() -> BTreeSet<Vec<u8>> {
-    frames::names().iter().flat_map(|name| frames::read(name)).map(|frame| frame.payload).collect()
+    frames::names()
+        .iter()
+        .flat_map(|name| frames::read(name))
+        .map(|frame| frame.payload)
+        .collect()
 }
 
 /// A LAC and an LNS with one session up.
@@ -34,8 +38,13 @@ struct Target {
 impl Target {
     /// Makes a message one to the node's own tunnel and session, with the number that is expected next, so that it gets past the transport.
     fn address(&mut self, node: usize, message: &[u8]) -> Vec<u8> {
-        let tunnel = tunnels(&mut self.pair.world, node).into_iter().find(|t| t.tunnel_id.is_some());
-        let session = sessions(&mut self.pair.world, node).first().and_then(|s| s.session_id).unwrap_or(1);
+        let tunnel = tunnels(&mut self.pair.world, node)
+            .into_iter()
+            .find(|t| t.tunnel_id.is_some());
+        let session = sessions(&mut self.pair.world, node)
+            .first()
+            .and_then(|s| s.session_id)
+            .unwrap_or(1);
         let mut out = message.to_vec();
         let mut put = |at: usize, v: u16| out[at..at + 2].copy_from_slice(&v.to_be_bytes());
         let id = tunnel.as_ref().and_then(|t| t.tunnel_id).unwrap_or(1);
@@ -72,15 +81,22 @@ impl Target {
 
     /// The pair carries its session again, by itself.
     fn recover(&mut self) {
-        let both = |world: &mut sim::World| established(world, 0) >= 1 && established(world, 1) >= 1;
-        let up = self.pair.world.run_until(Duration::from_secs(1_000), Duration::from_secs(1), both);
+        let both =
+            |world: &mut sim::World| established(world, 0) >= 1 && established(world, 1) >= 1;
+        let up =
+            self.pair
+                .world
+                .run_until(Duration::from_secs(1_000), Duration::from_secs(1), both);
         assert!(up, "after {} mutations", self.thrown);
     }
 }
 
 #[test]
 fn truncations_end_nothing_but_what_they_may() {
-    let mut target = Target { pair: pair(), thrown: 0 };
+    let mut target = Target {
+        pair: pair(),
+        thrown: 0,
+    };
     for message in messages() {
         for node in [0, 1] {
             for len in 0..message.len() {
@@ -95,7 +111,10 @@ fn truncations_end_nothing_but_what_they_may() {
 
 #[test]
 fn corruptions_end_nothing_but_what_they_may() {
-    let mut target = Target { pair: pair(), thrown: 0 };
+    let mut target = Target {
+        pair: pair(),
+        thrown: 0,
+    };
     for message in messages() {
         for node in [0, 1] {
             let mut mutant = target.address(node, &message);

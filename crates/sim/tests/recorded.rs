@@ -33,8 +33,14 @@ const CALLS: usize = 3;
 
 /// The recordings whose set-up fails by what the recorded peer itself says, and what it says.
 const FAILING: [(&str, &str); 2] = [
-    ("openl2tp-openl2tp-chap-hidden", "StopCCN of the LAC: it does not accept the LNS's challenge response"),
-    ("xl2tpd-openl2tp-chap-hidden", "StopCCN: the two can't read each other's hidden AVPs"),
+    (
+        "openl2tp-openl2tp-chap-hidden",
+        "StopCCN of the LAC: it does not accept the LNS's challenge response",
+    ),
+    (
+        "xl2tpd-openl2tp-chap-hidden",
+        "StopCCN: the two can't read each other's hidden AVPs",
+    ),
 ];
 
 /// Our ids for those of a recording: the calls of both begin in the same order.
@@ -49,13 +55,18 @@ struct Ids {
 impl Ids {
     /// The datagram with our ids in its header, where it has any. A recorded call that we have no counterpart of keeps its id.
     fn to_us(&mut self, frame: &Frame, world: &mut World, node: NodeId) -> Vec<u8> {
-        let tunnel = tunnels(world, node).first().and_then(|t| t.tunnel_id).unwrap_or(0);
+        let tunnel = tunnels(world, node)
+            .first()
+            .and_then(|t| t.tunnel_id)
+            .unwrap_or(0);
         for id in sessions(world, node).iter().filter_map(|s| s.session_id) {
             note(&mut self.ours, id);
         }
         let mut datagram = frame.payload.clone();
         let (at, recorded) = match Header::decode(&datagram) {
-            Ok((Header::Data(header), _)) => (2 + 2 * usize::from(header.has_length), header.session_id),
+            Ok((Header::Data(header), _)) => {
+                (2 + 2 * usize::from(header.has_length), header.session_id)
+            }
             Ok((Header::Control(header), _)) => (4, header.session_id),
             Err(error) => panic!("frame {}: {error}", frame.number),
         };
@@ -83,7 +94,10 @@ fn note(seen: &mut Vec<u16>, id: u16) -> usize {
 fn play(name: &str, lac: bool, world: &mut World, node: NodeId) {
     let peer = SocketAddr::new(address(9), 1701);
     let mut ids = Ids::default();
-    for frame in frames::read(name).iter().filter(|frame| frame.from_lac == lac) {
+    for frame in frames::read(name)
+        .iter()
+        .filter(|frame| frame.from_lac == lac)
+    {
         let datagram = ids.to_us(frame, world, node);
         world.datagram(node, peer, &datagram);
         world.run_for(Duration::from_millis(20));
@@ -98,12 +112,23 @@ fn fault(name: &str, world: &mut World, node: NodeId) -> Option<String> {
     if FAILING.iter().any(|(failing, _)| *failing == name) {
         return None;
     }
-    let past_the_call = [SessionState::Link, SessionState::Authenticating, SessionState::Network];
-    let up = sessions(world, node).iter().any(|s| past_the_call.contains(&s.state));
+    let past_the_call = [
+        SessionState::Link,
+        SessionState::Authenticating,
+        SessionState::Network,
+    ];
+    let up = sessions(world, node)
+        .iter()
+        .any(|s| past_the_call.contains(&s.state));
     let heard = counter(world, node, "ppp.received");
     let fine = up && heard == 1 && counter(world, node, "datagrams.unknown_session") == 0;
     let strays = counter(world, node, "datagrams.unknown_session");
-    (!fine).then(|| format!("{name}: up {up}, PPP heard {heard}, strays {strays}\n{:?}", world.take_events(node)))
+    (!fine).then(|| {
+        format!(
+            "{name}: up {up}, PPP heard {heard}, strays {strays}\n{:?}",
+            world.take_events(node)
+        )
+    })
 }
 
 #[test]

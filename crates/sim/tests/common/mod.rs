@@ -5,15 +5,23 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{CommandError, SessionState, SessionStatus, TunnelState, TunnelStatus};
+use api::{
+    CommandError, Response, Selector, SessionState, SessionStatus, TunnelState, TunnelStatus,
+};
 use config::Model;
-use engine::{Command, Event, Reply, TunnelSelector};
+use engine::{Command, Event};
 use sim::{NodeId, Quality, World};
 
 pub(crate) fn model(text: &str) -> Arc<Model> {
     match Model::load("test", text) {
         Ok(model) => Arc::new(model),
-        Err(diagnostics) => panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<String>()),
+        Err(diagnostics) => panic!(
+            "{}",
+            diagnostics
+                .iter()
+                .map(ToString::to_string)
+                .collect::<String>()
+        ),
     }
 }
 
@@ -53,7 +61,11 @@ impl Pair {
         let id = world.add(address(1), lac.clone());
         let server = world.add(address(2), lns);
         start(&mut world, id, &lac);
-        Self { world, lac: id, lns: server }
+        Self {
+            world,
+            lac: id,
+            lns: server,
+        }
     }
 
     pub(crate) fn run(&mut self, seconds: u64) {
@@ -63,9 +75,19 @@ impl Pair {
     /// Runs until the LAC's only session carries traffic at both ends.
     pub(crate) fn up(&mut self) -> (SessionStatus, SessionStatus) {
         let both = |world: &mut World| established(world, 0) == 1 && established(world, 1) == 1;
-        let up = self.world.run_until(Duration::from_secs(120), Duration::from_millis(100), both);
-        assert!(up, "{:?}\n{:?}", self.world.take_events(0), self.world.take_events(1));
-        (sessions(&mut self.world, 0).remove(0), sessions(&mut self.world, 1).remove(0))
+        let up = self
+            .world
+            .run_until(Duration::from_secs(120), Duration::from_millis(100), both);
+        assert!(
+            up,
+            "{:?}\n{:?}",
+            self.world.take_events(0),
+            self.world.take_events(1)
+        );
+        (
+            sessions(&mut self.world, 0).remove(0),
+            sessions(&mut self.world, 1).remove(0),
+        )
     }
 
     /// The reasons that a node gave for the ends of its sessions.
@@ -85,37 +107,49 @@ pub(crate) fn start(world: &mut World, node: NodeId, model: &Model) {
         ask(world, node, Command::TunnelCreate(Box::new(tunnel.clone()))).unwrap();
     }
     for session in &model.sessions {
-        ask(world, node, Command::SessionCreate(Box::new(session.clone()))).unwrap();
+        ask(
+            world,
+            node,
+            Command::SessionCreate(Box::new(session.clone())),
+        )
+        .unwrap();
     }
 }
 
-pub(crate) fn ask(world: &mut World, node: NodeId, command: Command) -> Result<Reply, CommandError> {
+pub(crate) fn ask(
+    world: &mut World,
+    node: NodeId,
+    command: Command,
+) -> Result<Response, CommandError> {
     world.command(node, command).expect("answered at once")
 }
 
 pub(crate) fn tunnels(world: &mut World, node: NodeId) -> Vec<TunnelStatus> {
     match ask(world, node, Command::TunnelList) {
-        Ok(Reply::Tunnels(all)) => all,
+        Ok(Response::Tunnels(all)) => all,
         other => panic!("{other:?}"),
     }
 }
 
 pub(crate) fn sessions(world: &mut World, node: NodeId) -> Vec<SessionStatus> {
     match ask(world, node, Command::SessionList(None)) {
-        Ok(Reply::Sessions(all)) => all,
+        Ok(Response::Sessions(all)) => all,
         other => panic!("{other:?}"),
     }
 }
 
 pub(crate) fn established(world: &mut World, node: NodeId) -> usize {
     match ask(world, node, Command::SystemShow) {
-        Ok(Reply::System(status)) => status.sessions_established as usize,
+        Ok(Response::System(status)) => status.sessions_established as usize,
         other => panic!("{other:?}"),
     }
 }
 
 pub(crate) fn tunnels_in(world: &mut World, node: NodeId, state: TunnelState) -> usize {
-    tunnels(world, node).iter().filter(|t| t.state == state).count()
+    tunnels(world, node)
+        .iter()
+        .filter(|t| t.state == state)
+        .count()
 }
 
 pub(crate) fn is_up(session: &SessionStatus) -> bool {
@@ -124,11 +158,14 @@ pub(crate) fn is_up(session: &SessionStatus) -> bool {
 
 pub(crate) fn counter(world: &mut World, node: NodeId, name: &str) -> u64 {
     match ask(world, node, Command::Statistics) {
-        Ok(Reply::Statistics(all)) => *all.0.get(name).unwrap_or_else(|| panic!("no counter {name}: {all:?}")),
+        Ok(Response::Statistics(all)) => *all
+            .0
+            .get(name)
+            .unwrap_or_else(|| panic!("no counter {name}: {all:?}")),
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn tunnel(name: &str) -> TunnelSelector {
-    TunnelSelector::Name(name.to_owned())
+pub(crate) fn tunnel(name: &str) -> Selector {
+    Selector::Name(name.to_owned())
 }
