@@ -1,4 +1,5 @@
 //! The AVPs that we send, bit by bit (RFC 2661 sections 4.1 and 4.4).
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 mod common;
 
