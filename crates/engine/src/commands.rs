@@ -64,15 +64,12 @@ impl Engine {
             },
             Command::TunnelList => return Ok(Response::Tunnels(self.tunnel_statuses(now))),
             Command::TunnelShow(selector) => {
-                let which = self.find_tunnel(&selector)?;
-                let status = match which {
+                let status = match self.find_tunnel(&selector)? {
                     Which::Client(id) => self.client_status(id, now),
                     Which::Peer(id) => self.peer_tunnel_status(id, now),
                 };
-                return status
-                    .map(Box::new)
-                    .map(Response::Tunnel)
-                    .ok_or_else(|| no_tunnel(&selector));
+                let status = status.ok_or_else(|| no_tunnel(&selector))?;
+                return Ok(Response::Tunnel(Box::new(status)));
             }
             Command::SessionCreate(session) => return self.create_session(*session, now),
             Command::SessionDelete(tunnel, session) => {
@@ -89,11 +86,8 @@ impl Engine {
             }
             Command::SessionShow(tunnel, session) => {
                 let which = self.find_session(&tunnel, &session)?;
-                let status = self.session_status(which, now);
-                return status
-                    .map(Box::new)
-                    .map(Response::Session)
-                    .ok_or_else(no_session);
+                let status = self.session_status(which, now).ok_or_else(no_session)?;
+                return Ok(Response::Session(Box::new(status)));
             }
             Command::UserList => return Ok(Response::Users(self.user_statuses(now))),
             Command::SystemShow => return Ok(Response::System(self.system_status(now))),

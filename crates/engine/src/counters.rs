@@ -97,13 +97,13 @@ group! {
 impl Ppp {
     /// Adds what a link counted.
     fn add(&mut self, link: &ppp::Counters) {
-        self.received += u64::from(link.received);
-        self.sent += u64::from(link.sent);
-        self.malformed += u64::from(link.malformed);
-        self.discarded += u64::from(link.discarded);
-        self.protocol_rejects += u64::from(link.protocol_rejects);
-        self.code_rejects += u64::from(link.code_rejects);
-        self.renegotiations += u64::from(link.renegotiations);
+        self.received += link.received;
+        self.sent += link.sent;
+        self.malformed += link.malformed;
+        self.discarded += link.discarded;
+        self.protocol_rejects += link.protocol_rejects;
+        self.code_rejects += link.code_rejects;
+        self.renegotiations += link.renegotiations;
     }
 }
 

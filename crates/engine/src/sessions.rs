@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::Role;
 use datapath::{
-    Completion, DatapathError, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec,
+    Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec,
     Request, Route, SessionSpec, Transport,
 };
 use ipnet::{IpNet, Ipv4Net};
@@ -39,8 +39,6 @@ pub(crate) struct Session {
     pub(crate) dns: [Option<Ipv4Addr>; 2],
     /// The datapath's device, once traffic flows.
     pub(crate) device: Option<Arc<str>>,
-    /// The name to give a device of its own.
-    pub(crate) interface_name: Option<String>,
     /// Who proved to be the peer, or who we claim to be.
     pub(crate) user: Option<Arc<str>>,
     pub(crate) entry: Entry,
@@ -86,87 +84,87 @@ impl Engine {
         call: Box<l2tp::CallInfo>,
         now: Time,
     ) {
-        let number = self.next_number();
-        let Some(tunnel) = self.tunnels.get(&tunnel_id) else {
+        let Some((session, spec)) = self.new_session(tunnel_id, id, call, now) else {
             return;
         };
+        let handle = session.handle;
+        let token = self.expect(Pending::Create(handle, tunnel_id, id));
+        let request = Request::Create {
+            token,
+            handle,
+            spec,
+        };
+        self.outputs.push_back(Output::Datapath(request));
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
+            return;
+        };
+        let place = tunnel.sessions.entry(id);
+        let session = place.insert_entry(Box::new(session)).into_mut();
+        session.link.open(now, &mut self.rng);
+        self.settle_session(tunnel_id, id, now);
+    }
+
+    /// A session of an established call, and what the datapath must know of it.
+    fn new_session(
+        &mut self,
+        tunnel_id: u16,
+        id: u16,
+        call: Box<l2tp::CallInfo>,
+        now: Time,
+    ) -> Option<(Session, SessionSpec)> {
+        let handle = Handle(self.next_number());
+        let tunnel = self.tunnels.get(&tunnel_id)?;
         let attempt = match tunnel.origin {
-            Origin::Client(client) => self
-                .clients
-                .get(&client)
-                .and_then(|c| c.session_of_call(id)),
+            Origin::Client(client) => self.clients.get(&client)?.session_of_call(id),
             Origin::Peer(..) => None,
         };
-        let role = if attempt.is_some() {
-            Role::Lac
-        } else {
-            Role::Lns
-        };
+        let role = attempt.map_or(Role::Lns, |_| Role::Lac);
         let peers = config::Session::default();
-        let setup = self
-            .policy
-            .ppp(&tunnel.setup, attempt.map_or(&peers, |a| &a.config), role);
-        let credentials = attempt.and_then(|a| a.credentials.clone());
-        let encapsulation = Encapsulation::V2 {
-            local: Ids {
-                tunnel: tunnel_id,
-                session: id,
-            },
-            peer: Ids {
-                tunnel: tunnel.control.peer_id(),
-                session: call.peer_session_id,
-            },
-            send_sequence: call.params.sequencing_required,
-        };
-        let session = Session {
-            handle: Handle(number),
-            role,
-            call,
-            client_session: attempt.map(|a| a.number),
-            lent: None,
-            ipv4: None,
-            ipv6: None,
-            dns: [None; 2],
-            device: None,
-            interface_name: attempt.and_then(|a| a.config.interface_name().map(str::to_owned)),
-            user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
-            entry: self.wheel.insert(Key::Session(tunnel_id, id)),
-            since: now,
-            ends_at: match setup.profile.max_connect_time() {
-                0 => None,
-                seconds => Some(now + Duration::from_secs(seconds.into())),
-            },
-            link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
-            setup,
-        };
+        let config = attempt.map_or(&peers, |attempt| &attempt.config);
+        let setup = self.policy.ppp(&tunnel.setup, config, role);
+        let credentials = attempt.and_then(|attempt| attempt.credentials.clone());
         let spec = SessionSpec {
             transport: Transport {
                 local: tunnel.local,
                 remote: tunnel.remote,
             },
-            encapsulation,
-            device: match (role, &session.interface_name) {
-                (Role::Lns, _) => datapath::Device::Shared,
-                (Role::Lac, name) => datapath::Device::Own { name: name.clone() },
+            encapsulation: Encapsulation::V2 {
+                local: Ids {
+                    tunnel: tunnel_id,
+                    session: id,
+                },
+                peer: Ids {
+                    tunnel: tunnel.control.peer_id(),
+                    session: call.peer_session_id,
+                },
+                send_sequence: call.params.sequencing_required,
+            },
+            device: match role {
+                Role::Lns => Device::Shared,
+                Role::Lac => Device::Own {
+                    name: config.interface_name().map(str::to_owned),
+                },
             },
         };
-        let handle = session.handle;
-        let token = self.expect(Pending::Create(handle, tunnel_id, id));
-        self.outputs.push_back(Output::Datapath(Request::Create {
-            token,
+        let lasts = setup.profile.max_connect_time();
+        let session = Session {
             handle,
-            spec,
-        }));
-        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
-            return;
+            role,
+            call,
+            client_session: attempt.map(|attempt| attempt.number),
+            lent: None,
+            ipv4: None,
+            ipv6: None,
+            dns: [None; 2],
+            device: None,
+            user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
+            entry: self.wheel.insert(Key::Session(tunnel_id, id)),
+            since: now,
+            ends_at: (lasts != 0).then(|| now + Duration::from_secs(lasts.into())),
+            link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
+            setup,
         };
-        let session = tunnel
-            .sessions
-            .entry(id)
-            .insert_entry(Box::new(session))
-            .into_mut();
-        session.link.open(now, &mut self.rng);
-        self.settle_session(tunnel_id, id, now);
+        Some((session, spec))
     }
 
     pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {

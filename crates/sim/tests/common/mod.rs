@@ -1,5 +1,6 @@
 //! What the simulations share: models from text, and questions to nodes.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests only")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
