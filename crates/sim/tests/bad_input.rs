@@ -74,7 +74,7 @@ impl Target {
         self.pair.world.datagram(node, peer, datagram);
         self.thrown += 1;
         // Tunnels that a mutation opened or closed linger: let them go before there are too many.
-        if self.thrown % 2_000 == 0 {
+        if self.thrown.is_multiple_of(2_000) {
             self.pair.run(40);
         }
     }
