@@ -48,13 +48,13 @@ impl Management {
         let daemon = Arc::clone(&self.daemon);
         let opening = tokio::spawn(async move { daemon.open_configured().await });
         tokio::select! {
-            () = signals.end() => {}
+            signal = signals.end() => info!("{signal}: closing every tunnel"),
             ended = &mut self.ended => return Err(broken(ended)),
         }
         opening.abort();
         tokio::select! {
             ended = end(&self.daemon, &self.mailbox, self.ended) => ended,
-            () = signals.end() => bail!("ended by a second signal; peers may not know"),
+            signal = signals.end() => bail!("{signal} again: ended at once; peers may not know"),
         }
     }
 }
@@ -119,12 +119,12 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the daemon.
-    async fn end(&mut self) {
+    /// Waits for one that ends the daemon; its name.
+    async fn end(&mut self) -> &'static str {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return info!("SIGTERM: closing every tunnel"),
-                _ = self.interrupt.recv() => return info!("SIGINT: closing every tunnel"),
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hang_up.recv() => info!("SIGHUP: the configuration is read at the start only; ignored"),
             }
         }

@@ -299,6 +299,27 @@ fn a_hang_up_does_not_end_it() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let (place, silent) = (Place::new(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut daemon = place.start("");
+    let port = silent.local_addr().unwrap().port();
+    let tunnel = parameters([
+        ("dest_ipaddr", json!("127.0.0.1")),
+        ("peer_udp_port", json!(port)),
+    ]);
+    place
+        .client()
+        .call::<Value>(&Request::TunnelCreate(tunnel))
+        .unwrap();
+    silent.recv(&mut [0; 1500]).unwrap();
+    daemon.signal(Signal::TERM);
+    daemon.until("closing every tunnel");
+    daemon.signal(Signal::INT);
+    daemon.until("ended at once");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn in_the_background_it_serves_when_the_start_returns() {
     let place = Place::new();
     fs::write(place.file("pid"), "1\n").unwrap();
