@@ -450,3 +450,34 @@ pub fn sent(frame: &[u8]) -> Sent {
         data: data.to_vec(),
     }
 }
+
+/// An option of a Configure-Request.
+pub fn option(kind: u8, data: &[u8]) -> Vec<u8> {
+    [&[kind, u8::try_from(data.len() + 2).unwrap()], data].concat()
+}
+
+/// An option that holds an address.
+pub fn address(kind: u8, address: std::net::Ipv4Addr) -> Vec<u8> {
+    option(kind, &address.octets())
+}
+
+/// The only packet of this protocol and code among `sent`.
+pub fn only(sent: &[Sent], protocol: Protocol, code: u8) -> Sent {
+    let mut found = sent
+        .iter()
+        .filter(|p| p.protocol == protocol && p.code == code);
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("no {protocol} {code} in {sent:?}"))
+        .clone();
+    assert_eq!(found.next(), None);
+    first
+}
+
+/// A link in the network phase, and the Configure-Requests of its control protocols.
+pub fn in_network(network: NetworkConfig) -> (Solo, Vec<Sent>) {
+    let mut solo = Solo::new(Host::new(LinkConfig::default(), None, network));
+    let sent = solo.establish();
+    assert_eq!(solo.phase(), Phase::Network);
+    (solo, sent)
+}
