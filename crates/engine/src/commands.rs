@@ -7,7 +7,7 @@ use l2tp::StopReason;
 use sansio::Time;
 
 use crate::clients::{ClientId, State};
-use crate::tunnels::Origin;
+use crate::tunnels::{Origin, Tunnel};
 use crate::{Command, Engine, Output, Shutdown, Token};
 
 /// What a selector names: a tunnel that we made, or one that a peer opened (by our Tunnel ID).
@@ -215,10 +215,7 @@ impl Engine {
     /// Answers the shutdown once every StopCCN is acknowledged or given up.
     pub(crate) fn finish_shutdown(&mut self) {
         if let Shutdown::Asked(token) = self.shutdown
-            && self
-                .tunnels
-                .values()
-                .all(|tunnel| tunnel.control.is_quiet())
+            && self.tunnels.values().all(Tunnel::has_said_goodbye)
         {
             self.shutdown = Shutdown::Done;
             self.outputs.push_back(Output::Reply {

@@ -229,7 +229,7 @@ fn bearer(bearer: config::Bearer) -> BearerTypes {
 }
 
 /// Seconds, of which zero means never.
-fn unless_zero(seconds: u32) -> Option<Duration> {
+pub(crate) fn unless_zero(seconds: u32) -> Option<Duration> {
     (seconds != 0).then(|| Duration::from_secs(seconds.into()))
 }
 

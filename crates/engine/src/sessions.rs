@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::Role;
 use datapath::{
@@ -14,7 +13,7 @@ use l2tp::Disconnect;
 use ppp::{AuthAttempt, Cause, Ipv4Config, NetworkConfig, Verdict};
 use sansio::Time;
 
-use crate::policy::PppSetup;
+use crate::policy::{PppSetup, unless_zero};
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output};
@@ -43,7 +42,11 @@ pub(crate) struct Session {
     pub(crate) user: Option<Arc<str>>,
     pub(crate) entry: Entry,
     pub(crate) since: Time,
-    /// When it is ended for having lasted long enough.
+    /// Requests of what the network layer agreed on that the datapath has not completed.
+    configuring: u32,
+    /// Its traffic flows.
+    pub(crate) up: bool,
+    /// When it is ended: for not being up by then, and once it is, for having lasted long enough.
     ends_at: Option<Time>,
 }
 
@@ -146,7 +149,7 @@ impl Engine {
                 },
             },
         };
-        let lasts = setup.profile.max_connect_time();
+        let patience = self.policy.model().system.session_establish_timeout();
         let session = Session {
             handle,
             role,
@@ -160,7 +163,9 @@ impl Engine {
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
-            ends_at: (lasts != 0).then(|| now + Duration::from_secs(lasts.into())),
+            configuring: 0,
+            up: false,
+            ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
             setup,
         };
@@ -173,9 +178,12 @@ impl Engine {
         {
             if session.ends_at.is_some_and(|at| at <= now) {
                 session.ends_at = None;
-                session
-                    .link
-                    .close(Cause::SessionTimeout, now, &mut self.rng);
+                let cause = if session.up {
+                    Cause::SessionTimeout
+                } else {
+                    Cause::EstablishTimeout
+                };
+                session.link.close(cause, now, &mut self.rng);
             }
             session.link.handle_timeout(now, &mut self.rng);
         }
@@ -203,6 +211,7 @@ impl Engine {
             let Some(event) = event else { break };
             self.link_event(tunnel, id, event, now);
         }
+        self.review(tunnel, id, now);
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
@@ -351,6 +360,7 @@ impl Engine {
             return;
         };
         change(session);
+        session.configuring += 1;
         let (handle, network) = (session.handle, session.network());
         let token = self.expect(Pending::Configure(handle, tunnel, id));
         self.outputs.push_back(Output::Datapath(Request::Configure {
@@ -432,27 +442,43 @@ impl Engine {
         let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else {
             return;
         };
+        if let Pending::Configure(..) = pending {
+            session.configuring = session.configuring.saturating_sub(1);
+        }
         match result {
-            Ok(Completion::Device(device)) if session.ipv4.is_some() || session.ipv6.is_some() => {
-                let was_up = session.device.replace(device.as_str().into()).is_some();
-                if !was_up {
-                    session.since = now;
-                    let user = session.user.as_deref().map(str::to_owned);
-                    let ipv4 = session.ipv4.map(|link| (link.local, link.peer));
-                    let number = session.client_session;
-                    self.event(Event::SessionUp {
-                        tunnel,
-                        session: id,
-                        user,
-                        device,
-                        ipv4,
-                    });
-                    self.client_session_up(tunnel, number);
-                }
+            Ok(Completion::Device(device)) => {
+                session.device = Some(device.as_str().into());
+                self.review(tunnel, id, now);
             }
             Ok(_) => {}
             Err(error) => self.datapath_error(tunnel, id, &error, now),
         }
+    }
+
+    /// Sees whether a session has come up: one network layer at least is, none is under way, and the datapath carries them.
+    fn review(&mut self, tunnel: u16, id: u16, now: Time) {
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
+        let carried = session.ipv4.is_some() || session.ipv6.is_some();
+        let complete = session.configuring == 0 && session.link.network_is_settled();
+        if session.up || !carried || !complete {
+            session.up &= carried;
+            return;
+        }
+        let lasts = unless_zero(session.setup.profile.max_connect_time());
+        (session.up, session.since) = (true, now);
+        session.ends_at = lasts.map(|lasts| now + lasts);
+        let number = session.client_session;
+        let event = Event::SessionUp {
+            tunnel,
+            session: id,
+            user: session.user.as_deref().map(str::to_owned),
+            device: session.device.as_deref().unwrap_or_default().to_owned(),
+            ipv4: session.ipv4.map(|link| (link.local, link.peer)),
+        };
+        self.event(event);
+        self.client_session_up(tunnel, number);
     }
 
     /// A device went away under a session.

@@ -184,7 +184,7 @@ impl Engine {
             dns: session.map(Session::name_servers).unwrap_or_default(),
             local_ipv6: session.and_then(|s| s.ipv6.map(|link| link.local.into())),
             remote_ipv6: session.and_then(|s| s.ipv6.map(|link| link.peer.into())),
-            mtu: session.filter(|s| s.device.is_some()).map(Session::mtu),
+            mtu: session.filter(|s| s.up).map(Session::mtu),
             called_number: info.and_then(|i| i.params.called_number.clone()),
             calling_number: info.and_then(|i| i.params.calling_number.clone()),
             tx_connect_speed: info
@@ -224,8 +224,7 @@ impl Engine {
             tunnels: self.tunnels.len() as u32,
             tunnels_established: self.tunnels.values().filter(established).count() as u32,
             sessions: self.calls as u32,
-            sessions_established: sessions.filter(|session| session.device.is_some()).count()
-                as u32,
+            sessions_established: sessions.filter(|session| session.up).count() as u32,
             seconds: seconds(self.started, now),
         }
     }
@@ -334,7 +333,7 @@ fn call_state(state: l2tp::CallState) -> SessionState {
 
 fn session_state(session: &Session) -> SessionState {
     match session.link.phase() {
-        _ if session.device.is_some() => SessionState::Established,
+        _ if session.up => SessionState::Established,
         ppp::Phase::Dead | ppp::Phase::Establish => SessionState::Link,
         ppp::Phase::Authenticate => SessionState::Authenticating,
         ppp::Phase::Network => SessionState::Network,

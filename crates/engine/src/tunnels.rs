@@ -151,6 +151,10 @@ impl Engine {
 
     /// An id that no tunnel has: random, so that ids of an earlier life are not met again soon.
     pub(crate) fn free_tunnel_id(&mut self) -> Option<u16> {
+        // Known at once, without a search that whoever took them all could have us repeat.
+        if self.tunnels.len() >= usize::from(u16::MAX) {
+            return None;
+        }
         let start = self.rng.next_u32() as u16;
         (0..=u16::MAX)
             .map(|i| start.wrapping_add(i))
@@ -336,6 +340,11 @@ impl Engine {
 }
 
 impl Tunnel {
+    /// Whether nothing is left to wait for at the end: the peer has acknowledged our StopCCN, or was never heard.
+    pub(crate) fn has_said_goodbye(&self) -> bool {
+        self.control.is_quiet() || self.control.peer().is_none()
+    }
+
     /// A peer speaks from where it was spoken to; but an LNS may answer the first message from another port of its address (RFC 2661
     /// section 8.1), and an unconnected tunnel of ours follows it there.
     fn accepts_from(&self, remote: SocketAddr) -> bool {

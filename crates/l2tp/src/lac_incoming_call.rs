@@ -1,7 +1,7 @@
 //! The LAC's half of an incoming call (RFC 2661 section 7.4.1).
 
 use sansio::{Rng, Time};
-use wire::l2tp::{Attribute, AttributeType, MessageType};
+use wire::l2tp::{Attribute, AttributeType, FramingTypes, MessageType};
 
 use crate::call::framing_fits;
 use crate::messages::{Body, Builder, Fault, required};
@@ -146,7 +146,7 @@ impl Tunnel {
             .map(|group| &group[..group.len().min(MAX_STRING_LEN)]);
         let avps = Builder::new(MessageType::ICCN, hiding)
             .put(Attribute::TxConnectSpeed(params.tx_connect_speed))
-            .put(Attribute::FramingType(params.framing_type))
+            .put(Attribute::FramingType(self.framing(params.framing_type)))
             .put_some(params.rx_connect_speed.map(Attribute::RxConnectSpeed))
             .put_some(group.map(Attribute::PrivateGroupId))
             .put_some(
@@ -157,6 +157,15 @@ impl Tunnel {
             .finish();
         self.send(peer_id, avps);
         self.call_established(id);
+    }
+
+    /// Of the framing that a call allows, what the peer does; all of it with a peer that did not say.
+    fn framing(&self, allowed: FramingTypes) -> FramingTypes {
+        let offered = self.peer().map(|peer| peer.framing_capabilities);
+        let common = offered.map(|offered| offered & allowed);
+        common
+            .filter(|common| !common.is_empty())
+            .unwrap_or(allowed)
     }
 }
 

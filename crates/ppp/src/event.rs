@@ -175,6 +175,9 @@ pub enum Cause {
     /// An operator or the program's own end.
     #[error("closed by the administrator")]
     Administrative,
+    /// It took longer to carry traffic than it may.
+    #[error("the session was not established in time")]
+    EstablishTimeout,
     /// It lasted as long as it may.
     #[error("the session's time is over")]
     SessionTimeout,
@@ -250,6 +253,7 @@ impl Cause {
             Self::PeerNotGenuine => "Authenticator not authentic",
             Self::AuthRefused(_) => "Authentication required",
             Self::AuthTimeout(_) => "Authentication timed out",
+            Self::EstablishTimeout => "Not established in time",
             Self::SessionTimeout => "Session time over",
             Self::IdleTimeout => "Link inactive",
             Self::NoResources(_) => "No resources",

@@ -132,9 +132,6 @@ const MAX_REPETITIONS: u8 = 2;
 /// Naks and Rejects of one negotiation that we follow.
 const MAX_REFUSALS: u8 = 10;
 
-/// How long an answer to the peer's Terminate-Request may take to reach it before this layer is finished.
-const LAST_ACK: Duration = Duration::from_secs(1);
-
 impl<P: Options> Layer<P> {
     pub(crate) fn new(options: P, rng: &mut dyn Rng) -> Self {
         let [identifier, ..] = rng.next_u32().to_be_bytes();
@@ -379,9 +376,7 @@ impl<P: Options> Layer<P> {
             }
             (Action::ZeroRestartCount, _) => {
                 self.restarts = 0;
-                cx.io
-                    .deadlines
-                    .set(P::TIMER, cx.now + restart.min(LAST_ACK));
+                cx.io.deadlines.set(P::TIMER, cx.now + restart);
             }
             (Action::SendRequest, _) => self.send_request(restart, cx),
             (Action::SendTerminateRequest, _) => {

@@ -54,7 +54,7 @@ struct Ids {
 
 impl Ids {
     /// The datagram with our ids in its header, where it has any. A recorded call that we have no counterpart of keeps its id.
-    fn to_us(&mut self, frame: &Frame, world: &mut World, node: NodeId) -> Vec<u8> {
+    fn addressed(&mut self, frame: &Frame, world: &mut World, node: NodeId) -> Vec<u8> {
         let tunnel = tunnels(world, node)
             .first()
             .and_then(|t| t.tunnel_id)
@@ -98,7 +98,7 @@ fn play(name: &str, lac: bool, world: &mut World, node: NodeId) {
         .iter()
         .filter(|frame| frame.from_lac == lac)
     {
-        let datagram = ids.to_us(frame, world, node);
+        let datagram = ids.addressed(frame, world, node);
         world.datagram(node, peer, &datagram);
         world.run_for(Duration::from_millis(20));
         if matches!(Header::decode(&frame.payload), Ok((Header::Data(_), _))) {

@@ -598,3 +598,32 @@ fn requests_that_cross_open_two_tunnels_where_neither_has_a_tie_breaker() {
         );
     }
 }
+
+#[test]
+fn a_session_whose_ppp_takes_too_long_is_ended() {
+    let server = format!("{LNS}\nsystem modify session_establish_timeout=5");
+    let mut pair = Pair::new(LAC, &server);
+    let in_lcp = |world: &mut World| {
+        let all = sessions(world, 1);
+        all.iter().any(|s| s.state == SessionState::Link)
+    };
+    let moment = Duration::from_millis(1);
+    assert!(pair.world.run_until(Duration::from_secs(1), moment, in_lcp));
+    pair.world.cut_off(0, true);
+    pair.run(20);
+    assert!(pair.ends(1).join(";").contains("not established in time"));
+}
+
+#[test]
+fn a_session_is_up_when_both_network_layers_are() {
+    let mut pair = Pair::over(Quality::BAD, LAC, LNS);
+    for _ in 0..600 {
+        pair.world.run_for(Duration::from_millis(100));
+        for node in [0, 1] {
+            for session in sessions(&mut pair.world, node).iter().filter(|s| is_up(s)) {
+                assert!(session.local_ipaddr.is_some() && session.local_ipv6.is_some());
+            }
+        }
+    }
+    assert_eq!(established(&mut pair.world, 0), 1);
+}

@@ -100,6 +100,11 @@ impl Link {
         self.lcp.options.peer.acfc
     }
 
+    /// Whether each network layer is up or has failed: none is being negotiated.
+    pub fn network_is_settled(&self) -> bool {
+        !self.ipv4.layer.state().is_negotiating() && !self.ipv6.layer.state().is_negotiating()
+    }
+
     /// Frames, counted.
     pub const fn counters(&self) -> &Counters {
         &self.io.counters
