@@ -7,6 +7,7 @@
 mod apt;
 mod bench;
 mod demo;
+mod man;
 mod signals;
 mod tally;
 mod test;
@@ -42,6 +43,8 @@ enum Chore {
         /// What to measure.
         what: bench::Subject,
     },
+    /// Write the manual pages that come from the declarations of the configuration.
+    Man,
     /// Run a command in a virtual machine.
     #[command(subcommand)]
     Vm(Vm),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
+        Chore::Man => man::write(),
         Chore::Vm(Vm::Uml(uml)) => vm_uml(&uml),
     };
     result.unwrap_or_else(|error| {

@@ -178,8 +178,6 @@ objects! {
         [Modify] mtu: u16 { 128..=16_384, "octets" } = 1500;
         /// The largest packet that we ask the peer to send; the tunnel's mtu bounds it too.
         [Modify] mru: u16 { 128..=16_384, "octets" } = 1500;
-        /// The control characters that we ask the peer to escape, a bit each.
-        [Modify] asyncmap: u32 = 0;
         /// Whether PAP may be used.
         [Modify] auth_pap: bool = true;
         /// Whether CHAP with MD5 may be used.

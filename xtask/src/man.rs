@@ -1,0 +1,101 @@
+//! `cargo xtask man`: the manual pages that come from the declarations of the configuration.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+/// Where the page of the configuration file is, from the root of the workspace.
+const CONFIGURATION: &str = "docs/man/openl2tpd.conf.5";
+
+/// Writes every page.
+pub(crate) fn write() -> Result<ExitCode> {
+    let path = root().join(CONFIGURATION);
+    std::fs::write(&path, config::manual::page())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{CONFIGURATION}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs::read_to_string;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_configuration_is_current() {
+        let written = read_to_string(root().join(CONFIGURATION)).unwrap();
+        assert!(
+            written == config::manual::page(),
+            "`cargo xtask man` was not run"
+        );
+    }
+
+    /// The README's indented blocks are configurations, commands, or both; those that configure must load.
+    #[test]
+    fn the_configurations_of_the_readme_load() {
+        let readme = read_to_string(root().join("README.md")).unwrap();
+        let mut loaded = 0;
+        for section in readme.split("\n### ").skip(1) {
+            let indented = section.lines().filter_map(|line| line.strip_prefix("    "));
+            let text = indented.collect::<Vec<_>>().join("\n");
+            if !text.contains("profile_name=") {
+                continue;
+            }
+            loaded += 1;
+            if let Err(diagnostics) = config::Model::load("README.md", &text) {
+                panic!("{}", diagnostics[0]);
+            }
+        }
+        assert_eq!(loaded, 2, "an LNS and a LAC");
+    }
+
+    /// `crate::file::test` in the table of RFC coverage is a test in `crates/crate/**/file.rs` or `file/main.rs`.
+    #[test]
+    fn every_test_that_the_rfc_coverage_names_exists() {
+        let table = read_to_string(root().join("docs/rfc-coverage.md")).unwrap();
+        let quoted = table.split('`').skip(1).step_by(2);
+        let names: BTreeSet<_> = quoted
+            .filter(|name| name.matches("::").count() == 2)
+            .collect();
+        assert!(names.len() > 100, "{}", names.len());
+        let missing: Vec<_> = names
+            .into_iter()
+            .filter(|name| !name.starts_with("crate::") && !exists(name))
+            .collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    fn exists(name: &str) -> bool {
+        let mut parts = name.split("::");
+        let [krate, file, test] = [(); 3].map(|()| parts.next().unwrap());
+        let function = format!("fn {test}(");
+        sources(&root().join("crates").join(krate))
+            .iter()
+            .filter(|path| {
+                let stem = path.with_extension("");
+                stem.ends_with(file) || stem.ends_with(Path::new(file).join("main"))
+            })
+            .any(|path| read_to_string(path).unwrap().contains(&function))
+    }
+
+    fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+        let mut all = Vec::new();
+        for entry in folder.read_dir().into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all.extend(sources(&path));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                all.push(path);
+            }
+        }
+        all
+    }
+}
