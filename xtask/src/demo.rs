@@ -157,7 +157,7 @@ impl Stage {
             .prefix("openl2tp-demo-")
             .tempdir()?;
         let capture = |name, extent| Capture::start(&bed.lns, &folder.path().join(name), extent);
-        let underlay = capture("underlay.pcap", Extent::Bulk)?;
+        let underlay = capture("underlay.pcap", Extent::All)?;
         let ladder = capture("control.pcap", Extent::Control)?;
         println!("two network namespaces joined by a veth pair:");
         println!("  {}  {}", bed.lac.name(), netns::LAC);
@@ -289,7 +289,7 @@ impl Stage {
             let Some(mut daemon) = daemon else { continue };
             match interop::Side::shut_down(&mut daemon) {
                 Ok(()) => println!("  the {name} has ended"),
-                Err(error) => println!("  the {name} was killed: {error:#}"),
+                Err(error) => println!("  the {name} did not end well: {error:#}"),
             }
         }
     }

@@ -24,10 +24,8 @@ const BATCH: Duration = Duration::from_millis(1200);
 /// What a capture records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Every frame; each is in the file as soon as it was seen.
+    /// Every frame; in the file when the capture has ended, which keeps up with many of them.
     All,
-    /// Every frame; in the file when the capture has ended, which keeps up with more of them.
-    Bulk,
     /// L2TP's control messages only; each is in the file as soon as it was seen.
     Control,
 }
@@ -54,10 +52,8 @@ impl Capture {
                 "-n", "-i", UNDERLAY, "-B", "65536", "-s", "96", "-Z", "root", "-w",
             ])
             .arg(file);
-        if extent != Extent::Bulk {
-            command.args(["-U", "--immediate-mode"]);
-        }
         if extent == Extent::Control {
+            command.args(["-U", "--immediate-mode"]);
             command.arg(format!("udp port {L2TP_PORT} and udp[8] & 0x80 != 0"));
         }
         let tcpdump = Process::spawn(namespace, command, &file.with_extension("tcpdump.log"))?;
@@ -76,7 +72,7 @@ impl Capture {
     /// # Errors
     /// tcpdump does not end, or its file cannot be read.
     pub fn finish(mut self) -> Result<Recording> {
-        if self.extent == Extent::Bulk {
+        if self.extent == Extent::All {
             std::thread::sleep(BATCH);
         }
         self.tcpdump.signal(Signal::INT)?;
@@ -93,6 +89,23 @@ impl Capture {
             missed: received.saturating_sub(recording.packets.len() as u64),
             ..recording
         })
+    }
+
+    /// Waits until `what` was seen: tcpdump may be behind the daemons.
+    ///
+    /// # Errors
+    /// It was not seen; the control messages that were are in the error.
+    pub fn wait_for(&self, what: &str, seen: impl Fn(&Recording) -> bool) -> Result<()> {
+        until(Duration::from_secs(10), what, || {
+            Ok(seen(&self.so_far()?).then_some(()))
+        })
+        .with_context(|| format!("control messages on the underlay:\n{}", self.ladder()))
+    }
+
+    /// The control messages so far as a person reads them, for the report of a failure.
+    pub fn ladder(&self) -> String {
+        self.so_far()
+            .map_or_else(|error| error.to_string(), |recording| recording.ladder())
     }
 
     /// What was recorded so far.
@@ -161,6 +174,12 @@ impl Recording {
         false
     }
 
+    /// Whether somebody sent a `message`.
+    pub fn has(&self, message: u16) -> bool {
+        self.controls()
+            .any(|sent| sent.control.message == Some(message))
+    }
+
     /// Octets of the frames that crossed the underlay outside UDP port 1701, ARP aside.
     pub fn octets_outside(&self) -> u64 {
         self.packets
@@ -170,8 +189,7 @@ impl Recording {
             .sum()
     }
 
-    /// The control messages as a person reads them, for the report of a failure.
-    pub fn ladder(&self) -> String {
+    fn ladder(&self) -> String {
         let start = self
             .packets
             .first()

@@ -54,6 +54,7 @@ impl Report {
                 (
                     "FAILED",
                     error
+                        .root_cause()
                         .to_string()
                         .lines()
                         .next()

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::capture::{self, CDN, Capture, Extent, Recording, STOP_CCN};
+use interop::capture::{self, CDN, Capture, Extent, STOP_CCN};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::process::Process;
@@ -125,11 +125,11 @@ impl World {
         Ok((lac, lns))
     }
 
-    fn capture(&self) -> Result<Capture> {
+    fn capture(&self, extent: Extent) -> Result<Capture> {
         Capture::start(
             &self.bed.lns,
             &self.folder.path().join("underlay.pcap"),
-            Extent::All,
+            extent,
         )
     }
 
@@ -170,7 +170,7 @@ impl World {
 }
 
 fn traffic(world: &World) -> Result<String> {
-    let capture = world.capture()?;
+    let capture = world.capture(Extent::All)?;
     let (lac, lns) = world.pair()?;
     let session = lac.established(PROMPT)?;
     lns.established(PROMPT)?;
@@ -209,7 +209,7 @@ fn traffic(world: &World) -> Result<String> {
 fn sigterm(world: &World, role: Role) -> Result<String> {
     let side = world.bed.side(role);
     let before = side.state()?;
-    let capture = world.capture()?;
+    let capture = world.capture(Extent::Control)?;
     let (mut lac, mut lns) = world.pair()?;
     lac.established(PROMPT)?;
     lns.established(PROMPT)?;
@@ -231,12 +231,9 @@ fn sigterm(world: &World, role: Role) -> Result<String> {
         !has_address(&world.bed.lac, INNER_LAC)?,
         "the LAC still has its address inside"
     );
-    let recording = capture.finish()?;
-    ensure!(
-        recording.acknowledged(address, STOP_CCN),
-        "no acknowledged StopCCN:\n{}",
-        recording.ladder()
-    );
+    capture.wait_for("an acknowledged StopCCN", |seen| {
+        seen.acknowledged(address, STOP_CCN)
+    })?;
     Ok(String::new())
 }
 
@@ -255,7 +252,7 @@ fn last_error(lac: &Ours, of: fn(&Ours) -> Result<Vec<serde_json::Value>>) -> Re
 }
 
 fn wrong_password(world: &World) -> Result<String> {
-    let capture = world.capture()?;
+    let capture = world.capture(Extent::Control)?;
     let lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
     let lac = world.start(Role::Lac, &ours::lac(false, &persistent(), "wrong"))?;
     let reason = last_error(&lac, Ours::sessions)?;
@@ -269,29 +266,17 @@ fn wrong_password(world: &World) -> Result<String> {
             .any(|line| line.contains(USER) && line.contains("failed to authenticate")),
         "the LNS does not say who failed to authenticate"
     );
-    let recording = capture.finish()?;
-    ensure!(sent(&recording, CDN), "no CDN:\n{}", recording.ladder());
+    capture.wait_for("a CDN", |seen| seen.has(CDN))?;
     Ok(reason)
 }
 
-fn sent(recording: &Recording, message: u16) -> bool {
-    recording
-        .controls()
-        .any(|sent| sent.control.message == Some(message))
-}
-
 fn wrong_secret(world: &World) -> Result<String> {
-    let capture = world.capture()?;
+    let capture = world.capture(Extent::Control)?;
     let _lns = world.start(Role::Lns, &ours::lns(Auth::Chap, true))?;
     let configuration = ours::lac(true, &persistent(), PASSWORD).replace(interop::SECRET, "wrong");
     let lac = world.start(Role::Lac, &configuration)?;
     let reason = last_error(&lac, Ours::tunnels)?;
-    let recording = capture.finish()?;
-    ensure!(
-        sent(&recording, STOP_CCN),
-        "no StopCCN:\n{}",
-        recording.ladder()
-    );
+    capture.wait_for("a StopCCN", |seen| seen.has(STOP_CCN))?;
     Ok(reason)
 }
 
@@ -350,19 +335,19 @@ fn other_address(world: &World) -> Result<String> {
         "address add {SECOND}/24 dev {}\n",
         netns::UNDERLAY
     ))?;
-    let capture = world.capture()?;
+    let capture = world.capture(Extent::Control)?;
     let _lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
     let lac = world.start(Role::Lac, &ours::lac(false, SECOND, PASSWORD))?;
     lac.established(PROMPT)?;
     carries(world, "the session does not carry")?;
-    let recording = capture.finish()?;
-    let strange = recording
+    let elsewhere = capture
+        .so_far()?
         .controls()
-        .find(|sent| *sent.from.ip() == netns::LNS);
+        .any(|sent| *sent.from.ip() == netns::LNS);
     ensure!(
-        strange.is_none(),
+        !elsewhere,
         "an answer came from another address:\n{}",
-        recording.ladder()
+        capture.ladder()
     );
     Ok(String::new())
 }
