@@ -5,8 +5,6 @@ mod common;
 use std::net::SocketAddr;
 
 use common::{LAC, LNS, Pair, address, counter, is_up, sessions, tunnels};
-use wire::Writer;
-use wire::l2tp::ControlHeader;
 
 const ATTACKER: u8 = 66;
 
@@ -19,17 +17,12 @@ fn first_message(avps: &[(u16, &[u8])]) -> Vec<u8> {
         body.extend(attribute.to_be_bytes());
         body.extend(*value);
     }
-    let header = ControlHeader {
-        tunnel_id: 0,
-        session_id: 0,
-        ns: 0,
-        nr: 0,
-    };
-    let mut octets = [0; ControlHeader::LEN];
-    header
-        .encode(body.len(), &mut Writer::new(&mut octets))
-        .unwrap();
-    [&octets[..], &body].concat()
+    let length = 12 + body.len() as u16;
+    let mut message = vec![0xc8, 2];
+    message.extend(length.to_be_bytes());
+    message.extend([0; 8]);
+    message.extend(body);
+    message
 }
 
 /// An SCCRQ of a peer whose Tunnel ID is `peer_id`.
