@@ -28,6 +28,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::DatapathError;
 use crate::device::TunDevice;
 
+/// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator
+/// made is not taken for ours. The kernel's `rtnetlink.h` and the routing daemons leave this number alone.
+const OURS: RouteProtocol = RouteProtocol::Other(171);
+
 /// An address of a point-to-point device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Address {
@@ -140,17 +144,16 @@ impl Netlink {
     }
 
     /// Adds a route, before any other to the same destinations with the same metric (IPv4; an IPv6 one comes after them).
-    /// Says whether it was not there yet.
-    pub fn add_route(&self, route: &RouteEntry) -> Result<bool, DatapathError> {
+    pub fn add_route(&self, route: &RouteEntry) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::NewRoute(route_message(route));
         match self.request(message, NLM_F_CREATE) {
-            Ok(_) => Ok(true),
-            Err(e) if is(&e, Errno::EXIST) => Ok(false),
+            Ok(_) => Ok(()),
+            Err(e) if is(&e, Errno::EXIST) => Ok(()),
             Err(e) => Err(DatapathError::system(format!("add {route}"), &e)),
         }
     }
 
-    /// Removes a route.
+    /// Removes a route, if it is one of ours.
     pub fn remove_route(&self, route: &RouteEntry) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::DelRoute(route_message(route));
         gone(self.request(message, 0))
@@ -259,7 +262,7 @@ fn route_message(route: &RouteEntry) -> RouteMessage {
     message.header.address_family = family(route.to.addr());
     message.header.destination_prefix_length = route.to.prefix_len();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Static;
+    message.header.protocol = OURS;
     message.header.kind = RouteType::Unicast;
     message.header.scope = match (route.to, route.gateway) {
         (IpNet::V4(_), None) => RouteScope::Link,

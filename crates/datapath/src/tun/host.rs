@@ -127,7 +127,7 @@ struct Host {
     destinations: BTreeMap<IpNet, Handle>,
     /// Local addresses, by device.
     addresses: BTreeMap<(u32, IpAddr), Shared<()>>,
-    /// Host routes to peers' outer addresses; without a route where there was one to begin with.
+    /// Host routes to peers' outer addresses; without a route where the peer is this host.
     outer_paths: BTreeMap<IpAddr, Shared<Option<RouteEntry>>>,
 }
 
@@ -283,7 +283,7 @@ impl Host {
                 self.addresses.entry(key).or_default().users += 1;
                 Ok(())
             }
-            Item::Route(route) => self.netlink.add_route(route).map(drop),
+            Item::Route(route) => self.netlink.add_route(route),
         }
     }
 
@@ -292,11 +292,10 @@ impl Host {
             path.users += 1;
             return Ok(());
         }
-        let path = self.netlink.path_to(remote)?;
-        let added = match path {
-            Some(path) if self.netlink.add_route(&path)? => Some(path),
-            _ => None,
-        };
+        let added = self.netlink.path_to(remote)?;
+        if let Some(path) = &added {
+            self.netlink.add_route(path)?;
+        }
         self.outer_paths.insert(remote, Shared { users: 1, added });
         Ok(())
     }

@@ -65,6 +65,12 @@ impl Traffic {
         if !session.carried.has(header.layer) {
             return;
         }
+        // The tunnel's own datagrams, when the path to the peer is lost and a route of the session is what is left: in the tunnel each
+        // would come back here, longer, for ever.
+        if header.destination == session.transport().remote.ip() {
+            session.stats.tx_errors += 1;
+            return;
+        }
         let len = packet.len();
         match session.prepare(header.layer, len, room) {
             Ok(start) if session.transmit(&buffer[start..]).is_ok() => {

@@ -1,4 +1,5 @@
 //! The `tun` engine against the kernel, in network namespaces of the test's own. These tests need root.
+#![allow(clippy::unwrap_used, reason = "tests only")]
 
 #[cfg(test)]
 mod bed;
@@ -7,10 +8,12 @@ use std::net::{SocketAddr, UdpSocket};
 
 use bed::{Bed, End, ipv4_udp, ipv6, network, own, session};
 use datapath::socket::Socket;
-use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, Request, Route};
+use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, NetworkSpec, Request, Route};
 
 const LNS: &str = "10.9.0.1:1701";
 const LAC: &str = "10.9.0.2:1701";
+/// An LNS that is not on the LAC's own network.
+const FAR_LNS: &str = "192.0.2.1:1701";
 
 /// An LCP Echo-Request.
 const LCP: &[u8] = &[0xff, 0x03, 0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0];
@@ -352,27 +355,36 @@ fn twenty_sessions_share_a_device() {
     assert!(!bed.lns.configuration().contains("10.0."));
 }
 
-#[test]
-fn a_default_route_leaves_the_tunnels_own_path_alone() {
-    let Some(bed) = Bed::new() else { return };
-    let lns_address = "192.0.2.1:1701";
+/// An LNS that is reached by the default route, and a LAC whose session becomes it.
+fn by_default_route(bed: &Bed) -> (End, End) {
     bed.lns.run("ip addr add 192.0.2.1/32 dev lo");
     bed.lns.run("ip addr add 198.51.100.1/32 dev lo");
     bed.lac.run("ip route add default via 10.9.0.1");
-    let before = bed.lac.configuration();
-    let mut lns = End::start(&bed.lns, lns_address);
+    let mut lns = End::start(&bed.lns, FAR_LNS);
     let mut lac = End::start(&bed.lac, "0.0.0.0:1701");
-    lns.create(1, session(1, true, lns_address, LAC, Device::Shared))
+    lns.create(1, session(1, true, FAR_LNS, LAC, Device::Shared))
         .unwrap();
     lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
-    lac.create(1, session(1, false, LAC, lns_address, own()))
+    lac.create(1, session(1, false, LAC, FAR_LNS, own()))
         .unwrap();
+    (lns, lac)
+}
+
+fn everything() -> NetworkSpec {
     let mut spec = network("10.0.0.2", "10.0.0.1");
     spec.routes = vec![Route {
         to: "0.0.0.0/0".parse().unwrap(),
         metric: None,
     }];
-    lac.configure(1, spec).unwrap();
+    spec
+}
+
+#[test]
+fn a_default_route_leaves_the_tunnels_own_path_alone() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, mut lac) = by_default_route(&bed);
+    let before = bed.lac.configuration();
+    lac.configure(1, everything()).unwrap();
 
     assert!(
         bed.lac
@@ -388,6 +400,36 @@ fn a_default_route_leaves_the_tunnels_own_path_alone() {
     let stats = lac.remove(1).unwrap();
     assert!(stats.tx_packets >= 5 && stats.rx_packets >= 5, "{stats:?}");
     assert_eq!(bed.lac.configuration(), before);
+}
+
+#[test]
+fn the_path_that_a_killed_process_left_is_taken_over_and_an_administrators_is_not() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, mut lac) = by_default_route(&bed);
+    let path = "192.0.2.1 via 10.9.0.1 dev wire proto";
+    for (owner, stays) in [("171", false), ("static", true)] {
+        bed.lac.run(&format!("ip route add {path} {owner}"));
+        lac.configure(1, everything()).unwrap();
+        lac.configure(1, network("10.0.0.2", "10.0.0.1")).unwrap();
+        let routes = bed.lac.run("ip route show");
+        assert_eq!(routes.contains("192.0.2.1"), stays, "{owner}: {routes}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_lost_its_path_does_not_go_round_in_itself() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, mut lac) = by_default_route(&bed);
+    lac.configure(1, everything()).unwrap();
+    for route in ["192.0.2.1", "default via 10.9.0.1"] {
+        bed.lac.run(&format!("ip route del {route}"));
+    }
+    let host = bed.lac.udp("0.0.0.0:0");
+    host.send_to(b"to the peer's network", "198.51.100.1:9")
+        .unwrap();
+    let mut stats = (0..10_000).map(|_| lac.stats(1));
+    let stats = stats.find(|stats| stats.tx_errors > 0).unwrap();
+    assert_eq!((stats.tx_packets, stats.tx_errors), (1, 1));
 }
 
 #[test]
