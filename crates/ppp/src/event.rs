@@ -168,7 +168,7 @@ impl fmt::Display for End {
     }
 }
 
-/// Why a link ended. Its text is a person's sentence; [`Cause::told`] is what the peer hears.
+/// Why a link ended. Its text is a person's sentence.
 #[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {

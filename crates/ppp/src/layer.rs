@@ -132,6 +132,9 @@ const MAX_REPETITIONS: u8 = 2;
 /// Naks and Rejects of one negotiation that we follow.
 const MAX_REFUSALS: u8 = 10;
 
+/// When the peer's request comes this long after ours, which it has not answered, ours came before the peer listened.
+const TOO_EARLY: Duration = Duration::from_millis(200);
+
 impl<P: Options> Layer<P> {
     pub(crate) fn new(options: P, rng: &mut dyn Rng) -> Self {
         let [identifier, ..] = rng.next_u32().to_be_bytes();
@@ -221,6 +224,9 @@ impl<P: Options> Layer<P> {
             );
             return None;
         }
+        if self.came_too_early(cx) {
+            self.step(Event::TimeoutRetry, Answer::None, cx);
+        }
         let mut room = [[0; DEFAULT_MRU as usize]; 2];
         let [naks, rejects] = &mut room;
         let (mut naks, mut rejects) = (Writer::new(naks), Writer::new(rejects));
@@ -255,6 +261,17 @@ impl<P: Options> Layer<P> {
             return Some(Signal::Stuck);
         }
         signal
+    }
+
+    /// Whether to send our request again at once rather than when the restart timer fires: a peer that now speaks for the first time, as a
+    /// kernel does once its PPP unit exists, has not heard it.
+    fn came_too_early(&self, cx: &Context<'_>) -> bool {
+        let restart = P::negotiation(cx.config).restart;
+        let deadline = cx.io.deadlines.get(P::TIMER);
+        self.state == State::RequestSent
+            && !self.answered
+            && self.restarts > 0
+            && deadline.is_some_and(|at| cx.now + restart >= at + TOO_EARLY)
     }
 
     /// Sorts the options of a request; false when they can't be read.

@@ -486,3 +486,36 @@ fn a_link_survives_being_stored() {
     pair.close(CLIENT, SECOND * 5);
     assert!(pair.server().closed().is_some() && pair.client().closed().is_some());
 }
+
+#[test]
+fn a_request_that_came_before_the_peer_listened_is_sent_again_when_it_speaks() {
+    let frames = |link: &mut ppp::Link| {
+        let mut frame = Vec::new();
+        let mut all = Vec::new();
+        while link.poll_transmit(&mut frame) {
+            all.push(std::mem::take(&mut frame));
+        }
+        all
+    };
+    let start = sansio::Time::from_secs(1);
+    let mut early = Host::client().link;
+    early.open(start, &mut common::rng(1));
+    let unheard = frames(&mut early);
+    let awake = start + Duration::from_millis(500);
+    let mut late = Host::server(&[AuthProtocol::ChapMd5]).link;
+    late.open(awake, &mut common::rng(2));
+    let request = frames(&mut late).remove(0);
+
+    early.handle_frame(&request, awake, &mut common::rng(3));
+    let said = frames(&mut early);
+    assert_eq!(said.len(), 2);
+    assert_eq!(said[0], unheard[0]);
+    for frame in &said {
+        late.handle_frame(frame, awake, &mut common::rng(4));
+    }
+    for frame in frames(&mut late) {
+        early.handle_frame(&frame, awake, &mut common::rng(5));
+    }
+    assert_eq!(early.status().lcp, ppp::automaton::State::Opened);
+    assert_eq!(late.status().lcp, ppp::automaton::State::Opened);
+}
