@@ -40,7 +40,10 @@ impl<K: Timers, const N: usize> Deadlines<K, N> {
     /// A table with nothing set.
     pub fn new() -> Self {
         let () = Self::COUNT_MATCHES;
-        Self { at: [Time::MAX; N], timers: std::marker::PhantomData }
+        Self {
+            at: [Time::MAX; N],
+            timers: std::marker::PhantomData,
+        }
     }
 
     /// Sets `timer` to fire at `at`, in place of any earlier setting.
@@ -68,7 +71,10 @@ impl<K: Timers, const N: usize> Deadlines<K, N> {
     pub fn next(&self) -> Option<Deadline<K>> {
         K::ALL
             .iter()
-            .map(|&timer| Deadline { at: self.at[timer.index()], timer })
+            .map(|&timer| Deadline {
+                at: self.at[timer.index()],
+                timer,
+            })
             .min_by_key(|d| d.at)
             .filter(|d| d.at != Time::MAX)
     }
@@ -100,13 +106,19 @@ mod entries {
 
     use crate::Time;
 
-    pub(super) fn serialize<S: Serializer, const N: usize>(at: &[Time; N], s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        at: &[Time; N],
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.collect_seq(at)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(d: D) -> Result<[Time; N], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        d: D,
+    ) -> Result<[Time; N], D::Error> {
         let all = Vec::<Time>::deserialize(d)?;
-        all.try_into().map_err(|all: Vec<_>| D::Error::invalid_length(all.len(), &"one entry a timer"))
+        all.try_into()
+            .map_err(|all: Vec<_>| D::Error::invalid_length(all.len(), &"one entry a timer"))
     }
 }
 
@@ -133,7 +145,10 @@ mod tests {
         let mut table = Deadlines::<Timer, 2>::new();
         table.set(Timer::Hello, Time::from_secs(60));
         table.set(Timer::Retransmit, Time::from_secs(1));
-        assert_eq!(table.next().map(|d| (d.at, d.timer)), Some((Time::from_secs(1), Timer::Retransmit)));
+        assert_eq!(
+            table.next().map(|d| (d.at, d.timer)),
+            Some((Time::from_secs(1), Timer::Retransmit))
+        );
         assert_eq!(table.pop(Time::from_millis(999)), None);
         assert_eq!(table.pop(Time::from_secs(100)), Some(Timer::Retransmit));
         assert_eq!(table.pop(Time::from_secs(100)), Some(Timer::Hello));

@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn arithmetic_saturates_at_both_ends() {
-        assert_eq!(Time::from_secs(1) + Duration::from_millis(5), Time::from_millis(1005));
+        assert_eq!(
+            Time::from_secs(1) + Duration::from_millis(5),
+            Time::from_millis(1005)
+        );
         assert_eq!(Time::ZERO - Time::from_secs(1), Duration::ZERO);
         assert_eq!(Time::MAX + Duration::from_secs(1), Time::MAX);
         assert_eq!(Time::ZERO + Duration::MAX, Time::MAX);
