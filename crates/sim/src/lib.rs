@@ -5,7 +5,7 @@
 
 mod network;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub struct World {
     now: Time,
     nodes: Vec<Node>,
     network: Network,
+    names: BTreeMap<String, Vec<IpAddr>>,
     rng: ChaCha12Rng,
     tokens: u64,
 }
@@ -77,6 +78,7 @@ impl World {
             now: Time::from_secs(1_000),
             nodes: Vec::new(),
             network,
+            names: BTreeMap::new(),
             rng,
             tokens: 0,
         }
@@ -119,6 +121,11 @@ impl World {
     /// How many datagrams were handed to the network so far.
     pub fn datagrams(&self) -> u64 {
         self.network.sent()
+    }
+
+    /// Lets a name stand for these addresses from now on; for none, and it is not known.
+    pub fn set_name(&mut self, host: &str, addresses: &[IpAddr]) {
+        self.names.insert(host.to_owned(), addresses.to_vec());
     }
 
     /// Changes how good the network is from now on.
@@ -301,7 +308,8 @@ impl World {
                     }
                     Output::Datapath(request) => node.requests.push(request),
                     Output::Resolve { token, host } => {
-                        let result = Err(format!("{host}: there are no names in a simulation"));
+                        let known = self.names.get(&host).filter(|known| !known.is_empty());
+                        let result = known.cloned().ok_or(format!("{host} is not known"));
                         node.engine
                             .handle(Input::Resolved { token, result }, self.now);
                     }

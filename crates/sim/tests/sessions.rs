@@ -627,3 +627,36 @@ fn a_session_is_up_when_both_network_layers_are() {
     }
     assert_eq!(established(&mut pair.world, 0), 1);
 }
+
+#[test]
+fn the_name_of_a_peer_is_resolved_anew_for_each_attempt() {
+    let mut pair = Pair::new(&LAC.replace("192.0.2.2", "lns.example"), LNS);
+    pair.run(10);
+    let waiting = tunnels(&mut pair.world, 0).remove(0);
+    let reason = waiting.last_error.unwrap_or_default();
+    assert!(reason.contains("lns.example is not known"), "{reason}");
+
+    pair.world.set_name("lns.example", &[address(2)]);
+    pair.up();
+    pair.world.remove(1);
+    let moved = pair.world.add(address(3), model(LNS));
+    pair.world.set_name("lns.example", &[address(3)]);
+    let there = |world: &mut World| established(world, moved) == 1;
+    let patience = Duration::from_secs(900);
+    assert!(
+        pair.world
+            .run_until(patience, Duration::from_secs(1), there)
+    );
+}
+
+#[test]
+fn the_addresses_of_a_peer_take_turns() {
+    let mut pair = Pair::new(&LAC.replace("192.0.2.2", "lns.example"), LNS);
+    let dead = address(99);
+    pair.world.set_name("lns.example", &[dead, address(2)]);
+    pair.up();
+    assert_eq!(
+        tunnels(&mut pair.world, 0)[0].remote.unwrap().ip(),
+        address(2)
+    );
+}
