@@ -135,6 +135,10 @@ impl Tunnel {
 
     /// StopCCN: the peer ends the tunnel, and with it everything that it was still to hear from us.
     pub(crate) fn receive_stop_ccn(&mut self, body: &Body<'_>, now: Time) {
+        if self.peer_id == 0 {
+            // A refusal: its sender looks for our acknowledgement where this says.
+            self.peer_id = body.assigned_tunnel_id.unwrap_or_default();
+        }
         self.transport.drop_all();
         self.transport.acknowledge_now();
         self.end(TunnelEnd {

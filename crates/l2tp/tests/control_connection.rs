@@ -500,6 +500,14 @@ fn a_peer_that_never_learned_our_id_can_still_end_its_tunnel() {
 }
 
 #[test]
+fn the_stop_ccn_that_answers_an_sccrq_is_acknowledged_to_the_tunnel_that_it_names() {
+    let (mut puppet, _) = Puppet::originator(config());
+    puppet.send(0, &stop_ccn(77));
+    assert_eq!(puppet.end().by, EndedBy::Peer);
+    assert_eq!(puppet.take_one().header.tunnel_id, 77);
+}
+
+#[test]
 fn a_refused_tunnel_says_so_and_is_released() {
     let datagram = encode(&NO_HEADER, &sccrq(77));
     let sccrq = decode_sccrq(&datagram).unwrap();

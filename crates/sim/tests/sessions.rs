@@ -205,6 +205,11 @@ fn an_unknown_peer_is_refused_when_only_known_ones_may_call() {
     pair.run(10);
     assert_eq!(established(&mut pair.world, 1), 0);
     assert!(counter(&mut pair.world, 1, "refused.unknown_peer") >= 1);
+    assert_eq!(
+        counter(&mut pair.world, 1, "control.retransmissions"),
+        0,
+        "each refusal was acknowledged"
+    );
 
     let known = format!("{server}\npeer profile create profile_name=node0");
     Pair::new(LAC, &known).up();
