@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wire::ppp::iana::code;
 use wire::ppp::{Echo, Frame, Packet, Protocol, ProtocolReject};
 
-use crate::auth::{Authenticator, Outcome, Supplicant};
+use crate::auth::{Authenticator, Outcome, Supplicant, text};
 use crate::automaton::{Event as Happening, State};
 use crate::echo::Keepalive;
 use crate::io::{Context, Io, Timer};
@@ -302,9 +302,7 @@ impl Link {
         let terminated = packet.code == code::TERMINATE_REQUEST
             && (before.is_negotiating() || before == State::Opened);
         if terminated && self.cause.is_none() {
-            let said = String::from_utf8_lossy(packet.data);
-            let said = said.trim_matches(|c: char| c.is_control()).to_owned();
-            self.cause = Some(Cause::PeerTerminated(said));
+            self.cause = Some(Cause::PeerTerminated(text(packet.data)));
         }
         let signal = self.lcp.packet(packet, context!(self, now, rng));
         if packet.code == code::CODE_REJECT
@@ -473,7 +471,15 @@ impl Link {
         match outcome {
             Outcome::None => {}
             Outcome::Attempt(attempt) => {
-                self.user = Some(String::from_utf8_lossy(&attempt.user_name).into());
+                let user = String::from_utf8_lossy(&attempt.user_name);
+                if self.phase == Phase::Network && self.user.as_deref() != Some(&*user) {
+                    // Addresses, limits and accounting are those of the name that the session began with.
+                    let verdict = Verdict::Reject {
+                        message: "the name has changed".to_owned(),
+                    };
+                    return self.authenticated(attempt.number, verdict, now, rng);
+                }
+                self.user = Some(user.into());
                 self.io.events.push_back(Event::Authenticate(attempt));
             }
             Outcome::Proven => {

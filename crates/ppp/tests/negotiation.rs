@@ -562,18 +562,23 @@ fn the_last_network_layer_takes_the_link_with_it() {
     );
 }
 
+/// A Response to a CHAP-MD5 Challenge, of a peer that knows the password and gives this name.
+fn chap_response(challenge: &Sent, name: &str) -> Vec<u8> {
+    let proof = crypto::chap::response(
+        challenge.identifier,
+        PASSWORD.as_bytes(),
+        &challenge.data[1..17],
+    );
+    [&[16], &proof[..], name.as_bytes()].concat()
+}
+
 #[test]
 fn a_repeated_response_or_request_gets_the_same_verdict() {
     let mut solo = Solo::new(Host::server(&[AuthProtocol::ChapMd5]));
     let challenge = only(&solo.establish(), Protocol::CHAP, 1);
     assert_eq!(challenge.data[0], 16);
     assert_eq!(challenge.data[17..], *b"lns");
-    let proof = crypto::chap::response(
-        challenge.identifier,
-        PASSWORD.as_bytes(),
-        &challenge.data[1..17],
-    );
-    let response = [&[16], &proof[..], USER.as_bytes()].concat();
+    let response = chap_response(&challenge, USER);
     let sent = solo.say(Protocol::CHAP, 2, challenge.identifier, &response);
     let success = only(&sent, Protocol::CHAP, 3);
     for _ in 0..3 {
@@ -603,6 +608,30 @@ fn a_repeated_response_or_request_gets_the_same_verdict() {
         .iter()
         .filter(|e| matches!(e, Event::Authenticate(_)));
     assert_eq!(attempts.count(), 1);
+}
+
+#[test]
+fn nobody_becomes_another_user_by_a_later_challenge() {
+    let config = LinkConfig {
+        require_auth: vec![AuthProtocol::ChapMd5],
+        chap_interval: Some(Duration::from_secs(10)),
+        ..LinkConfig::default()
+    };
+    let mut host = Host::new(config, None, server_network());
+    host.any_user = true;
+    let mut solo = Solo::new(host);
+    let mut sent = solo.establish();
+    for (name, verdict) in [(USER, 3), (USER, 3), ("somebody else", 4)] {
+        let challenge = only(&sent, Protocol::CHAP, 1);
+        let response = chap_response(&challenge, name);
+        let answer = solo.say(Protocol::CHAP, 2, challenge.identifier, &response);
+        only(&answer, Protocol::CHAP, verdict);
+        sent = solo.wait(Duration::from_secs(10));
+    }
+    assert!(matches!(
+        solo.host.closed(),
+        Some(Cause::PeerNotAuthenticated(_))
+    ));
 }
 
 #[test]

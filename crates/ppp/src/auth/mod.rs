@@ -144,7 +144,7 @@ fn clip(message: &str) -> &[u8] {
 }
 
 /// A message of the peer's, as text for people.
-fn text(message: &[u8]) -> String {
+pub(crate) fn text(message: &[u8]) -> String {
     String::from_utf8_lossy(message)
         .trim_matches(|c: char| c.is_control())
         .to_owned()
