@@ -191,10 +191,11 @@ impl Diagnostic {
         let Span { start, end } = fault.span;
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let in_line = |secret: &&Span| secret.start < line_end && secret.end > line_start;
+        let secrets: Vec<&Span> = secrets.iter().filter(in_line).collect();
         let is_secret = |at: usize| {
-            secrets
-                .iter()
-                .any(|secret| (secret.start..secret.end).contains(&at))
+            let mut secrets = secrets.iter();
+            secrets.any(|secret| (secret.start..secret.end).contains(&at))
         };
         let line = &text[line_start..line_end];
         let masked = line

@@ -198,6 +198,10 @@ pub(crate) fn parse(text: &str) -> Parsed {
             }
         };
         parsed.secrets.extend(secrets(&tokens));
+        let stray = stray_secrets(&tokens);
+        // A string is told from its kind alone, a word by what it is.
+        tokens.retain(|token| token.kind == TokenKind::Quoted || !stray.contains(&token.span));
+        parsed.secrets.extend(stray);
         if let Err(fault) = end {
             // Whatever was open may be a secret.
             parsed.secrets.push(Span {
@@ -214,22 +218,41 @@ pub(crate) fn parse(text: &str) -> Parsed {
 
 /// The values that follow something like the name of a secret.
 fn secrets(tokens: &[Token]) -> impl Iterator<Item = Span> {
-    let names = || {
-        Object::ALL
-            .iter()
-            .flat_map(|object| object.parameters())
-            .filter(|p| p.is_secret())
-            .map(|p| p.name)
-    };
-    tokens.windows(3).filter_map(move |window| match window {
+    tokens.windows(3).filter_map(|window| match window {
         [name, equals, value] if equals.kind == TokenKind::Equals => {
-            let word = name.word()?.to_ascii_lowercase();
-            let means_secret =
-                names().any(|name| name.starts_with(&word)) || nearest(&word, names()).is_some();
-            means_secret.then_some(value.span)
+            means_secret(name).then_some(value.span)
         }
         _ => None,
     })
+}
+
+/// Where secrets are that miss their `=`: the words after what may be their names, behind object and verb, and strings that no name comes
+/// before. What is to be unset has no value.
+fn stray_secrets(tokens: &[Token]) -> Vec<Span> {
+    let is_equals = |at: usize| tokens.get(at).is_some_and(|t| t.kind == TokenKind::Equals);
+    let is_unset = |token: &Token| token.word().is_some_and(|word| begins("unset", word));
+    let unsets = tokens.iter().take(3).any(is_unset);
+    let is_stray = |&(at, token): &(usize, &Token)| {
+        let after_name = || at > 2 && !unsets && means_secret(&tokens[at - 1]);
+        let is_value =
+            token.kind == TokenKind::Quoted || (token.kind == TokenKind::Bare && after_name());
+        is_value && !is_equals(at + 1) && !(at > 0 && is_equals(at - 1))
+    };
+    let stray = tokens.iter().enumerate().filter(is_stray);
+    stray.map(|(_, token)| token.span).collect()
+}
+
+/// Whether a word is something like the name of a secret.
+fn means_secret(name: &Token) -> bool {
+    let names = || {
+        let all = Object::ALL.iter().flat_map(|object| object.parameters());
+        all.filter(|p| p.is_secret()).map(|p| p.name)
+    };
+    let is_like = |word: String| {
+        names().any(|name| name.starts_with(&word)) || nearest(&word, names()).is_some()
+    };
+    name.word()
+        .is_some_and(|word| is_like(word.to_ascii_lowercase()))
 }
 
 impl Parsed {

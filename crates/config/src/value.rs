@@ -193,13 +193,20 @@ impl Host {
         &self.0
     }
 
+    /// A name that ends in a number is a wrong address, of which the resolver would make another (RFC 1123 section 2.1).
     fn is_valid(text: &str) -> bool {
         let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-        text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(is_name))
+        let last = text
+            .trim_end_matches('.')
+            .rsplit('.')
+            .next()
+            .unwrap_or_default();
+        text.parse::<IpAddr>().is_ok()
+            || (!last.is_empty() && number(last).is_none() && text.chars().all(is_name))
     }
 }
 
-/// The name of a network device, as the kernel allows it.
+/// The name of a network device, as the kernel allows it; not a template, which `%` would make of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InterfaceName(String);
 
@@ -211,7 +218,7 @@ impl InterfaceName {
 
     fn is_valid(text: &str) -> bool {
         !matches!(text, "." | "..")
-            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/:".contains(c))
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/:%".contains(c))
     }
 }
 

@@ -230,10 +230,58 @@ fn no_diagnostic_shows_a_secret() {
         "user create user_name=x password=hush=",
         &format!("tunnel create secret={long}"),
         "bogus secret=hush",
+        "user create user_name=x password hush",
+        "user create user_name=x pasword hush",
+        "user create user_name=x password hush ip_address=x",
+        "tunnel create dest_ipaddr=h \"secret=hush\"",
     ] {
         for error in Model::load("f", text).unwrap_err() {
             assert!(!error.to_string().contains("hush"), "{error}");
         }
+    }
+}
+
+#[test]
+fn what_follows_the_name_of_a_secret_that_is_unset_is_no_secret() {
+    let command = parse_command("tunnel profile unset profile_name=p secret mtu").unwrap();
+    let names: Vec<_> = command.arguments.iter().map(|a| a.name).collect();
+    assert_eq!(names, ["profile_name", "secret", "mtu"]);
+}
+
+/// Every line is shown with the secrets of all masked: the work must not grow with the square of the file.
+#[test]
+fn many_wrong_lines_with_secrets_are_all_reported() {
+    let line = |i| format!("user create user_name=u{i} password=hush bogus=1\n");
+    let text: String = (0..5_000).map(line).collect();
+    assert_eq!(errors(&text).len(), 5_000);
+}
+
+#[test]
+fn a_host_that_is_a_wrong_address_is_none() {
+    for host in [
+        "192.0.2.256",
+        "192.0.2",
+        "5",
+        "1.2.3.4.",
+        "10.0.0x1.0x2",
+        "..",
+        "-.0",
+    ] {
+        let found = errors(&format!("tunnel create dest_ipaddr={host}"));
+        assert!(
+            found[1].contains("takes a host name or an address"),
+            "{host}: {found:?}"
+        );
+    }
+    for host in [
+        "192.0.2.1",
+        "2001:db8::1",
+        "lns1",
+        "3com.example",
+        "lns.example.",
+        "1.2.3.4x",
+    ] {
+        load(&format!("tunnel create dest_ipaddr={host}"));
     }
 }
 
