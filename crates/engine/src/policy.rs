@@ -40,8 +40,8 @@ pub(crate) struct Policy {
     firmware_revision: u16,
     /// By name of the peer profile; none for peers that match none.
     tunnels: BTreeMap<Option<String>, Arc<TunnelSetup>>,
-    /// By name of the PPP profile, whether we serve, and the tunnel's MTU.
-    ppp: BTreeMap<(String, bool, u16), Arc<PppSetup>>,
+    /// By what they are derived from: the name of the PPP profile, whether we serve, and the tunnel's MTU and host name.
+    ppp: BTreeMap<(String, bool, u16, String), Arc<PppSetup>>,
 }
 
 impl Policy {
@@ -162,7 +162,12 @@ impl Policy {
             .ppp_profile_name()
             .unwrap_or(DEFAULT_PROFILE)
             .to_owned();
-        let key = (name, role == Role::Lns, tunnel.params.mtu());
+        let key = (
+            name,
+            role == Role::Lns,
+            tunnel.params.mtu(),
+            tunnel.tunnel.host_name.clone(),
+        );
         if let Some(setup) = self.ppp.get(&key) {
             return setup.clone();
         }
@@ -317,4 +322,28 @@ fn firmware(version: &str) -> u16 {
         .split('.')
         .map(|part| part.parse::<u8>().unwrap_or(0));
     u16::from_be_bytes([parts.next().unwrap_or(0), parts.next().unwrap_or(0)])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests only")]
+
+    use super::*;
+
+    #[test]
+    fn tunnels_of_one_ppp_profile_challenge_by_their_own_host_names() {
+        let text = "
+            tunnel profile create profile_name=a host_name=first
+            tunnel profile create profile_name=b host_name=second
+            peer profile create profile_name=x tunnel_profile_name=a
+            peer profile create profile_name=y tunnel_profile_name=b
+        ";
+        let model = Arc::new(Model::load("test", text).unwrap());
+        let mut policy = Policy::new(model, "here".to_owned(), "0.0");
+        for (peer, name) in [("x", "first"), ("y", "second"), ("z", "here")] {
+            let tunnel = policy.for_peer(peer, Ipv4Addr::LOCALHOST.into());
+            let setup = policy.ppp(&tunnel, &config::Session::default(), Role::Lns);
+            assert_eq!(setup.link.local_name, name);
+        }
+    }
 }
