@@ -157,6 +157,10 @@ impl Engine {
             Origin::Peer(..) => None,
         };
         let ours = client.and_then(|client| client.session_of_call(id));
+        let (role, created_by) = match call.role {
+            l2tp::CallRole::Lac => (Role::Lac, CreatedBy::Admin),
+            l2tp::CallRole::Lns => (Role::Lns, CreatedBy::Peer),
+        };
         let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
         Some(SessionStatus {
             tunnel_id: Some(tunnel_id),
@@ -164,13 +168,9 @@ impl Engine {
             session_id: Some(id),
             session_name: ours.and_then(|s| s.config.session_name.clone()),
             peer_session_id: (call.peer_session_id != 0).then_some(call.peer_session_id),
-            role: if ours.is_some() { Role::Lac } else { Role::Lns },
+            role,
             state: session.map_or_else(|| call_state(call.state), session_state),
-            created_by: if ours.is_some() {
-                CreatedBy::Admin
-            } else {
-                CreatedBy::Peer
-            },
+            created_by,
             profile_name: session_profile(&tunnel.setup, ours),
             ppp_profile_name: session
                 .map(|s| s.setup.profile_name.clone())

@@ -324,6 +324,9 @@ fn each_side_can_end_a_session_and_the_other_learns_why() {
             Selector::Id(s.session_id.unwrap()),
         );
         ask(&mut pair.world, side, Command::SessionDelete(t, s)).unwrap();
+        let closing = sessions(&mut pair.world, side).remove(0);
+        assert_eq!(closing.state, SessionState::Closing);
+        assert_eq!(closing.role, [Role::Lac, Role::Lns][side]);
         pair.run(5);
         for node in [0, 1] {
             assert_eq!(
