@@ -146,6 +146,10 @@ impl Calls {
 
     /// A Session ID that no call has: random, so that what is still under way for an old call does not meet a new one.
     pub(crate) fn free_id(&self, rng: &mut dyn Rng) -> Option<SessionId> {
+        // Known at once, without a search that a peer which took them all could have us repeat.
+        if self.by_id.len() >= usize::from(SessionId::MAX) {
+            return None;
+        }
         let start = rng.next_u32() as u16;
         (0..=u16::MAX)
             .map(|i| start.wrapping_add(i))

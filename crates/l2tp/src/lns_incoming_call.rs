@@ -56,11 +56,8 @@ impl Tunnel {
         if let Some(id) = self.calls.find_by_peer(peer_session_id) {
             return self.unexpected_in_call(id, MessageType::ICRQ);
         }
-        let free = self
-            .calls
-            .free_id(rng)
-            .filter(|_| self.calls.len() < self.config.max_calls);
-        let Some(session_id) = free else {
+        let has_room = self.calls.len() < self.config.max_calls;
+        let Some(session_id) = has_room.then(|| self.calls.free_id(rng)).flatten() else {
             let reason = Disconnect::no_facilities("the tunnel has as many calls as it may");
             return self.refuse_request(Some(peer_session_id), &reason, rng);
         };
