@@ -1,6 +1,7 @@
 //! The control connection's state machine (RFC 2661 section 7.2), its authentication (section 5.1.1), its HELLOs and its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crypto::chap;
 use sansio::{Rng, Time};
@@ -156,7 +157,7 @@ impl Tunnel {
 
     /// Sends HELLO if the peer was silent for long, and nothing is under way that would find out whether it is still there.
     pub(crate) fn keep_alive(&mut self, now: Time) {
-        let Some(interval) = self.config.hello_interval else {
+        let Some(interval) = self.hello_interval() else {
             return;
         };
         let silent_until = self.heard_at + interval;
@@ -167,6 +168,11 @@ impl Tunnel {
             self.send(0, Builder::new(MessageType::HELLO, None).finish());
         }
         self.deadlines.set(ConnectionTimer::Hello, now + interval);
+    }
+
+    /// An interval of nothing is no interval: its timer would fire for ever.
+    fn hello_interval(&self) -> Option<Duration> {
+        self.config.hello_interval.filter(|i| !i.is_zero())
     }
 
     /// Ends the tunnel and tells the peer why.
@@ -205,7 +211,7 @@ impl Tunnel {
     fn established(&mut self, now: Time, rng: &mut dyn Rng) {
         self.state = TunnelState::Established;
         self.deadlines.clear(ConnectionTimer::Establish);
-        if let Some(interval) = self.config.hello_interval {
+        if let Some(interval) = self.hello_interval() {
             self.deadlines.set(ConnectionTimer::Hello, now + interval);
         }
         self.event(Event::Established);

@@ -585,12 +585,14 @@ fn a_peer_that_does_not_acknowledge_a_hello_is_gone() {
 
 #[test]
 fn no_hello_where_none_is_wanted() {
-    let mut puppet = Puppet::established_receiver(TunnelConfig {
-        hello_interval: None,
-        ..config()
-    });
-    puppet.wait(SECOND);
-    assert_eq!(puppet.tunnel.next_timeout(), None);
+    for hello_interval in [None, Some(Duration::ZERO)] {
+        let mut puppet = Puppet::established_receiver(TunnelConfig {
+            hello_interval,
+            ..config()
+        });
+        puppet.wait(SECOND);
+        assert_eq!(puppet.tunnel.next_timeout(), None);
+    }
 }
 
 #[test]
