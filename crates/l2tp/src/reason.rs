@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{CallResult, ErrorCode, MessageType, ResultCode, StopResult};
 
-use crate::messages::Fault;
+use crate::messages::{Fault, text};
 
 /// Why a control connection ends: what a StopCCN says (RFC 2661 section 4.4.2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -300,11 +300,7 @@ impl fmt::Display for CallEnd {
 /// Result, error and message of a Result Code AVP that may be missing.
 fn fields(code: Option<ResultCode<'_>>) -> (u16, Option<ErrorCode>, String) {
     code.map_or((0, None, String::new()), |code| {
-        (
-            code.result,
-            code.error,
-            String::from_utf8_lossy(code.message).into_owned(),
-        )
+        (code.result, code.error, text(code.message))
     })
 }
 
