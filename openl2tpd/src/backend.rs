@@ -211,6 +211,12 @@ impl Daemon {
         name: Option<String>,
         parameters: &api::Parameters,
     ) -> Result<Response, CommandError> {
+        if let (Some(name), Some(new)) = (&name, parameters.get(key(object)))
+            && new != name
+        {
+            let message = format!("the name of a {object} cannot be changed");
+            return Err(CommandError::new(ErrorKind::Invalid, message));
+        }
         let (unset, set): (api::Parameters, api::Parameters) = parameters
             .clone()
             .into_iter()
@@ -218,7 +224,10 @@ impl Daemon {
         let changes = [(Verb::Modify, set), (Verb::Unset, unset)];
         let changes = changes
             .into_iter()
-            .filter(|(_, parameters)| !parameters.is_empty())
+            // To modify nothing, too, what is not modified has to be there.
+            .filter(|(verb, given)| {
+                !given.is_empty() || (parameters.is_empty() && *verb == Verb::Modify)
+            })
             .map(|(verb, mut given)| {
                 if let Some(name) = &name {
                     given.insert(key(object).to_owned(), Value::from(name.as_str()));

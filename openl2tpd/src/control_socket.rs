@@ -23,7 +23,7 @@ pub(crate) enum ControlSocketError {
     #[error("another daemon listens at {}", .0.display())]
     InUse(PathBuf),
     /// It can't be made.
-    #[error("cannot listen at {}: {source}", path.display())]
+    #[error("cannot listen at {}", path.display())]
     Io {
         /// Where.
         path: PathBuf,
@@ -38,13 +38,14 @@ impl ControlSocket {
         if UnixStream::connect(path).is_ok() {
             return Err(ControlSocketError::InUse(path.to_owned()));
         }
-        let listener = listen(path).map_err(|source| ControlSocketError::Io {
+        let failed = |source| ControlSocketError::Io {
             path: path.to_owned(),
             source,
-        })?;
+        };
         Ok(Self {
-            path: path.to_owned(),
-            listener,
+            listener: listen(path).map_err(failed)?,
+            // The working directory may change.
+            path: std::path::absolute(path).map_err(failed)?,
         })
     }
 }

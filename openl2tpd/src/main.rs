@@ -35,6 +35,7 @@ use clap::Parser;
 use config::{Model, TraceFlags};
 use engine::{Engine, EngineConfig};
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -118,6 +119,7 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     if flags.datapath == DatapathName::Tun {
         check_tun()?;
     }
+    allow_descriptors();
     let log = start_log(flags)?;
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::default();
@@ -182,6 +184,19 @@ fn check_tun() -> anyhow::Result<()> {
         .open(tun)
         .with_context(|| format!("cannot open {tun}"))?;
     Ok(())
+}
+
+/// Takes all the descriptors that we may have: each device of a session's own is one, and a thousand, which is the usual beginning, are soon used.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // It can't fail: nobody needs a privilege for what the hard limit allows.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
 }
 
 fn start_log(flags: &Flags) -> anyhow::Result<Log> {

@@ -30,7 +30,7 @@ pub(crate) enum PidFileError {
         path: PathBuf,
     },
     /// The file can't be written.
-    #[error("cannot write the pid file {}: {source}", path.display())]
+    #[error("cannot write the pid file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -40,12 +40,13 @@ pub(crate) enum PidFileError {
 }
 
 impl PidFile {
-    /// Makes `path` the pid file of this process.
+    /// Makes `path` the pid file of this process, whose working directory may change.
     pub(crate) fn create(path: &Path) -> Result<Self, PidFileError> {
         let failed = |source| PidFileError::Io {
             path: path.to_owned(),
             source,
         };
+        let path = &std::path::absolute(path).map_err(failed)?;
         loop {
             let mut file = open(path).map_err(failed)?;
             match file.try_lock() {
@@ -156,7 +157,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("cannot write the pid file /nonexistent/openl2tpd.pid: "),
+                .starts_with("cannot write the pid file /nonexistent/openl2tpd.pid"),
             "{error}"
         );
     }

@@ -45,9 +45,9 @@ impl Place {
         fs::write(self.file("conf"), configuration).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_openl2tpd"));
         command.args(["--datapath", "null", "-u", &self.port.to_string()]);
-        for (option, name) in [("-c", "conf"), ("-P", "pid"), ("--socket", "socket")] {
-            command.arg(option).arg(self.file(name));
-        }
+        // Names that mean something else once the daemon has left for another directory.
+        command.current_dir(self.directory.path());
+        command.args(["-c", "conf", "-P", "pid", "--socket", "socket"]);
         command
     }
 
@@ -57,12 +57,11 @@ impl Place {
 
     /// Starts a daemon in the foreground, and returns when it serves.
     fn start(&self, configuration: &str) -> Daemon {
-        let mut child = self
-            .command(configuration)
-            .arg("-f")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::run(self.command(configuration))
+    }
+
+    fn run(mut command: Command) -> Daemon {
+        let mut child = command.arg("-f").stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -264,6 +263,18 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
             ErrorKind::NotFound,
         ),
         (
+            Request::ObjectModify(users, "nobody".to_owned(), Parameters::new()),
+            ErrorKind::NotFound,
+        ),
+        (
+            Request::ObjectModify(
+                users,
+                "al".to_owned(),
+                parameters([("user_name", json!("eve"))]),
+            ),
+            ErrorKind::Invalid,
+        ),
+        (
             Request::ObjectDelete(profile().0, profile().1),
             ErrorKind::Invalid,
         ),
@@ -362,6 +373,25 @@ fn in_the_background_it_serves_when_the_start_returns() {
             .unwrap()
             .contains("serves UDP port")
     );
+}
+
+#[test]
+fn it_takes_all_the_descriptors_that_it_may_have() {
+    let place = Place::new();
+    let daemon = place.command("");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 64; exec \"$0\" \"$@\""]);
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    command.current_dir(place.directory.path());
+    let daemon = Place::run(command);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let mut limits = files.split_whitespace();
+    assert_eq!(limits.next(), limits.next(), "{files}");
+    daemon.end();
 }
 
 #[test]
