@@ -29,12 +29,6 @@ pub enum DecodeError {
         /// Its value.
         value: u32,
     },
-    /// Text that is not UTF-8 where the format demands it.
-    #[error("{what} is not UTF-8")]
-    NotUtf8 {
-        /// The field.
-        what: &'static str,
-    },
 }
 
 /// The caller's buffer has no room for what is to be encoded.

@@ -44,11 +44,6 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Takes the next `n` octets as a cursor of their own, which can't read past them.
-    pub fn sub(&mut self, n: usize, what: &'static str) -> Result<Self, DecodeError> {
-        self.take(n, what).map(Self::new)
-    }
-
     /// Takes an array.
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
         let (taken, rest) = self
@@ -106,14 +101,5 @@ mod tests {
         );
         assert_eq!(r.u8("code"), Ok(3));
         assert!(r.is_empty());
-    }
-
-    #[test]
-    fn a_sub_reader_ends_with_its_part() {
-        let mut r = Reader::new(&[1, 2, 3, 4]);
-        let mut part = r.sub(2, "part").unwrap();
-        assert!(part.u32("value").is_err());
-        assert_eq!(part.rest(), &[1, 2]);
-        assert_eq!(r.rest(), &[3, 4]);
     }
 }
