@@ -225,12 +225,20 @@ fn intervals_of_nothing_do_not_hang() {
     let config = LinkConfig {
         echo_interval: none,
         echo_failures: 0,
+        require_auth: vec![AuthProtocol::ChapMd5],
+        chap_interval: none,
         ..LinkConfig::default()
     };
     let mut solo = Solo::new(Host::new(config, None, server_network()));
-    solo.establish();
+    let challenge = only(&solo.establish(), Protocol::CHAP, 1);
+    let response = chap_response(&challenge, USER);
+    solo.say(Protocol::CHAP, 2, challenge.identifier, &response);
     let sent = solo.wait(Duration::from_secs(1));
-    assert!(sent.iter().all(|p| p.code != ECHO_REQUEST), "{sent:?}");
+    assert!(
+        sent.iter()
+            .all(|p| p.code != ECHO_REQUEST && p.protocol != Protocol::CHAP),
+        "{sent:?}"
+    );
 }
 
 #[test]

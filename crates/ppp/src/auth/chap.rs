@@ -187,7 +187,9 @@ impl Authenticator {
         };
         self.answer(accepted, &message, cx);
         self.state = State::Decided { accepted, message };
-        if let (true, Some(interval)) = (accepted, cx.config.chap_interval) {
+        // An interval of nothing is no interval.
+        let interval = cx.config.chap_interval.filter(|i| !i.is_zero());
+        if let (true, Some(interval)) = (accepted, interval) {
             cx.io.deadlines.set(Timer::Challenge, cx.now + interval);
         }
         outcome
