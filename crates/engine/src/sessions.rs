@@ -69,7 +69,14 @@ impl Engine {
             self.counters.datagrams.wrong_address += 1;
             return;
         }
-        tunnel.control.data_received(now);
+        tunnel.control.data_received(ids.session, now);
+        if !tunnel.sessions.contains_key(&ids.session) {
+            // Data that overtook the acknowledgement of our ICCN establishes its call.
+            self.settle(ids.tunnel, now);
+        }
+        let Some(tunnel) = self.tunnels.get_mut(&ids.tunnel) else {
+            return;
+        };
         let Some(session) = tunnel.sessions.get_mut(&ids.session) else {
             self.counters.datagrams.unknown_session += 1;
             return;

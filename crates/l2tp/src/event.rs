@@ -13,7 +13,7 @@ pub enum Event {
         /// The call.
         session: SessionId,
     },
-    /// A call is established.
+    /// A call is established, and both ends know: at the LAC, the ICCN was acknowledged or data came.
     CallEstablished {
         /// The call.
         session: SessionId,

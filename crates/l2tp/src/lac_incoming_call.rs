@@ -132,7 +132,8 @@ impl Tunnel {
         }
     }
 
-    /// Sends ICCN: the call is established.
+    /// Sends ICCN: the call is established. Our owner learns it when the peer knows it too, which may be much later where messages are lost
+    /// or many calls wait for the window: before, the peer takes no data.
     fn connect_call(&mut self, id: SessionId, peer_id: SessionId, rng: &mut dyn Rng) {
         self.calls.set_peer_id(id, peer_id);
         let hiding = self.hiding(rng);
@@ -155,8 +156,10 @@ impl Tunnel {
                     .then_some(Attribute::SequencingRequired),
             )
             .finish();
-        self.send(peer_id, avps);
-        self.call_established(id);
+        if let Some(call) = self.calls.get_mut(id) {
+            call.state = CallState::Established;
+        }
+        self.transport.send(peer_id, avps, id);
     }
 
     /// Of the framing that a call allows, what the peer does; all of it with a peer that did not say.

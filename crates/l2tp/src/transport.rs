@@ -24,6 +24,8 @@ const HALF: u16 = 0x8000;
 struct Outgoing {
     session_id: SessionId,
     avps: Vec<u8>,
+    /// Our call that waits for the acknowledgement of this message; 0 for none.
+    call: SessionId,
 }
 
 /// A message that came before its predecessors.
@@ -89,6 +91,8 @@ pub(crate) struct Transport {
     unanswered: u16,
     /// The next thing to send is an acknowledgement, if there is no message.
     ack_now: bool,
+    /// Calls whose messages were acknowledged.
+    confirmed: Vec<SessionId>,
     deadlines: Deadlines<TransportTimer, 2>,
 }
 
@@ -130,6 +134,7 @@ impl Transport {
             held: BTreeMap::new(),
             unanswered: 0,
             ack_now: false,
+            confirmed: Vec::new(),
             deadlines: Deadlines::new(),
         }
     }
@@ -140,9 +145,18 @@ impl Transport {
         self.slow_start_threshold = self.window;
     }
 
-    /// Queues a message.
-    pub(crate) fn send(&mut self, session_id: SessionId, avps: Vec<u8>) {
-        self.queue.push_back(Outgoing { session_id, avps });
+    /// Queues a message. [`Transport::take_confirmed`] tells `call`, unless it is 0, when it is acknowledged.
+    pub(crate) fn send(&mut self, session_id: SessionId, avps: Vec<u8>, call: SessionId) {
+        self.queue.push_back(Outgoing {
+            session_id,
+            avps,
+            call,
+        });
+    }
+
+    /// The calls whose messages were acknowledged since this was asked last.
+    pub(crate) fn take_confirmed(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.confirmed)
     }
 
     /// How many messages are queued or unacknowledged.
@@ -244,7 +258,9 @@ impl Transport {
     }
 
     fn acknowledge(&mut self, messages: usize) {
-        self.queue.drain(..messages);
+        let acknowledged = self.queue.drain(..messages).map(|message| message.call);
+        self.confirmed
+            .extend(acknowledged.filter(|&call| call != 0));
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -472,7 +488,7 @@ mod tests {
         let mut t = transport(0, 0xfffe);
         t.congestion_window = 4;
         for _ in 0..4 {
-            t.send(0, vec![0; 8]);
+            t.send(0, vec![0; 8], 0);
             assert!(t.poll_transmit(1, &config, NOW, &mut counters, &mut out));
         }
         assert_eq!(t.stats().ns, 2);

@@ -10,7 +10,7 @@ use crate::call::Calls;
 use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
 use crate::transport::{Receipt, Transport};
 use crate::{
-    CallRole, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
+    CallRole, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
     TransportStats, TransportTimer, TunnelConfig, TunnelEnd, TunnelId,
 };
 
@@ -181,6 +181,9 @@ impl Tunnel {
         let receipt = self
             .transport
             .receive(&header, avps, &config, now, &mut self.counters);
+        for call in self.transport.take_confirmed() {
+            self.call_established(call);
+        }
         if receipt == Receipt::Deliver {
             self.process(header.session_id, avps, now, rng);
             while let Some(held) = self.transport.next_held(&config, now) {
@@ -266,13 +269,20 @@ impl Tunnel {
             .min_by_key(|deadline| deadline.at)
     }
 
-    /// A data message came from the peer: it is alive, and needs no HELLO (RFC 2661 section 5.5).
-    pub fn data_received(&mut self, now: Time) {
+    /// A data message of a call came from the peer: it is alive, and needs no HELLO (RFC 2661 section 5.5); and it has our ICCN, be
+    /// that acknowledged or not.
+    pub fn data_received(&mut self, call: SessionId, now: Time) {
         self.heard_at = now;
+        if self
+            .call(call)
+            .is_some_and(|call| call.state == CallState::Established)
+        {
+            self.call_established(call);
+        }
     }
 
     pub(crate) fn send(&mut self, session_id: SessionId, avps: Vec<u8>) {
-        self.transport.send(session_id, avps);
+        self.transport.send(session_id, avps, 0);
     }
 
     pub(crate) fn event(&mut self, event: Event) {

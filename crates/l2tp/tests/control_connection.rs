@@ -564,7 +564,7 @@ fn hello_goes_out_when_the_peer_was_silent_and_only_then() {
     // Control and data messages both count as life.
     for _ in 0..5 {
         puppet.wait(30 * SECOND);
-        puppet.tunnel.data_received(puppet.now);
+        puppet.tunnel.data_received(1, puppet.now);
     }
     assert_eq!(puppet.tunnel.counters().sent.hello, 1);
     puppet.wait(59 * SECOND);

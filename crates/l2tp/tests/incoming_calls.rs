@@ -41,11 +41,11 @@ fn lac_established() -> (Puppet, u16) {
     let (mut puppet, id) = wait_reply();
     puppet.send(id, &icrp(5));
     assert_eq!(puppet.take_one().message_type, Some(MessageType::ICCN));
+    puppet.acknowledge();
     assert!(matches!(
         puppet.events()[..],
         [Event::CallEstablished { .. }]
     ));
-    puppet.acknowledge();
     (puppet, id)
 }
 
@@ -281,7 +281,7 @@ fn established_calls_have_no_deadline() {
     for (mut puppet, id) in [lac_established(), lns_established()] {
         for _ in 0..20 {
             puppet.wait(20 * SECOND);
-            puppet.tunnel.data_received(puppet.now);
+            puppet.tunnel.data_received(id, puppet.now);
         }
         assert_eq!(
             puppet.tunnel.call(id).unwrap().state,
@@ -610,4 +610,47 @@ fn the_end_of_the_tunnel_ends_its_calls_first() {
         .filter_map(|(_, _, m)| m.message_type)
         .collect();
     assert_eq!(types, [MessageType::STOP_CCN]);
+}
+
+#[test]
+fn a_call_of_ours_is_announced_when_the_peer_acknowledges_the_iccn() {
+    let (mut puppet, id) = wait_reply();
+    puppet.send(id, &icrp(5));
+    assert_eq!(puppet.take_one().message_type, Some(MessageType::ICCN));
+    assert_eq!(puppet.events(), []);
+    puppet.acknowledge();
+    let events = puppet.events();
+    assert!(matches!(
+        events[..],
+        [Event::CallEstablished { session, .. }] if session == id
+    ));
+    puppet.acknowledge();
+    puppet.tunnel.data_received(id, puppet.now);
+    assert_eq!(puppet.events(), [], "once");
+}
+
+#[test]
+fn data_confirms_a_call_before_the_acknowledgement_of_its_iccn() {
+    let (mut puppet, id) = wait_reply();
+    puppet.tunnel.data_received(id, puppet.now);
+    assert_eq!(puppet.events(), [], "not before the ICCN");
+    puppet.send(id, &icrp(5));
+    puppet.tunnel.data_received(id, puppet.now);
+    let events = puppet.events();
+    assert!(matches!(
+        events[..],
+        [Event::CallEstablished { session, .. }] if session == id
+    ));
+    assert_eq!(puppet.take_one().message_type, Some(MessageType::ICCN));
+    puppet.acknowledge();
+    assert_eq!(puppet.events(), [], "once");
+}
+
+#[test]
+fn a_second_icrp_before_the_iccn_is_acknowledged_ends_the_call() {
+    let (mut puppet, id) = wait_reply();
+    puppet.send(id, &icrp(5));
+    puppet.send(id, &icrp(6));
+    assert_eq!(sent_cdn(&mut puppet).message_type, Some(MessageType::CDN));
+    assert_eq!(call_end(&mut puppet).by, EndedBy::PeerFault);
 }
