@@ -129,14 +129,15 @@ impl Engine {
         let system = &self.policy.model().system;
         let limit = system.max_tunnels() as usize;
         let refused = &mut self.counters.refused;
-        if self.shutdown != Shutdown::No
-            || system.drain_tunnels()
-            || system.deny_remote_tunnel_creates()
-        {
+        if self.shutdown != Shutdown::No || system.drain_tunnels() {
             refused.tunnel_policy += 1;
             return Some(StopReason::shutting_down(
                 "new tunnels are not accepted now",
             ));
+        }
+        if system.deny_remote_tunnel_creates() {
+            refused.tunnel_policy += 1;
+            return Some(StopReason::not_authorized("tunnels are not accepted here"));
         }
         if limit != 0 && self.tunnels.len() >= limit {
             refused.tunnel_limit += 1;
@@ -233,7 +234,7 @@ impl Engine {
     fn tunnel_event(&mut self, id: u16, event: l2tp::Event, now: Time) {
         match event {
             l2tp::Event::Established => self.tunnel_up(id, now),
-            l2tp::Event::CallRequested { session, .. } => self.call_requested(id, session),
+            l2tp::Event::CallRequested { session } => self.call_requested(id, session),
             l2tp::Event::CallEstablished { session, call } => {
                 self.call_established(id, session, call, now)
             }
@@ -276,10 +277,6 @@ impl Engine {
         (tunnel.since, tunnel.idle_at) = (now, None);
         let (remote, origin) = (tunnel.remote, tunnel.origin);
         let reason = reason.to_string();
-        let left: Vec<u16> = tunnel.sessions.keys().copied().collect();
-        for session in left {
-            self.end_session(id, session, &reason, now);
-        }
         if let Origin::Client(client) = origin {
             self.client_tunnel_down(client, id, &reason, now);
         }

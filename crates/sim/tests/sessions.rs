@@ -220,6 +220,15 @@ fn an_unknown_peer_is_refused_when_only_known_ones_may_call() {
 }
 
 #[test]
+fn a_system_that_takes_no_tunnels_says_so_and_not_that_it_shuts_down() {
+    let server = format!("{LNS}\nsystem modify deny_remote_tunnel_creates=yes");
+    let mut pair = Pair::new(LAC, &server);
+    pair.run(1);
+    let error = tunnels(&mut pair.world, 0).remove(0).last_error.unwrap();
+    assert!(error.contains("not authorized"), "{error}");
+}
+
+#[test]
 fn a_persistent_tunnel_comes_back_when_its_peer_does() {
     let mut pair = Pair::new(LAC, LNS);
     pair.up();
