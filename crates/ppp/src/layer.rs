@@ -132,8 +132,9 @@ const MAX_REPETITIONS: u8 = 2;
 /// Naks and Rejects of one negotiation that we follow.
 const MAX_REFUSALS: u8 = 10;
 
-/// When the peer's request comes this long after ours, which it has not answered, ours came before the peer listened.
-const TOO_EARLY: Duration = Duration::from_millis(200);
+/// When the peer's request comes this long after ours, which it has not answered, ours may have come before the peer listened: a pppd takes
+/// at least so long to start. On a path that is as long itself it costs one packet more.
+const TOO_EARLY: Duration = Duration::from_millis(20);
 
 impl<P: Options> Layer<P> {
     pub(crate) fn new(options: P, rng: &mut dyn Rng) -> Self {
@@ -264,7 +265,7 @@ impl<P: Options> Layer<P> {
     }
 
     /// Whether to send our request again at once rather than when the restart timer fires: a peer that now speaks for the first time, as a
-    /// kernel does once its PPP unit exists, has not heard it.
+    /// kernel does once its PPP unit exists, has not heard it. Before our answer to its request, that is, as an open peer would begin anew.
     fn came_too_early(&self, cx: &Context<'_>) -> bool {
         let restart = P::negotiation(cx.config).restart;
         let deadline = cx.io.deadlines.get(P::TIMER);
