@@ -52,12 +52,19 @@ impl Ipcp {
         naks: &mut Writer<'_>,
     ) -> Result<Opinion, BufferFull> {
         let free = self.config.peer.is_none() || self.config.accept_peer;
-        if self.config.peer == Some(wanted) || (free && !wanted.is_unspecified()) {
+        if self.config.peer == Some(wanted) || (free && is_host(wanted)) {
             *asked = Some(wanted);
             return Ok(Opinion::Ack);
         }
         give(self.config.peer, IpcpOption::Address, naks)
     }
+}
+
+/// Whether an address can be that of one host elsewhere: a peer that gives itself or us another means trouble, or knows no better.
+fn is_host(address: Ipv4Addr) -> bool {
+    // Class E and the broadcast address (RFC 1112 section 4), "this" network (RFC 1122 section 3.2.1.3).
+    let is_reserved = address.octets()[0] >= 240 || address.octets()[0] == 0;
+    !(is_reserved || address.is_loopback() || address.is_multicast())
 }
 
 /// Naks with the value that we have for the peer, or rejects where we have none.
@@ -159,7 +166,7 @@ impl Options for Ipcp {
         match IpcpOption::decode(option) {
             Ok(IpcpOption::Address(address)) => {
                 let free = self.config.local.is_none() || self.config.accept_local;
-                if free && !address.is_unspecified() {
+                if free && is_host(address) {
                     self.address = Some(address);
                 }
             }

@@ -454,6 +454,26 @@ fn a_peer_keeps_its_own_address_only_where_it_may() {
 }
 
 #[test]
+fn an_address_that_no_host_can_have_is_not_agreed_on() {
+    for absurd in [
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+    ] {
+        let absurd: Ipv4Addr = absurd.parse().unwrap();
+        let (mut solo, sent) = in_network(client_network());
+        let theirs = solo.say(IPCP, CONFIGURE_REQUEST, 1, &address(3, absurd));
+        only(&theirs, IPCP, CONFIGURE_REJECT);
+        let ours = only(&sent, IPCP, CONFIGURE_REQUEST);
+        let sent = solo.say(IPCP, CONFIGURE_NAK, ours.identifier, &address(3, absurd));
+        let again = only(&sent, IPCP, CONFIGURE_REQUEST);
+        assert_eq!(again.data, ours.data, "{absurd}");
+    }
+}
+
+#[test]
 fn an_address_of_ours_that_the_peer_will_not_have_ends_the_link() {
     let strict = Ipv4Config {
         local: Some(SERVER_IP),
