@@ -152,7 +152,7 @@ impl Host {
         remote: IpAddr,
         spec: &NetworkSpec,
     ) -> Result<Arc<TunDevice>, DatapathError> {
-        check(spec)?;
+        check(remote, spec)?;
         let shared = *device == Device::Shared;
         let destinations: Vec<IpNet> = if shared {
             inner_destinations(spec).collect()
@@ -373,7 +373,12 @@ fn release<K: Ord, T>(users: &mut BTreeMap<K, Shared<T>>, key: &K) -> Option<T> 
     users.remove(key).map(|shared| shared.added)
 }
 
-fn check(spec: &NetworkSpec) -> Result<(), DatapathError> {
+fn check(remote: IpAddr, spec: &NetworkSpec) -> Result<(), DatapathError> {
+    if spec.ipv4.is_some_and(|link| link.local == remote) {
+        return Err(DatapathError::Unsupported(format!(
+            "{remote} as our address: what is sent to the peer's own would come to us"
+        )));
+    }
     if spec.ipv6.is_some() && spec.mtu < IPV6_MIN_MTU {
         return Err(DatapathError::Unsupported(format!(
             "IPv6 with an MTU of {}: it needs {IPV6_MIN_MTU}",

@@ -560,6 +560,11 @@ fn requests_that_cannot_be_done_say_why() {
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("create device wire: "), "{error}");
+    let peers_own = lac.configure(1, network("10.9.0.1", "10.0.0.2"));
+    assert!(
+        matches!(peers_own, Err(DatapathError::Unsupported(_))),
+        "{peers_own:?}"
+    );
 }
 
 #[test]
