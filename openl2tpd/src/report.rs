@@ -113,12 +113,25 @@ pub(crate) fn event(event: &Event) {
 /// Text from outside as a part of one line: what would break the line or command a terminal is escaped.
 struct Plain<'a>(&'a str);
 
+impl Plain<'_> {
+    /// The most characters: a CHAP name can have tens of thousands, and nobody's real name has more.
+    const MOST: usize = 255;
+}
+
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c.is_control() {
-            true => write!(f, "{}", c.escape_default()),
-            false => f.write_char(c),
-        })
+        let mut chars = self.0.chars();
+        chars
+            .by_ref()
+            .take(Self::MOST)
+            .try_for_each(|c| match c.is_control() {
+                true => write!(f, "{}", c.escape_default()),
+                false => f.write_char(c),
+            })?;
+        if chars.next().is_some() {
+            f.write_str("...")?;
+        }
+        Ok(())
     }
 }
 
@@ -230,5 +243,21 @@ fn describe_frame(octets: &[u8]) -> String {
             )
         }
         Err(_) => format!("{} ({} octets)", frame.protocol, frame.payload.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_say_fits_on_a_line() {
+        assert_eq!(
+            Plain("al\r\n\u{1b}[31mü").to_string(),
+            "al\\r\\n\\u{1b}[31mü"
+        );
+        assert_eq!(Plain(&"x".repeat(255)).to_string(), "x".repeat(255));
+        let long = Plain(&"x".repeat(60_000)).to_string();
+        assert_eq!(long, "x".repeat(255) + "...");
     }
 }
