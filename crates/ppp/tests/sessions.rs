@@ -489,14 +489,6 @@ fn a_link_survives_being_stored() {
 
 #[test]
 fn a_request_that_came_before_the_peer_listened_is_sent_again_when_it_speaks() {
-    let frames = |link: &mut ppp::Link| {
-        let mut frame = Vec::new();
-        let mut all = Vec::new();
-        while link.poll_transmit(&mut frame) {
-            all.push(std::mem::take(&mut frame));
-        }
-        all
-    };
     let start = sansio::Time::from_secs(1);
     let mut early = Host::client().link;
     early.open(start, &mut common::rng(1));
@@ -518,4 +510,46 @@ fn a_request_that_came_before_the_peer_listened_is_sent_again_when_it_speaks() {
     }
     assert_eq!(early.status().lcp, ppp::automaton::State::Opened);
     assert_eq!(late.status().lcp, ppp::automaton::State::Opened);
+}
+
+/// Everything that a link has to send now.
+fn frames(link: &mut ppp::Link) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut frame = Vec::new();
+    while link.poll_transmit(&mut frame) {
+        all.push(std::mem::take(&mut frame));
+    }
+    all
+}
+
+#[test]
+fn a_challenge_that_comes_late_does_not_hide_the_success_of_the_newer_one() {
+    for auth in [AuthProtocol::ChapMd5, AuthProtocol::MsChapV2] {
+        let (now, rng) = (sansio::Time::from_secs(1), &mut common::rng(1));
+        let (mut server, mut client) = (Host::server(&[auth]).link, Host::client().link);
+        server.open(now, rng);
+        client.open(now, rng);
+        let attempt = loop {
+            if let Some(Event::Authenticate(attempt)) = server.poll_event() {
+                break attempt;
+            }
+            let (ours, theirs) = (frames(&mut server), frames(&mut client));
+            assert!(!ours.is_empty() || !theirs.is_empty(), "{auth}");
+            ours.iter().for_each(|f| client.handle_frame(f, now, rng));
+            theirs.iter().for_each(|f| server.handle_frame(f, now, rng));
+        };
+        let mut late = vec![0xff, 0x03, 0xc2, 0x23, 1, 200, 0, 24, 16];
+        late.extend([7; 16]);
+        late.extend(b"lns");
+        client.handle_frame(&late, now, rng);
+        frames(&mut client);
+
+        let verdict = attempt.check(&PASSWORD.into()).unwrap();
+        server.authenticated(attempt.number, verdict, now, rng);
+        let said = frames(&mut server);
+        said.iter().for_each(|f| client.handle_frame(f, now, rng));
+        let proven = std::iter::from_fn(|| client.poll_event())
+            .any(|e| e == Event::NetworkWanted { user: None });
+        assert!(proven, "{auth}: {:?}", client.status());
+    }
 }

@@ -235,6 +235,9 @@ pub(crate) struct Supplicant {
     /// Responses sent to the present challenge.
     tries: u8,
     exchange: Option<Box<Exchange>>,
+    /// The one before, whose Success may still come: a challenge that was late on its way, or repeated by the network, can be the
+    /// last to arrive and yet not the last that was sent.
+    earlier: Option<Box<Exchange>>,
 }
 
 /// A challenge and what we add to it. A repeated challenge gets the same response, as the Success on its way may be for the first.
@@ -253,7 +256,16 @@ impl Supplicant {
             proven: false,
             tries: 0,
             exchange: None,
+            earlier: None,
         }
+    }
+
+    /// The exchange whose response had this identifier.
+    fn answered(&self, identifier: u8) -> Option<&Exchange> {
+        let exchanges = [&self.exchange, &self.earlier].into_iter().flatten();
+        exchanges
+            .map(Box::as_ref)
+            .find(|exchange| exchange.identifier == identifier)
     }
 
     pub(super) fn handle(
@@ -290,11 +302,13 @@ impl Supplicant {
             return Outcome::None;
         }
         let known = |e: &Exchange| e.identifier == identifier && *e.challenge == *challenge;
-        if !self.exchange.as_deref().is_some_and(known) {
+        if self.earlier.as_deref().is_some_and(known) {
+            std::mem::swap(&mut self.exchange, &mut self.earlier);
+        } else if !self.exchange.as_deref().is_some_and(known) {
             let mut peer_challenge = [0; 16];
             cx.rng.fill_bytes(&mut peer_challenge);
             let challenge = challenge.into();
-            self.exchange = Some(Box::new(Exchange {
+            self.earlier = self.exchange.replace(Box::new(Exchange {
                 identifier,
                 challenge,
                 peer_challenge,
@@ -349,11 +363,7 @@ impl Supplicant {
         credentials: &Credentials,
         cx: &mut Context<'_>,
     ) -> Outcome {
-        let Some(exchange) = self
-            .exchange
-            .as_deref()
-            .filter(|e| e.identifier == identifier)
-        else {
+        let Some(exchange) = self.answered(identifier) else {
             cx.io.counters.discarded += 1;
             return Outcome::None;
         };
@@ -368,17 +378,14 @@ impl Supplicant {
             // A repeated MD5 challenge is answered without it.
             self.exchange = None;
         }
+        self.earlier = None;
         cx.io.deadlines.clear(Timer::Proof);
         self.proven = true;
         Outcome::Proven
     }
 
     fn failed(&mut self, identifier: u8, message: &[u8], cx: &mut Context<'_>) -> Outcome {
-        if self
-            .exchange
-            .as_deref()
-            .is_none_or(|e| e.identifier != identifier)
-        {
+        if self.answered(identifier).is_none() {
             cx.io.counters.discarded += 1;
             return Outcome::None;
         }
