@@ -1,6 +1,7 @@
 //! A shard: one thread that owns an engine, and carries out what it wants.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use datapath::Request;
@@ -63,14 +64,13 @@ impl Shard {
     pub(crate) fn run(mut self, inbox: &Inbox) -> Result<(), Broken> {
         loop {
             let timeout = self.engine.next_timeout().map(|at| at - clock::now());
-            let mut mail = inbox.wait(timeout);
-            for _ in 0..BUDGET {
+            let first = inbox.wait(timeout).into_iter();
+            let waiting = iter::from_fn(|| inbox.take());
+            for mail in first.chain(waiting).take(BUDGET) {
                 match mail {
-                    None => break,
-                    Some(Mail::Stop) => return Ok(()),
-                    Some(other) => self.receive(other),
+                    Mail::Stop => return Ok(()),
+                    other => self.receive(other),
                 }
-                mail = inbox.take();
             }
             self.handle_timeout()?;
             self.carrier.submit(&mut self.requests);
@@ -151,6 +151,49 @@ impl Shard {
                 }
             }
             Output::Event(event) => report::event(&event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::Model;
+    use engine::{Command, EngineConfig};
+
+    use super::*;
+    use crate::flags::DatapathName;
+    use crate::mailbox::mailbox;
+
+    #[test]
+    fn all_that_waits_is_received_however_much_it_is() {
+        let (mailbox, inbox) = mailbox();
+        let ask = |_| {
+            let (caller, answer) = oneshot::channel();
+            mailbox.send(Mail::Command(Command::SystemShow, caller));
+            answer
+        };
+        let answers: Vec<_> = (0..5 * BUDGET).map(ask).collect();
+        mailbox.send(Mail::Stop);
+
+        let config = EngineConfig {
+            model: Arc::new(Model::default()),
+            udp_port: 1701,
+            host_name: "test".to_owned(),
+            seed: [0; 32],
+            version: "0.0".to_owned(),
+            datapath: "null".to_owned(),
+        };
+        let sockets = Sockets::default();
+        let sink = Arc::new(mailbox);
+        let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
+        let (resolver, _questions) = mpsc::unbounded_channel();
+        let engine = Engine::new(config, clock::now());
+        let shard = Shard::new(engine, carrier.unwrap(), sockets, resolver);
+        assert!(shard.run(&inbox).is_ok());
+        for mut answer in answers {
+            assert!(matches!(answer.try_recv(), Ok(Ok(_))));
         }
     }
 }
