@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,8 @@ use crate::{DatapathError, Device, Handle, NetworkSpec, Stats, Token};
 
 /// The smallest MTU that IPv6 runs on (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
+/// How often kept paths to peers are looked after.
+const PATH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked of the host's thread.
 pub(super) enum Job {
@@ -62,7 +65,19 @@ pub(super) fn run(
     mut report: impl FnMut(Report),
 ) {
     let mut host = Host::new(netlink, config);
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let job = match host.next_check() {
+            Some(interval) => jobs.recv_timeout(interval),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let job = match job {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                host.restore_outer_paths();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match job {
             Job::Configure {
                 token,
@@ -298,6 +313,23 @@ impl Host {
         }
         self.outer_paths.insert(remote, Shared { users: 1, added });
         Ok(())
+    }
+
+    /// When to look after the paths that are kept, if any are.
+    fn next_check(&self) -> Option<Duration> {
+        (!self.outer_paths.is_empty()).then_some(PATH_INTERVAL)
+    }
+
+    /// Adds the paths again that the kernel dropped with their link, and does not bring back with it.
+    fn restore_outer_paths(&self) {
+        for path in self
+            .outer_paths
+            .values()
+            .filter_map(|path| path.added.as_ref())
+        {
+            // It fails for as long as the link is down.
+            let _ = self.netlink.add_route(path);
+        }
     }
 
     /// Undoes [`add`](Self::add).

@@ -417,13 +417,26 @@ fn the_path_that_a_killed_process_left_is_taken_over_and_an_administrators_is_no
 }
 
 #[test]
+fn the_path_comes_back_with_its_link() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, mut lac) = by_default_route(&bed);
+    lac.configure(1, everything()).unwrap();
+    bed.lac.run("ip link set wire down");
+    let path = || bed.lac.run("ip route get 192.0.2.1");
+    assert!(path().contains("dev ppp0"));
+    bed.lac.run("ip link set wire up");
+    let is_back = |_| path().contains("via 10.9.0.1 dev wire");
+    assert!((0..10_000).any(is_back), "{}", path());
+    bed.lac.ping("198.51.100.1");
+}
+
+#[test]
 fn a_tunnel_that_lost_its_path_does_not_go_round_in_itself() {
     let Some(bed) = Bed::new() else { return };
     let (_lns, mut lac) = by_default_route(&bed);
     lac.configure(1, everything()).unwrap();
-    for route in ["192.0.2.1", "default via 10.9.0.1"] {
-        bed.lac.run(&format!("ip route del {route}"));
-    }
+    // With it go the tunnel's path and the default route that was before.
+    bed.lac.run("ip link set wire down");
     let host = bed.lac.udp("0.0.0.0:0");
     host.send_to(b"to the peer's network", "198.51.100.1:9")
         .unwrap();
