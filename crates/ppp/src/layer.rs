@@ -10,7 +10,7 @@ use wire::{BufferFull, Writer};
 
 use crate::automaton::{Action, Event, State, transition};
 use crate::io::{Context, Timer};
-use crate::{DEFAULT_MRU, LinkConfig, Negotiation};
+use crate::{LinkConfig, Negotiation};
 
 /// The options of one control protocol: what we ask for, and what we think of what the peer asks for.
 pub(crate) trait Options {
@@ -132,6 +132,12 @@ const MAX_REPETITIONS: u8 = 2;
 /// Naks and Rejects of one negotiation that we follow.
 const MAX_REFUSALS: u8 = 10;
 
+/// Octets of options that one Nak or Reject holds; any single option fits. What else there is to refuse is refused the next time.
+const REFUSAL_ROOM: usize = 256;
+
+/// More octets than the options of a request of ours ever take.
+const REQUEST_ROOM: usize = 128;
+
 /// When the peer's request comes this long after ours, which it has not answered, ours may have come before the peer listened: a pppd takes
 /// at least so long to start. On a path that is as long itself it costs one packet more.
 const TOO_EARLY: Duration = Duration::from_millis(20);
@@ -228,7 +234,7 @@ impl<P: Options> Layer<P> {
         if self.came_too_early(cx) {
             self.step(Event::TimeoutRetry, Answer::None, cx);
         }
-        let mut room = [[0; DEFAULT_MRU as usize]; 2];
+        let mut room = [[0; REFUSAL_ROOM]; 2];
         let [naks, rejects] = &mut room;
         let (mut naks, mut rejects) = (Writer::new(naks), Writer::new(rejects));
         let mut asked = P::Asked::default();
@@ -312,7 +318,7 @@ impl<P: Options> Layer<P> {
     }
 
     fn configure_ack(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Option<Signal> {
-        let mut room = [0; DEFAULT_MRU as usize];
+        let mut room = [0; REQUEST_ROOM];
         let mut w = Writer::new(&mut room);
         let exact = self.options.request(&mut w).is_ok() && w.written() == packet.data;
         if !self.answers_request(packet) || !exact {
