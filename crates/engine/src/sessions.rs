@@ -201,21 +201,21 @@ impl Engine {
     /// Carries out what a link has to say, until it has nothing more, and sets the session's timer.
     pub(crate) fn settle_session(&mut self, tunnel: u16, id: u16, now: Time) {
         loop {
-            let Some(session) = self.session_mut(tunnel, id) else {
+            let holder = self.tunnels.get_mut(&tunnel);
+            let Some(session) = holder.and_then(|t| t.sessions.get_mut(&id)) else {
                 return;
             };
             // What was queued before an event happened before it.
-            let mut frames = Vec::new();
             let mut frame = Vec::new();
             while session.link.poll_transmit(&mut frame) {
-                frames.push(Output::Datapath(Request::Send {
+                self.outputs.push_back(Output::Datapath(Request::Send {
                     handle: session.handle,
                     frame: std::mem::take(&mut frame),
                 }));
             }
-            let event = session.link.poll_event();
-            self.outputs.extend(frames);
-            let Some(event) = event else { break };
+            let Some(event) = session.link.poll_event() else {
+                break;
+            };
             self.link_event(tunnel, id, event, now);
         }
         self.review(tunnel, id, now);
@@ -223,10 +223,8 @@ impl Engine {
             return;
         };
         let next = session.link.next_timeout().map(|deadline| deadline.at);
-        let (entry, at) = (
-            session.entry,
-            [next, session.ends_at].into_iter().flatten().min(),
-        );
+        let at = [next, session.ends_at].into_iter().flatten().min();
+        let entry = session.entry;
         self.wheel.set(entry, at);
     }
 

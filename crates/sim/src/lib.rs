@@ -317,6 +317,9 @@ impl World {
                     Output::Event(event) => node.events.push(event),
                 }
             }
+            if node.requests.is_empty() {
+                return;
+            }
             node.datapath.submit(&mut node.requests);
             for (transport, datagram) in node.sent.try_iter() {
                 let from = node.source(transport.local.port());
