@@ -1,17 +1,17 @@
-//! Tunnels that we were told to make: name resolution, attempts with backoff, and the sessions that are to be on them.
+//! Tunnels that we were told to make: name resolution, and attempts with backoff.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{CommandError, ErrorKind};
-use crypto::Secret;
-use l2tp::{Disconnect, StopReason};
-use ppp::Credentials;
+use l2tp::StopReason;
 use rand_core::Rng;
 use sansio::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::Which;
+use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
@@ -26,7 +26,7 @@ pub(crate) struct Client {
     pub(crate) config: config::Tunnel,
     pub(crate) setup: Arc<TunnelSetup>,
     pub(crate) state: State,
-    pub(crate) sessions: Vec<ClientSession>,
+    pub(crate) sessions: CreatedSessions,
     /// Attempts since it was up last.
     failures: u32,
     pub(crate) last_error: Option<String>,
@@ -45,20 +45,6 @@ pub(crate) enum State {
     Retry(Time),
 }
 
-/// A session that is to be on a client's tunnel.
-pub(crate) struct ClientSession {
-    pub(crate) number: u64,
-    pub(crate) config: config::Session,
-    pub(crate) credentials: Option<Arc<Credentials>>,
-    /// Our Session ID of the present attempt.
-    pub(crate) call: Option<u16>,
-    /// Attempts since it was up last.
-    failures: u32,
-    pub(crate) retry_at: Option<Time>,
-    pub(crate) last_error: Option<String>,
-    pub(crate) since: Time,
-}
-
 impl Client {
     /// What its peer is called in messages to people.
     fn name(&self) -> String {
@@ -67,13 +53,6 @@ impl Client {
             .or(self.setup.params.dest_ipaddr())
             .unwrap_or_default()
             .to_owned()
-    }
-
-    /// The session whose present attempt is this call.
-    pub(crate) fn session_of_call(&self, call: u16) -> Option<&ClientSession> {
-        self.sessions
-            .iter()
-            .find(|session| session.call == Some(call))
     }
 }
 
@@ -122,7 +101,7 @@ impl Engine {
             config,
             setup,
             state: State::Retry(now),
-            sessions: Vec::new(),
+            sessions: CreatedSessions::default(),
             failures: 0,
             last_error: None,
             since: now,
@@ -148,66 +127,6 @@ impl Engine {
         }
     }
 
-    /// Takes a session to make on a client's tunnel, and makes it if the tunnel is up.
-    pub(crate) fn add_client_session(
-        &mut self,
-        id: ClientId,
-        config: config::Session,
-        now: Time,
-    ) -> Option<u64> {
-        let number = self.next_number();
-        let credentials = config.user_name.as_ref().map(|user_name| {
-            let password = config
-                .user_password
-                .clone()
-                .unwrap_or_else(|| Secret::from(""));
-            Arc::new(Credentials {
-                user_name: user_name.clone(),
-                password,
-            })
-        });
-        let client = self.clients.get_mut(&id)?;
-        client.sessions.push(ClientSession {
-            number,
-            config,
-            credentials,
-            call: None,
-            failures: 0,
-            retry_at: None,
-            last_error: None,
-            since: now,
-        });
-        self.place_calls(id, now);
-        Some(number)
-    }
-
-    /// Forgets a session of a client and closes its call.
-    pub(crate) fn remove_client_session(&mut self, id: ClientId, number: u64, now: Time) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let Some(position) = client.sessions.iter().position(|s| s.number == number) else {
-            return;
-        };
-        let session = client.sessions.remove(position);
-        if let (State::Tunnel(tunnel), Some(call)) = (client.state, session.call) {
-            self.close_session(tunnel, call, now);
-        }
-    }
-
-    /// Ends a session as its operator wishes: PPP first, if it is there, so that the peer's PPP learns it too.
-    pub(crate) fn close_session(&mut self, tunnel: u16, call: u16, now: Time) {
-        if !self.end_link(tunnel, call, ppp::Cause::Administrative, now) {
-            self.close_call(
-                tunnel,
-                call,
-                Disconnect::administrative("closed by the administrator"),
-            );
-        }
-        self.settle_session(tunnel, call, now);
-        self.settle(tunnel, now);
-    }
-
     pub(crate) fn close_tunnel(&mut self, tunnel: u16, reason: StopReason, now: Time) {
         if let Some(t) = self.tunnels.get_mut(&tunnel) {
             t.control.close(reason);
@@ -221,7 +140,7 @@ impl Engine {
         };
         match client.state {
             State::Retry(at) if at <= now => self.attempt(id, now),
-            State::Tunnel(_) => self.place_calls(id, now),
+            State::Tunnel(_) => self.place_calls(Which::Client(id), now),
             _ => self.set_client_timer(id),
         }
     }
@@ -321,72 +240,7 @@ impl Engine {
             );
         };
         (client.failures, client.since, client.last_error) = (0, now, None);
-        self.place_calls(id, now);
-    }
-
-    /// Places the calls of the sessions that have none and need not wait.
-    fn place_calls(&mut self, id: ClientId, now: Time) {
-        if let Some(client) = self.clients.get_mut(&id)
-            && let State::Tunnel(tunnel_id) = client.state
-            && let Some(tunnel) = self.tunnels.get_mut(&tunnel_id).filter(|t| t.was_up)
-        {
-            let ready =
-                |s: &&mut ClientSession| s.call.is_none() && s.retry_at.is_none_or(|at| at <= now);
-            for session in client.sessions.iter_mut().filter(ready) {
-                let serial = self.rng.next_u32();
-                let call = self.policy.call(&tunnel.setup, &session.config, serial);
-                session.retry_at = None;
-                match tunnel.control.place_incoming_call(call, now, &mut self.rng) {
-                    Ok(call) => {
-                        (session.call, session.since) = (Some(call), now);
-                        self.calls += 1;
-                        tunnel.idle_at = None;
-                    }
-                    Err(refused) => {
-                        session.last_error = Some(refused.to_string());
-                        session.retry_at = Some(now + Duration::from_secs(1));
-                    }
-                }
-            }
-            self.settle(tunnel_id, now);
-        }
-        self.set_client_timer(id);
-    }
-
-    pub(crate) fn client_session_up(&mut self, tunnel: u16, number: Option<u64>) {
-        let Some(Origin::Client(id)) = self.tunnels.get(&tunnel).map(|t| t.origin) else {
-            return;
-        };
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        if let Some(session) = client
-            .sessions
-            .iter_mut()
-            .find(|s| Some(s.number) == number)
-        {
-            (session.failures, session.last_error) = (0, None);
-        }
-    }
-
-    /// A call of a client is over: it is placed again later, if the tunnel persists.
-    pub(crate) fn client_call_ended(&mut self, id: ClientId, call: u16, reason: &str, now: Time) {
-        let longest = self.policy.model().system.session_persist_pend_timeout();
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let Some(position) = client.sessions.iter().position(|s| s.call == Some(call)) else {
-            return;
-        };
-        if !client.config.persist() {
-            client.sessions.remove(position);
-            return;
-        }
-        let session = &mut client.sessions[position];
-        session.failures = session.failures.saturating_add(1);
-        (session.call, session.since, session.last_error) = (None, now, Some(reason.to_owned()));
-        session.retry_at = Some(now + backoff(session.failures, longest, &mut self.rng));
-        self.set_client_timer(id);
+        self.place_calls(Which::Client(id), now);
     }
 
     /// The client's tunnel ended, or could not be made.
@@ -403,10 +257,7 @@ impl Engine {
         if client.state != State::Tunnel(tunnel) {
             return;
         }
-        for session in &mut client.sessions {
-            // It was the tunnel's fault: the session need not wait once that is back.
-            (session.call, session.retry_at) = (None, None);
-        }
+        client.sessions.tunnel_down();
         self.attempt_failed(id, reason, now);
     }
 
@@ -436,21 +287,21 @@ impl Engine {
         }
     }
 
-    fn set_client_timer(&mut self, id: ClientId) {
+    pub(crate) fn set_client_timer(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(&id) else {
             return;
         };
         let at = match client.state {
             State::Resolving(_) => None,
             State::Retry(at) => Some(at),
-            State::Tunnel(_) => client.sessions.iter().filter_map(|s| s.retry_at).min(),
+            State::Tunnel(_) => client.sessions.next_retry(),
         };
         self.wheel.set(client.entry, at);
     }
 }
 
 /// One second, doubling to `longest` seconds, and up to a quarter more, so that many clients do not come back in step.
-fn backoff(failures: u32, longest: u32, rng: &mut dyn Rng) -> Duration {
+pub(crate) fn backoff(failures: u32, longest: u32, rng: &mut dyn Rng) -> Duration {
     let seconds = 1_u64 << failures.saturating_sub(1).min(20);
     let millis = seconds.min(u64::from(longest.max(1))) * 1000;
     Duration::from_millis(millis + u64::from(rng.next_u32()) % (millis / 4 + 1))

@@ -6,7 +6,7 @@ use api::{CommandError, ErrorKind, Response, Selector};
 use l2tp::StopReason;
 use sansio::Time;
 
-use crate::clients::{ClientId, State};
+use crate::clients::ClientId;
 use crate::tunnels::{Origin, Tunnel};
 use crate::{Command, Engine, Output, Shutdown, Token};
 
@@ -17,10 +17,10 @@ pub(crate) enum Which {
     Peer(u16),
 }
 
-/// A session: one of a client's (by its number), or any call of a tunnel.
+/// A session: one that we were told to make (by its number), or any call of a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WhichSession {
-    Client(ClientId, u64),
+    Created(Which, u64),
     Call(u16, u16),
 }
 
@@ -74,9 +74,7 @@ impl Engine {
             Command::SessionCreate(session) => return self.create_session(*session, now),
             Command::SessionDelete(tunnel, session) => {
                 match self.find_session(&tunnel, &session)? {
-                    WhichSession::Client(client, number) => {
-                        self.remove_client_session(client, number, now)
-                    }
+                    WhichSession::Created(which, number) => self.remove_session(which, number, now),
                     WhichSession::Call(tunnel, call) => self.close_session(tunnel, call, now),
                 }
             }
@@ -117,29 +115,16 @@ impl Engine {
                 ));
             }
         };
-        let Which::Client(client) = self.find_tunnel(&selector)? else {
+        let which = self.find_tunnel(&selector)?;
+        let Which::Client(_) = which else {
             return Err(CommandError::new(
                 ErrorKind::Invalid,
                 "sessions can be created on tunnels that we made only: outgoing calls are not supported yet",
             ));
         };
         self.policy.check_session(&session)?;
-        let name = session.session_name.as_deref();
-        let taken = |c: &crate::clients::Client| {
-            c.sessions
-                .iter()
-                .any(|s| s.config.session_name.as_deref() == name)
-        };
-        if name.is_some() && self.clients.get(&client).is_some_and(taken) {
-            return Err(CommandError::new(
-                ErrorKind::Exists,
-                "a session of this name exists on the tunnel",
-            ));
-        }
-        let number = self
-            .add_client_session(client, session, now)
-            .ok_or_else(|| no_tunnel(&selector))?;
-        let status = self.session_status(WhichSession::Client(client, number), now);
+        let number = self.add_session(which, session, now)?;
+        let status = self.session_status(WhichSession::Created(which, number), now);
         status
             .map(Box::new)
             .map(Response::Session)
@@ -172,32 +157,22 @@ impl Engine {
         session: &Selector,
     ) -> Result<WhichSession, CommandError> {
         let which = self.find_tunnel(tunnel)?;
-        let tunnel_id = match which {
-            Which::Peer(id) => Some(id),
-            Which::Client(id) => match self.clients.get(&id).map(|client| client.state) {
-                Some(State::Tunnel(id)) => Some(id),
-                _ => None,
-            },
+        let created = self.created(which).and_then(|created| match session {
+            Selector::Id(call) => created.of_call(*call),
+            Selector::Name(name) => created.named(name),
+        });
+        let call = || match (self.tunnel_id(which)?, session) {
+            (id, Selector::Id(call)) => {
+                let tunnel = self.tunnels.get(&id)?;
+                tunnel.control.call(*call)?;
+                Some(WhichSession::Call(id, *call))
+            }
+            (_, Selector::Name(_)) => None,
         };
-        let of_client = match which {
-            Which::Peer(_) => None,
-            Which::Client(id) => self.clients.get(&id).and_then(|client| {
-                let wanted = client.sessions.iter().find(|s| match session {
-                    Selector::Id(call) => s.call == Some(*call),
-                    Selector::Name(name) => s.config.session_name.as_deref() == Some(name),
-                })?;
-                Some(WhichSession::Client(id, wanted.number))
-            }),
-        };
-        let of_peer = match (tunnel_id, session) {
-            (Some(id), Selector::Id(call)) => self
-                .tunnels
-                .get(&id)
-                .filter(|tunnel| tunnel.control.calls().any(|c| c.session_id == *call))
-                .map(|_| WhichSession::Call(id, *call)),
-            _ => None,
-        };
-        of_client.or(of_peer).ok_or_else(no_session)
+        created
+            .map(|session| WhichSession::Created(which, session.number))
+            .or_else(call)
+            .ok_or_else(no_session)
     }
 
     fn shut_down(&mut self, token: Token, now: Time) {

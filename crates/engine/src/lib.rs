@@ -20,6 +20,7 @@ mod addresses;
 mod clients;
 mod commands;
 mod counters;
+mod created;
 mod io;
 mod policy;
 mod pool;

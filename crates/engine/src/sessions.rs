@@ -14,7 +14,6 @@ use ppp::{AuthAttempt, Cause, Ipv4Config, NetworkConfig, Verdict};
 use sansio::Time;
 
 use crate::policy::{PppSetup, unless_zero};
-use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output};
 
@@ -29,8 +28,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     /// What the LAC said of the call.
     pub(crate) call: Box<l2tp::CallInfo>,
-    /// The number of the client's session that this is an attempt of.
-    pub(crate) client_session: Option<u64>,
+    /// The number of the session that we were told to make and of which this is an attempt.
+    pub(crate) created: Option<u64>,
     /// The IPv4 address that the peer has from us.
     lent: Option<Ipv4Addr>,
     pub(crate) ipv4: Option<Ipv4Link>,
@@ -123,16 +122,17 @@ impl Engine {
         now: Time,
     ) -> Option<(Session, SessionSpec)> {
         let handle = Handle(self.next_number());
-        let tunnel = self.tunnels.get(&tunnel_id)?;
-        let attempt = match tunnel.origin {
-            Origin::Client(client) => self.clients.get(&client)?.session_of_call(id),
-            Origin::Peer(..) => None,
+        let role = match self.tunnels.get(&tunnel_id)?.control.call(id)?.role {
+            l2tp::CallRole::Lac => Role::Lac,
+            l2tp::CallRole::Lns => Role::Lns,
         };
-        let role = attempt.map_or(Role::Lns, |_| Role::Lac);
-        let peers = config::Session::default();
-        let config = attempt.map_or(&peers, |attempt| &attempt.config);
-        let setup = self.policy.ppp(&tunnel.setup, config, role);
+        let attempt = self.created_session(tunnel_id, id);
+        let created = attempt.map(|attempt| attempt.number);
         let credentials = attempt.and_then(|attempt| attempt.credentials.clone());
+        let config = attempt.map(|attempt| attempt.config.clone());
+        let config = config.unwrap_or_default();
+        let tunnel = self.tunnels.get(&tunnel_id)?;
+        let setup = self.policy.ppp(&tunnel.setup, &config, role);
         let spec = SessionSpec {
             transport: Transport {
                 local: tunnel.local,
@@ -161,7 +161,7 @@ impl Engine {
             handle,
             role,
             call,
-            client_session: attempt.map(|attempt| attempt.number),
+            created,
             lent: None,
             ipv4: None,
             ipv6: None,
@@ -405,7 +405,6 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
-        let origin = tunnel.origin;
         if let Some(session) = tunnel.sessions.remove(&id) {
             let handle = session.handle;
             let token = self.expect(Pending::Remove);
@@ -424,9 +423,7 @@ impl Engine {
                 reason: reason.to_owned(),
             });
         }
-        if let Origin::Client(client) = origin {
-            self.client_call_ended(client, id, reason, now);
-        }
+        self.created_call_ended(tunnel_id, id, reason, now);
     }
 
     pub(crate) fn completed(
@@ -474,7 +471,7 @@ impl Engine {
         let lasts = unless_zero(session.setup.profile.max_connect_time());
         (session.up, session.since) = (true, now);
         session.ends_at = lasts.map(|lasts| now + lasts);
-        let number = session.client_session;
+        let number = session.created;
         let event = Event::SessionUp {
             tunnel,
             session: id,
@@ -483,7 +480,7 @@ impl Engine {
             ipv4: session.ipv4.map(|link| (link.local, link.peer)),
         };
         self.event(event);
-        self.client_session_up(tunnel, number);
+        self.created_session_up(tunnel, number);
     }
 
     /// A device went away under a session.

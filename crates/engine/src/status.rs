@@ -8,8 +8,9 @@ use config::DEFAULT_PROFILE;
 use sansio::Time;
 
 use crate::Engine;
-use crate::clients::{Client, ClientId, ClientSession, State};
+use crate::clients::{ClientId, State};
 use crate::commands::{Which, WhichSession};
+use crate::created::CreatedSession;
 use crate::policy::TunnelSetup;
 use crate::sessions::Session;
 use crate::tunnels::{Origin, Tunnel};
@@ -122,13 +123,14 @@ impl Engine {
             let calls = tunnel.control.calls();
             all.extend(calls.filter_map(|call| self.call_status(id, call.session_id, now)));
         }
-        for (&id, client) in &self.clients {
-            if which.is_none() || which == Some(Which::Client(id)) {
-                let idle = client
-                    .sessions
-                    .iter()
-                    .filter(|session| session.call.is_none());
-                all.extend(idle.map(|session| idle_status(client, session, &self.datapath, now)));
+        let clients = self.clients.keys().map(|&id| Which::Client(id));
+        let peers = self.tunnels.keys().map(|&id| Which::Peer(id));
+        for holder in clients.chain(peers) {
+            if (which.is_none() || which == Some(holder))
+                && let Some(created) = self.created(holder)
+            {
+                let waiting = created.waiting();
+                all.extend(waiting.filter_map(|s| self.waiting_status(holder, s, now)));
             }
         }
         all
@@ -137,12 +139,11 @@ impl Engine {
     pub(crate) fn session_status(&self, which: WhichSession, now: Time) -> Option<SessionStatus> {
         match which {
             WhichSession::Call(tunnel, call) => self.call_status(tunnel, call, now),
-            WhichSession::Client(id, number) => {
-                let client = self.clients.get(&id)?;
-                let session = client.sessions.iter().find(|s| s.number == number)?;
-                match (client.state, session.call) {
-                    (State::Tunnel(tunnel), Some(call)) => self.call_status(tunnel, call, now),
-                    _ => Some(idle_status(client, session, &self.datapath, now)),
+            WhichSession::Created(which, number) => {
+                let session = self.created(which)?.get(number)?;
+                match (self.tunnel_id(which), session.call) {
+                    (Some(tunnel), Some(call)) => self.call_status(tunnel, call, now),
+                    _ => self.waiting_status(which, session, now),
                 }
             }
         }
@@ -156,7 +157,7 @@ impl Engine {
             Origin::Client(client) => self.clients.get(&client),
             Origin::Peer(..) => None,
         };
-        let ours = client.and_then(|client| client.session_of_call(id));
+        let ours = self.created_session(tunnel_id, id);
         let (role, created_by) = match call.role {
             l2tp::CallRole::Lac => (Role::Lac, CreatedBy::Admin),
             l2tp::CallRole::Lns => (Role::Lns, CreatedBy::Peer),
@@ -192,6 +193,53 @@ impl Engine {
                 .filter(|speed| *speed != 0),
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error: ours.and_then(|s| s.last_error.clone()),
+        })
+    }
+
+    /// A session that we were told to make and that has no call now.
+    fn waiting_status(
+        &self,
+        which: Which,
+        session: &CreatedSession,
+        now: Time,
+    ) -> Option<SessionStatus> {
+        let (setup, tunnel_name) = match which {
+            Which::Client(id) => {
+                let client = self.clients.get(&id)?;
+                (&client.setup, client.config.tunnel_name.clone())
+            }
+            Which::Peer(id) => (&self.tunnels.get(&id)?.setup, None),
+        };
+        let config = &session.config;
+        Some(SessionStatus {
+            tunnel_id: self.tunnel_id(which),
+            tunnel_name,
+            session_id: None,
+            session_name: config.session_name.clone(),
+            peer_session_id: None,
+            role: Role::Lac,
+            state: match session.retry_at {
+                Some(_) => SessionState::Retry,
+                None => SessionState::WaitTunnel,
+            },
+            created_by: CreatedBy::Admin,
+            profile_name: session_profile(setup, Some(session)),
+            ppp_profile_name: config.params.ppp_profile_name.clone().unwrap_or_default(),
+            user_name: config.user_name.clone(),
+            auth_protocol: None,
+            datapath: self.datapath.clone(),
+            interface_name: config.interface_name().map(str::to_owned),
+            local_ipaddr: None,
+            remote_ipaddr: None,
+            dns: Vec::new(),
+            local_ipv6: None,
+            remote_ipv6: None,
+            mtu: None,
+            called_number: config.called_number.clone(),
+            calling_number: config.calling_number.clone(),
+            tx_connect_speed: None,
+            seconds: seconds(session.since, now),
+            last_error: session.last_error.clone(),
         })
     }
 
@@ -252,7 +300,7 @@ fn auth_protocol(session: &Session) -> Option<String> {
         .map(|protocol| protocol.to_string())
 }
 
-fn session_profile(tunnel: &TunnelSetup, session: Option<&ClientSession>) -> String {
+fn session_profile(tunnel: &TunnelSetup, session: Option<&CreatedSession>) -> String {
     let own = session.and_then(|session| session.config.profile_name());
     own.or(tunnel.params.session_profile_name())
         .unwrap_or(DEFAULT_PROFILE)
@@ -271,54 +319,6 @@ fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
         queued: t.waiting as u32,
         retransmits: troubles.retransmissions,
         duplicates: troubles.duplicates,
-    }
-}
-
-/// A session of ours that has no call now.
-fn idle_status(
-    client: &Client,
-    session: &ClientSession,
-    datapath: &str,
-    now: Time,
-) -> SessionStatus {
-    SessionStatus {
-        tunnel_id: match client.state {
-            State::Tunnel(id) => Some(id),
-            _ => None,
-        },
-        tunnel_name: client.config.tunnel_name.clone(),
-        session_id: None,
-        session_name: session.config.session_name.clone(),
-        peer_session_id: None,
-        role: Role::Lac,
-        state: if session.retry_at.is_some() {
-            SessionState::Retry
-        } else {
-            SessionState::WaitTunnel
-        },
-        created_by: CreatedBy::Admin,
-        profile_name: session_profile(&client.setup, Some(session)),
-        ppp_profile_name: session
-            .config
-            .params
-            .ppp_profile_name
-            .clone()
-            .unwrap_or_default(),
-        user_name: session.config.user_name.clone(),
-        auth_protocol: None,
-        datapath: datapath.to_owned(),
-        interface_name: session.config.interface_name().map(str::to_owned),
-        local_ipaddr: None,
-        remote_ipaddr: None,
-        dns: Vec::new(),
-        local_ipv6: None,
-        remote_ipv6: None,
-        mtu: None,
-        called_number: session.config.called_number.clone(),
-        calling_number: session.config.calling_number.clone(),
-        tx_connect_speed: None,
-        seconds: seconds(session.since, now),
-        last_error: session.last_error.clone(),
     }
 }
 

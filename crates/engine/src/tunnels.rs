@@ -11,6 +11,8 @@ use sansio::Time;
 use wire::l2tp::Header;
 
 use crate::clients::ClientId;
+use crate::commands::Which;
+use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
 use crate::sessions::Session;
 use crate::wheel::Entry;
@@ -26,6 +28,8 @@ pub(crate) struct Tunnel {
     pub(crate) origin: Origin,
     /// By our Session ID.
     pub(crate) sessions: BTreeMap<u16, Box<Session>>,
+    /// What we were told to make on a tunnel that the peer opened; on one of ours, its client has it.
+    pub(crate) created: CreatedSessions,
     pub(crate) entry: Entry,
     /// When it got to its present state.
     pub(crate) since: Time,
@@ -179,6 +183,7 @@ impl Engine {
             remote,
             origin,
             sessions: BTreeMap::new(),
+            created: CreatedSessions::default(),
             entry,
             since: now,
             idle_at: None,
@@ -265,8 +270,9 @@ impl Engine {
             host_name,
         });
         self.start_idling(id, now);
-        if let Origin::Client(client) = origin {
-            self.client_tunnel_up(client, id, now);
+        match origin {
+            Origin::Client(client) => self.client_tunnel_up(client, id, now),
+            Origin::Peer(..) => self.place_calls(Which::Peer(id), now),
         }
     }
 
@@ -275,6 +281,7 @@ impl Engine {
             return;
         };
         (tunnel.since, tunnel.idle_at) = (now, None);
+        tunnel.created = CreatedSessions::default();
         let (remote, origin) = (tunnel.remote, tunnel.origin);
         let reason = reason.to_string();
         if let Origin::Client(client) = origin {

@@ -1,0 +1,334 @@
+//! Sessions that we were told to make on a tunnel, whoever opened that: which of them have a call, and when the others get one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use api::{CommandError, ErrorKind};
+use crypto::Secret;
+use l2tp::Disconnect;
+use ppp::Credentials;
+use rand_core::Rng;
+use sansio::Time;
+
+use crate::Engine;
+use crate::clients::{State, backoff};
+use crate::commands::Which;
+use crate::tunnels::Origin;
+
+/// A session that is to be on a tunnel; each attempt to bring it up is a call of its own.
+pub(crate) struct CreatedSession {
+    pub(crate) number: u64,
+    pub(crate) config: config::Session,
+    pub(crate) credentials: Option<Arc<Credentials>>,
+    /// Our Session ID of the present attempt.
+    pub(crate) call: Option<u16>,
+    /// Attempts since it was up last.
+    failures: u32,
+    /// When the next attempt is due; not set, as soon as its tunnel is up.
+    pub(crate) retry_at: Option<Time>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) since: Time,
+}
+
+/// The sessions that are to be on one tunnel.
+#[derive(Default)]
+pub(crate) struct CreatedSessions {
+    by_number: BTreeMap<u64, CreatedSession>,
+    by_name: BTreeMap<String, u64>,
+    by_call: BTreeMap<u16, u64>,
+    /// Those without a call, by when they are to have one; at once is zero.
+    waiting: BTreeSet<(Time, u64)>,
+}
+
+impl CreatedSession {
+    fn due(&self) -> Time {
+        self.retry_at.unwrap_or(Time::ZERO)
+    }
+}
+
+impl CreatedSessions {
+    pub(crate) fn get(&self, number: u64) -> Option<&CreatedSession> {
+        self.by_number.get(&number)
+    }
+
+    /// The session whose present attempt is this call.
+    pub(crate) fn of_call(&self, call: u16) -> Option<&CreatedSession> {
+        self.get(*self.by_call.get(&call)?)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&CreatedSession> {
+        self.get(*self.by_name.get(name)?)
+    }
+
+    /// Those that have no call now.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &CreatedSession> {
+        self.by_number.values().filter(|s| s.call.is_none())
+    }
+
+    fn insert(&mut self, session: CreatedSession) {
+        let number = session.number;
+        if let Some(name) = &session.config.session_name {
+            self.by_name.insert(name.clone(), number);
+        }
+        self.waiting.insert((session.due(), number));
+        self.by_number.insert(number, session);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<CreatedSession> {
+        let session = self.by_number.remove(&number)?;
+        self.waiting.remove(&(session.due(), number));
+        if let Some(name) = &session.config.session_name {
+            self.by_name.remove(name);
+        }
+        if let Some(call) = session.call {
+            self.by_call.remove(&call);
+        }
+        Some(session)
+    }
+
+    /// Takes out a session that is to have a call by `now`.
+    fn take_due(&mut self, now: Time) -> Option<u64> {
+        let &(at, number) = self.waiting.first().filter(|(at, _)| *at <= now)?;
+        self.waiting.remove(&(at, number));
+        Some(number)
+    }
+
+    /// When the next attempt is due; those that wait for their tunnel are due at no time.
+    pub(crate) fn next_retry(&self) -> Option<Time> {
+        let later = (Bound::Excluded((Time::ZERO, u64::MAX)), Bound::Unbounded);
+        self.waiting.range(later).next().map(|(at, _)| *at)
+    }
+
+    /// A session has a call.
+    fn placed(&mut self, number: u64, call: u16, now: Time) {
+        if let Some(session) = self.by_number.get_mut(&number) {
+            (session.call, session.retry_at, session.since) = (Some(call), None, now);
+            self.by_call.insert(call, number);
+        }
+    }
+
+    /// A session's attempt has failed; the next is at `at`.
+    fn postpone(&mut self, number: u64, reason: &str, at: Time, now: Time) {
+        let Some(session) = self.by_number.get_mut(&number) else {
+            return;
+        };
+        if let Some(call) = session.call.take() {
+            self.by_call.remove(&call);
+        }
+        session.failures = session.failures.saturating_add(1);
+        (session.retry_at, session.since) = (Some(at), now);
+        session.last_error = Some(reason.to_owned());
+        self.waiting.insert((at, number));
+    }
+
+    /// A session carries traffic.
+    fn up(&mut self, number: u64) {
+        if let Some(session) = self.by_number.get_mut(&number) {
+            (session.failures, session.last_error) = (0, None);
+        }
+    }
+
+    /// The tunnel is gone. That was not the sessions' fault: they need not wait once it is back.
+    pub(crate) fn tunnel_down(&mut self) {
+        self.by_call.clear();
+        self.waiting.clear();
+        for (&number, session) in &mut self.by_number {
+            (session.call, session.retry_at) = (None, None);
+            self.waiting.insert((Time::ZERO, number));
+        }
+    }
+}
+
+impl Engine {
+    /// The sessions that are to be on a tunnel.
+    pub(crate) fn created(&self, which: Which) -> Option<&CreatedSessions> {
+        match which {
+            Which::Client(id) => Some(&self.clients.get(&id)?.sessions),
+            Which::Peer(id) => Some(&self.tunnels.get(&id)?.created),
+        }
+    }
+
+    fn created_mut(&mut self, which: Which) -> Option<&mut CreatedSessions> {
+        match which {
+            Which::Client(id) => Some(&mut self.clients.get_mut(&id)?.sessions),
+            Which::Peer(id) => Some(&mut self.tunnels.get_mut(&id)?.created),
+        }
+    }
+
+    /// What a tunnel of this id is: its client's present attempt, or a peer's. None when its client has gone on or away.
+    pub(crate) fn which(&self, tunnel: u16) -> Option<Which> {
+        match self.tunnels.get(&tunnel)?.origin {
+            Origin::Peer(..) => Some(Which::Peer(tunnel)),
+            Origin::Client(id) => {
+                let client = self.clients.get(&id)?;
+                (client.state == State::Tunnel(tunnel)).then_some(Which::Client(id))
+            }
+        }
+    }
+
+    /// Our Tunnel ID, if there is a tunnel now.
+    pub(crate) fn tunnel_id(&self, which: Which) -> Option<u16> {
+        match which {
+            Which::Peer(id) => Some(id),
+            Which::Client(id) => match self.clients.get(&id)?.state {
+                State::Tunnel(tunnel) => Some(tunnel),
+                State::Resolving(_) | State::Retry(_) => None,
+            },
+        }
+    }
+
+    /// Whether a session whose call has failed gets another.
+    fn persists(&self, which: Which) -> bool {
+        match which {
+            Which::Client(id) => self.clients.get(&id).is_some_and(|c| c.config.persist()),
+            Which::Peer(_) => false,
+        }
+    }
+
+    /// The session that we were told to make of which this call is the present attempt.
+    pub(crate) fn created_session(&self, tunnel: u16, call: u16) -> Option<&CreatedSession> {
+        self.created(self.which(tunnel)?)?.of_call(call)
+    }
+
+    /// Takes a session to make, and makes it if its tunnel is up.
+    pub(crate) fn add_session(
+        &mut self,
+        which: Which,
+        config: config::Session,
+        now: Time,
+    ) -> Result<u64, CommandError> {
+        let number = self.next_number();
+        let no_tunnel = || CommandError::new(ErrorKind::NotFound, "the tunnel is gone");
+        let created = self.created_mut(which).ok_or_else(no_tunnel)?;
+        let name = config.session_name.as_deref();
+        if name.is_some_and(|name| created.named(name).is_some()) {
+            return Err(CommandError::new(
+                ErrorKind::Exists,
+                "a session of this name exists on the tunnel",
+            ));
+        }
+        let credentials = config.user_name.as_ref().map(|user_name| {
+            let password = config.user_password.clone();
+            Arc::new(Credentials {
+                user_name: user_name.clone(),
+                password: password.unwrap_or_else(|| Secret::from("")),
+            })
+        });
+        created.insert(CreatedSession {
+            number,
+            config,
+            credentials,
+            call: None,
+            failures: 0,
+            retry_at: None,
+            last_error: None,
+            since: now,
+        });
+        self.place_calls(which, now);
+        Ok(number)
+    }
+
+    /// Forgets a session that we were told to make, and closes its call.
+    pub(crate) fn remove_session(&mut self, which: Which, number: u64, now: Time) {
+        let session = self.created_mut(which).and_then(|all| all.remove(number));
+        let call = session.and_then(|session| session.call);
+        if let (Some(tunnel), Some(call)) = (self.tunnel_id(which), call) {
+            self.close_session(tunnel, call, now);
+        }
+        self.set_retry_timer(which);
+    }
+
+    /// Ends a session as its operator wishes: PPP first, if it is there, so that the peer's PPP learns it too.
+    pub(crate) fn close_session(&mut self, tunnel: u16, call: u16, now: Time) {
+        if !self.end_link(tunnel, call, ppp::Cause::Administrative, now) {
+            self.close_call(
+                tunnel,
+                call,
+                Disconnect::administrative("closed by the administrator"),
+            );
+        }
+        self.settle_session(tunnel, call, now);
+        self.settle(tunnel, now);
+    }
+
+    /// Places the calls of the sessions that have none and need not wait.
+    pub(crate) fn place_calls(&mut self, which: Which, now: Time) {
+        let ready = |t: &u16| {
+            let tunnel = self.tunnels.get(t);
+            tunnel.is_some_and(|t| t.control.state() == l2tp::TunnelState::Established)
+        };
+        if let Some(tunnel) = self.tunnel_id(which).filter(ready) {
+            while let Some(number) = self.created_mut(which).and_then(|all| all.take_due(now)) {
+                self.place_call(which, tunnel, number, now);
+            }
+            self.settle(tunnel, now);
+        }
+        self.set_retry_timer(which);
+    }
+
+    fn place_call(&mut self, which: Which, tunnel_id: u16, number: u64, now: Time) {
+        let serial = self.rng.next_u32();
+        let session = self.created(which).and_then(|all| all.get(number));
+        let (Some(session), Some(tunnel)) = (session, self.tunnels.get(&tunnel_id)) else {
+            return;
+        };
+        let params = self.policy.call(&tunnel.setup, &session.config, serial);
+        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
+            return;
+        };
+        let placed = tunnel
+            .control
+            .place_incoming_call(params, now, &mut self.rng);
+        match placed {
+            Ok(call) => {
+                tunnel.idle_at = None;
+                self.calls += 1;
+                if let Some(created) = self.created_mut(which) {
+                    created.placed(number, call, now);
+                }
+            }
+            Err(refused) => self.attempt_ended(which, number, &refused.to_string(), now),
+        }
+    }
+
+    /// A session that we were told to make carries traffic.
+    pub(crate) fn created_session_up(&mut self, tunnel: u16, number: Option<u64>) {
+        if let (Some(which), Some(number)) = (self.which(tunnel), number)
+            && let Some(created) = self.created_mut(which)
+        {
+            created.up(number);
+        }
+    }
+
+    /// A call is over: if it was an attempt of a session that we were told to make, that is placed again later or forgotten.
+    pub(crate) fn created_call_ended(&mut self, tunnel: u16, call: u16, reason: &str, now: Time) {
+        let Some(which) = self.which(tunnel) else {
+            return;
+        };
+        let session = self.created(which).and_then(|all| all.of_call(call));
+        if let Some(number) = session.map(|session| session.number) {
+            self.attempt_ended(which, number, reason, now);
+            self.set_retry_timer(which);
+        }
+    }
+
+    fn attempt_ended(&mut self, which: Which, number: u64, reason: &str, now: Time) {
+        let longest = self.policy.model().system.session_persist_pend_timeout();
+        let session = self.created(which).and_then(|all| all.get(number));
+        let failures = session.map_or(0, |session| session.failures);
+        let at = now + backoff(failures.saturating_add(1), longest, &mut self.rng);
+        let persists = self.persists(which);
+        match self.created_mut(which) {
+            Some(created) if persists => created.postpone(number, reason, at, now),
+            Some(created) => drop(created.remove(number)),
+            None => {}
+        }
+    }
+
+    fn set_retry_timer(&mut self, which: Which) {
+        if let Which::Client(id) = which {
+            self.set_client_timer(id);
+        }
+    }
+}
