@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Pool;
 
 /// Every address that some session holds.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pools: BTreeMap<String, Pool>,
     /// All that are held: a user's fixed address may lie inside a pool or outside of all.
@@ -22,11 +25,15 @@ impl Addresses {
         addresses
     }
 
-    /// Takes the pools of a new model; what is held stays held.
+    /// Takes the pools of a new model; what is held stays held, and a pool that did not change goes on where it is.
     pub(crate) fn set_model(&mut self, model: &config::Model) {
+        let mut old = std::mem::take(&mut self.pools);
         let pools = model.ip_pools.iter().filter_map(|(name, pool)| {
             let range = pool.range?;
             let mut pool = Pool::new(range.first, range.last);
+            if let Some(same) = old.remove(name).filter(|old| old.covers_what(&pool)) {
+                return Some((name.clone(), same));
+            }
             for &address in &self.held {
                 pool.lend_exactly(address);
             }

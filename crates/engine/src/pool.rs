@@ -28,6 +28,11 @@ impl Pool {
         }
     }
 
+    /// Whether this is a pool of the same addresses as another.
+    pub(crate) fn covers_what(&self, other: &Self) -> bool {
+        (self.first, self.len) == (other.first, other.len)
+    }
+
     /// Lends an address; none when all are lent.
     pub(crate) fn lend(&mut self) -> Option<Ipv4Addr> {
         let words = self.lent.len();
