@@ -22,6 +22,7 @@ use crate::{Engine, Event, Key, Output, Shutdown, Token};
 pub(crate) struct ClientId(pub(crate) u64);
 
 /// A tunnel that we were told to make; each attempt to bring it up is an [`l2tp::Tunnel`] of its own.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Client {
     pub(crate) config: config::Tunnel,
     pub(crate) setup: Arc<TunnelSetup>,
@@ -35,7 +36,7 @@ pub(crate) struct Client {
 }
 
 /// Where a client is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum State {
     /// Waits for the peer's addresses.
     Resolving(Token),
@@ -51,6 +52,15 @@ impl Client {
         self.config
             .tunnel_name()
             .or(self.setup.params.dest_ipaddr())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The host that its peer is.
+    fn host(&self) -> String {
+        self.setup
+            .params
+            .dest_ipaddr()
             .unwrap_or_default()
             .to_owned()
     }
@@ -152,17 +162,27 @@ impl Engine {
             return;
         };
         (client.state, client.since) = (State::Resolving(token), now);
-        let host = client
-            .setup
-            .params
-            .dest_ipaddr()
-            .unwrap_or_default()
-            .to_owned();
+        let host = client.host();
         self.set_client_timer(id);
         match host.parse::<IpAddr>() {
             Ok(address) => self.resolved(token, Ok(vec![address]), now),
             Err(_) => self.outputs.push_back(Output::Resolve { token, host }),
         }
+    }
+
+    /// Asks again for the addresses that nobody is looking for any more.
+    pub(crate) fn resolve_again(&mut self) {
+        let asked = self
+            .clients
+            .values()
+            .filter_map(|client| match client.state {
+                State::Resolving(token) => Some(Output::Resolve {
+                    token,
+                    host: client.host(),
+                }),
+                _ => None,
+            });
+        self.outputs.extend(asked);
     }
 
     pub(crate) fn resolved(

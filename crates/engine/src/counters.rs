@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::Statistics;
 use l2tp::SccrqError;
+use serde::{Deserialize, Serialize};
 use wire::DecodeError;
 use wire::l2tp::Version;
 
@@ -11,7 +12,7 @@ use wire::l2tp::Version;
 macro_rules! group {
     ($(#[$doc:meta])* $group:ident = $prefix:literal { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Default, Debug)]
+        #[derive(Clone, Default, Debug, Serialize, Deserialize)]
         pub(crate) struct $group {
             $($(#[$field_doc])* pub(crate) $field: u64),*
         }
@@ -108,7 +109,7 @@ impl Ppp {
 }
 
 /// Everything that a shard counts.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) datagrams: Datagrams,
     pub(crate) refused: Refused,

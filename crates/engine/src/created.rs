@@ -10,6 +10,7 @@ use l2tp::Disconnect;
 use ppp::Credentials;
 use rand_core::Rng;
 use sansio::Time;
+use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::clients::{State, backoff};
@@ -17,6 +18,7 @@ use crate::commands::Which;
 use crate::tunnels::Origin;
 
 /// A session that is to be on a tunnel; each attempt to bring it up is a call of its own.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct CreatedSession {
     pub(crate) number: u64,
     pub(crate) config: config::Session,
@@ -32,7 +34,7 @@ pub(crate) struct CreatedSession {
 }
 
 /// The sessions that are to be on one tunnel.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct CreatedSessions {
     by_number: BTreeMap<u64, CreatedSession>,
     by_name: BTreeMap<String, u64>,

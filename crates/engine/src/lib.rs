@@ -25,6 +25,7 @@ mod io;
 mod policy;
 mod pool;
 mod sessions;
+mod snapshot;
 mod status;
 mod tunnels;
 mod wheel;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use sansio::Time;
+use serde::{Deserialize, Serialize};
 
 use addresses::Addresses;
 use clients::{Client, ClientId};
@@ -46,6 +48,7 @@ use tunnels::Tunnel;
 use wheel::Wheel;
 
 pub use io::{Command, Event, Input, Output, Token};
+pub use snapshot::{RestoreError, Snapshot};
 
 /// At most this many timers fire in one call of [`Engine::handle`]; the rest fire in the next, which is due at once.
 const TIMERS_A_WAKE_UP: usize = 256;
@@ -68,10 +71,17 @@ pub struct EngineConfig {
 }
 
 /// One shard.
+///
+/// Its state is plain data, which a [`Snapshot`] carries into another process. What is skipped is that process's own.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Engine {
+    #[serde(skip)]
     policy: Policy,
+    #[serde(skip)]
     udp_port: u16,
+    #[serde(skip)]
     version: String,
+    #[serde(skip)]
     datapath: String,
     started: Time,
     rng: ChaCha12Rng,
@@ -79,6 +89,7 @@ pub struct Engine {
     /// By our Tunnel ID.
     tunnels: BTreeMap<u16, Tunnel>,
     /// Tunnels that peers opened, by the peer's address and Tunnel ID: where a repeated SCCRQ belongs.
+    #[serde(with = "snapshot::pairs")]
     by_peer: BTreeMap<(SocketAddr, u16), u16>,
     /// Calls of all tunnels, in whatever state.
     calls: usize,
@@ -86,16 +97,18 @@ pub struct Engine {
     clients: BTreeMap<ClientId, Client>,
     addresses: Addresses,
     /// Requests to the datapath that are not completed.
+    #[serde(skip)]
     pending: BTreeMap<datapath::Token, Pending>,
     /// The last number given to a client, a session or a token: none is used twice.
     last_number: u64,
+    #[serde(skip)]
     outputs: VecDeque<Output>,
     counters: Counters,
     shutdown: Shutdown,
 }
 
 /// Whether the shard is ending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Shutdown {
     No,
     /// The command to answer when everything is closed.
@@ -104,7 +117,7 @@ enum Shutdown {
 }
 
 /// What an entry of the wheel wakes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Key {
     Tunnel(u16),
     Session(u16, u16),

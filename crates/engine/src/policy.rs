@@ -8,6 +8,7 @@ use std::time::Duration;
 use api::{CommandError, ErrorKind, Role};
 use config::{AuthMode, DEFAULT_PROFILE, Model, PppProfile, TunnelParams};
 use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
+use serde::{Deserialize, Serialize};
 use wire::l2tp::{BearerTypes, FramingTypes};
 
 /// The vendor that we say we are.
@@ -16,6 +17,7 @@ const VENDOR_NAME: &str = "OpenL2TP";
 const RETRY_CAP: Duration = Duration::from_secs(8);
 
 /// How a tunnel is run: its parameters, and the control connection's view of them.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TunnelSetup {
     pub(crate) profile_name: String,
     pub(crate) params: TunnelParams,
@@ -25,6 +27,7 @@ pub(crate) struct TunnelSetup {
 }
 
 /// How a session's PPP is run.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PppSetup {
     pub(crate) profile_name: String,
     pub(crate) profile: PppProfile,
@@ -34,6 +37,7 @@ pub(crate) struct PppSetup {
 }
 
 /// The configuration, and what was derived from it: every tunnel and session of one profile shares one setup.
+#[derive(Clone, Default)]
 pub(crate) struct Policy {
     model: Arc<Model>,
     host_name: String,

@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
 use ppp::{AuthAttempt, Cause, Ipv4Config, NetworkConfig, Verdict};
 use sansio::Time;
+use serde::{Deserialize, Serialize};
 
 use crate::policy::{PppSetup, unless_zero};
 use crate::wheel::Entry;
@@ -21,6 +22,7 @@ use crate::{Engine, Event, Key, Output};
 const IPV6_MINIMUM_MTU: u16 = 1280;
 
 /// An established call.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) handle: Handle,
     pub(crate) link: ppp::Link,
@@ -93,34 +95,26 @@ impl Engine {
         call: Box<l2tp::CallInfo>,
         now: Time,
     ) {
-        let Some((session, spec)) = self.new_session(tunnel_id, id, call, now) else {
+        let Some(mut session) = self.new_session(tunnel_id, id, call, now) else {
             return;
         };
-        let handle = session.handle;
-        let token = self.expect(Pending::Create(handle, tunnel_id, id));
-        let request = Request::Create {
-            token,
-            handle,
-            spec,
-        };
-        self.outputs.push_back(Output::Datapath(request));
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
-        let place = tunnel.sessions.entry(id);
-        let session = place.insert_entry(Box::new(session)).into_mut();
         session.link.open(now, &mut self.rng);
+        tunnel.sessions.insert(id, Box::new(session));
+        self.create_in_datapath(tunnel_id, id);
         self.settle_session(tunnel_id, id, now);
     }
 
-    /// A session of an established call, and what the datapath must know of it.
+    /// A session of an established call.
     fn new_session(
         &mut self,
         tunnel_id: u16,
         id: u16,
         call: Box<l2tp::CallInfo>,
         now: Time,
-    ) -> Option<(Session, SessionSpec)> {
+    ) -> Option<Session> {
         let handle = Handle(self.next_number());
         let role = match self.tunnels.get(&tunnel_id)?.control.call(id)?.role {
             l2tp::CallRole::Lac => Role::Lac,
@@ -133,31 +127,8 @@ impl Engine {
         let config = config.unwrap_or_default();
         let tunnel = self.tunnels.get(&tunnel_id)?;
         let setup = self.policy.ppp(&tunnel.setup, &config, role);
-        let spec = SessionSpec {
-            transport: Transport {
-                local: tunnel.local,
-                remote: tunnel.remote,
-            },
-            encapsulation: Encapsulation::V2 {
-                local: Ids {
-                    tunnel: tunnel_id,
-                    session: id,
-                },
-                peer: Ids {
-                    tunnel: tunnel.control.peer_id(),
-                    session: call.peer_session_id,
-                },
-                send_sequence: call.params.sequencing_required,
-            },
-            device: match role {
-                Role::Lns => Device::Shared,
-                Role::Lac => Device::Own {
-                    name: config.interface_name().map(str::to_owned),
-                },
-            },
-        };
         let patience = self.policy.model().system.session_establish_timeout();
-        let session = Session {
+        Some(Session {
             handle,
             role,
             call,
@@ -175,8 +146,53 @@ impl Engine {
             ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
             setup,
+        })
+    }
+
+    /// Has the datapath carry a session.
+    pub(crate) fn create_in_datapath(&mut self, tunnel: u16, id: u16) {
+        let Some((handle, spec)) = self.session_spec(tunnel, id) else {
+            return;
         };
-        Some((session, spec))
+        let token = self.expect(Pending::Create(handle, tunnel, id));
+        self.outputs.push_back(Output::Datapath(Request::Create {
+            token,
+            handle,
+            spec,
+        }));
+    }
+
+    /// What the datapath must know of a session.
+    fn session_spec(&self, tunnel_id: u16, id: u16) -> Option<(Handle, SessionSpec)> {
+        let tunnel = self.tunnels.get(&tunnel_id)?;
+        let session = tunnel.sessions.get(&id)?;
+        // A name once given stays, whatever a datapath would choose now.
+        let wanted = || self.created_session(tunnel_id, id)?.config.interface_name();
+        let name = session.device.as_deref().or_else(wanted);
+        let spec = SessionSpec {
+            transport: Transport {
+                local: tunnel.local,
+                remote: tunnel.remote,
+            },
+            encapsulation: Encapsulation::V2 {
+                local: Ids {
+                    tunnel: tunnel_id,
+                    session: id,
+                },
+                peer: Ids {
+                    tunnel: tunnel.control.peer_id(),
+                    session: session.call.peer_session_id,
+                },
+                send_sequence: session.call.params.sequencing_required,
+            },
+            device: match session.role {
+                Role::Lns => Device::Shared,
+                Role::Lac => Device::Own {
+                    name: name.map(str::to_owned),
+                },
+            },
+        };
+        Some((session.handle, spec))
     }
 
     pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {
@@ -359,12 +375,20 @@ impl Engine {
         }
     }
 
-    /// Tells the datapath what the network layer agreed on, as soon as it agreed on anything.
+    /// The network layer agreed on something, or no longer does.
     fn network_changed(&mut self, tunnel: u16, id: u16, change: impl FnOnce(&mut Session)) {
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
         change(session);
+        self.configure_in_datapath(tunnel, id);
+    }
+
+    /// Tells the datapath what the network layer agreed on.
+    pub(crate) fn configure_in_datapath(&mut self, tunnel: u16, id: u16) {
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         session.configuring += 1;
         let (handle, network) = (session.handle, session.network());
         let token = self.expect(Pending::Configure(handle, tunnel, id));
@@ -523,6 +547,12 @@ impl Session {
     /// The largest IP packet to send: what the profile says, within what the peer receives.
     pub(crate) fn mtu(&self) -> u16 {
         self.setup.mtu.min(self.link.peer_mru())
+    }
+
+    /// Forgets what was asked of a datapath that is gone; true when the next one is to carry a network layer.
+    pub(crate) fn lose_datapath(&mut self) -> bool {
+        self.configuring = 0;
+        self.ipv4.is_some() || self.ipv6.is_some()
     }
 
     fn network(&self) -> NetworkSpec {

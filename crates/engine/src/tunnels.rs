@@ -8,6 +8,7 @@ use std::time::Duration;
 use l2tp::{Disconnect, StopReason, TunnelEnd};
 use rand_core::Rng;
 use sansio::Time;
+use serde::{Deserialize, Serialize};
 use wire::l2tp::Header;
 
 use crate::clients::ClientId;
@@ -19,6 +20,7 @@ use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown};
 
 /// One tunnel: a control connection, its address, and the sessions whose calls are established.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Tunnel {
     pub(crate) control: l2tp::Tunnel,
     pub(crate) setup: Arc<TunnelSetup>,
@@ -40,7 +42,7 @@ pub(crate) struct Tunnel {
 }
 
 /// Who opened a tunnel.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// We did: this is an attempt of that client.
     Client(ClientId),

@@ -15,7 +15,7 @@ const NIL: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry(u32);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Node<K> {
     key: Option<K>,
     /// Ticks; `u64::MAX` when unset.
@@ -27,11 +27,11 @@ struct Node<K> {
 }
 
 /// Deadlines of many objects, earliest out first to the millisecond; never early.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Wheel<K> {
     nodes: Vec<Node<K>>,
     free: u32,
-    heads: [u32; SLOTS * LEVELS],
+    heads: Box<[u32]>,
     /// A bit for each slot that is not empty.
     occupied: [u64; LEVELS],
     /// Every entry before this tick was given out.
@@ -49,7 +49,7 @@ impl<K: Copy> Wheel<K> {
         Self {
             nodes: Vec::new(),
             free: NIL,
-            heads: [NIL; SLOTS * LEVELS],
+            heads: Box::new([NIL; SLOTS * LEVELS]),
             occupied: [0; LEVELS],
             now: now.as_millis(),
         }

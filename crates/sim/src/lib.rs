@@ -13,12 +13,12 @@ use std::time::Duration;
 use api::{CommandError, Response};
 use datapath::null::{Null, Outlet};
 use datapath::{Datapath, EventSink, Transport, message};
-use engine::{Command, Engine, EngineConfig, Event, Input, Output, Token};
+use engine::{Command, Engine, EngineConfig, Event, Input, Output, Snapshot, Token};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sansio::Time;
 
-pub use network::{Network, Quality};
+pub use network::{Network, Quality, Sent};
 
 /// Names a node of a [`World`].
 pub type NodeId = usize;
@@ -35,19 +35,36 @@ pub struct World {
 
 struct Node {
     engine: Engine,
-    datapath: Null<Wire>,
+    carrier: Carrier,
     address: IpAddr,
     requests: Vec<datapath::Request>,
-    /// What the datapath sent.
-    sent: mpsc::Receiver<(Transport, Vec<u8>)>,
-    /// What the datapath reports.
-    reports: mpsc::Receiver<datapath::Event>,
     events: Vec<Event>,
     replies: VecDeque<(Token, Result<Response, CommandError>)>,
     /// It neither hears nor says anything.
     cut_off: bool,
     /// What it says comes from this port, whatever it means to.
     source_port: Option<u16>,
+}
+
+/// A datapath and what comes out of it.
+struct Carrier {
+    datapath: Null<Wire>,
+    /// What it sent.
+    sent: mpsc::Receiver<(Transport, Vec<u8>)>,
+    /// What it reports.
+    reports: mpsc::Receiver<datapath::Event>,
+}
+
+impl Carrier {
+    fn new() -> Self {
+        let (wire, sent) = mpsc::channel();
+        let (reporter, reports) = mpsc::channel();
+        Self {
+            datapath: Null::new(Wire(wire), Arc::new(Reports(reporter))),
+            sent,
+            reports,
+        }
+    }
 }
 
 struct Wire(mpsc::Sender<(Transport, Vec<u8>)>);
@@ -86,31 +103,51 @@ impl World {
 
     /// Adds a node that runs `model`.
     pub fn add(&mut self, address: IpAddr, model: Arc<config::Model>) -> NodeId {
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        let config = EngineConfig {
-            model,
-            udp_port: 1701,
-            host_name: format!("node{}", self.nodes.len()),
-            seed,
-            version: "0.0".to_owned(),
-            datapath: "null".to_owned(),
-        };
-        let (wire, sent) = mpsc::channel();
-        let (reporter, reports) = mpsc::channel();
+        let config = self.config(self.nodes.len(), model);
         self.nodes.push(Node {
             engine: Engine::new(config, self.now),
-            datapath: Null::new(Wire(wire), Arc::new(Reports(reporter))),
+            carrier: Carrier::new(),
             address,
             requests: Vec::new(),
-            sent,
-            reports,
             events: Vec::new(),
             replies: VecDeque::new(),
             cut_off: false,
             source_port: None,
         });
         self.nodes.len() - 1
+    }
+
+    fn config(&mut self, node: NodeId, model: Arc<config::Model>) -> EngineConfig {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        EngineConfig {
+            model,
+            udp_port: 1701,
+            host_name: format!("node{node}"),
+            seed,
+            version: "0.0".to_owned(),
+            datapath: "null".to_owned(),
+        }
+    }
+
+    /// Replaces a node's engine by one that its snapshot restores, and its datapath by an empty one, as when the program is
+    /// started anew with `model`.
+    ///
+    /// # Panics
+    /// When the snapshot can't be written, read or restored.
+    pub fn restart(&mut self, node: NodeId, model: Arc<config::Model>) {
+        let config = self.config(node, model);
+        let now = self.now;
+        let place = &mut self.nodes[node];
+        let engine = serde_json::to_vec(&place.engine.snapshot(now))
+            .and_then(|octets| serde_json::from_slice::<Snapshot<'_>>(&octets))
+            .map(|snapshot| Engine::restore(config, snapshot, now));
+        match engine {
+            Ok(Ok(engine)) => (place.engine, place.carrier) = (engine, Carrier::new()),
+            Ok(Err(error)) => panic!("{error}"),
+            Err(error) => panic!("{error}"),
+        }
+        self.carry_out(node);
     }
 
     /// The present.
@@ -121,6 +158,11 @@ impl World {
     /// How many datagrams were handed to the network so far.
     pub fn datagrams(&self) -> u64 {
         self.network.sent()
+    }
+
+    /// Every datagram that was handed to the network since this was called last; from the first call on they are recorded.
+    pub fn record(&mut self) -> Vec<Sent> {
+        self.network.record()
     }
 
     /// Lets a name stand for these addresses from now on; for none, and it is not known.
@@ -164,7 +206,7 @@ impl World {
 
     /// How many sessions a node's datapath has.
     pub fn datapath_sessions(&self, node: NodeId) -> usize {
-        self.nodes[node].datapath.sessions()
+        self.nodes[node].carrier.datapath.sessions()
     }
 
     /// Hands an input to a node now, and carries out what follows at once.
@@ -320,8 +362,8 @@ impl World {
             if node.requests.is_empty() {
                 return;
             }
-            node.datapath.submit(&mut node.requests);
-            for (transport, datagram) in node.sent.try_iter() {
+            node.carrier.datapath.submit(&mut node.requests);
+            for (transport, datagram) in node.carrier.sent.try_iter() {
                 let from = node.source(transport.local.port());
                 send(
                     &mut self.network,
@@ -332,7 +374,7 @@ impl World {
                 );
             }
             let mut reported = false;
-            for report in node.reports.try_iter() {
+            for report in node.carrier.reports.try_iter() {
                 reported = true;
                 node.engine.handle(Input::Datapath(report), self.now);
             }

@@ -52,6 +52,19 @@ pub(crate) struct Packet {
     pub(crate) payload: Vec<u8>,
 }
 
+/// A datagram as its sender gave it to the network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// When.
+    pub at: Time,
+    /// The sender.
+    pub from: SocketAddr,
+    /// The receiver, should it arrive.
+    pub to: SocketAddr,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
 /// Datagrams under way.
 pub struct Network {
     quality: Quality,
@@ -61,6 +74,7 @@ pub struct Network {
     last: Time,
     copies: u64,
     sent: u64,
+    record: Option<Vec<Sent>>,
 }
 
 impl Network {
@@ -73,6 +87,7 @@ impl Network {
             last: Time::ZERO,
             copies: 0,
             sent: 0,
+            record: None,
         }
     }
 
@@ -84,8 +99,21 @@ impl Network {
         self.sent
     }
 
+    /// Takes out what was recorded, and records on.
+    pub(crate) fn record(&mut self) -> Vec<Sent> {
+        self.record.replace(Vec::new()).unwrap_or_default()
+    }
+
     pub(crate) fn send(&mut self, now: Time, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
         self.sent += 1;
+        if let Some(record) = &mut self.record {
+            record.push(Sent {
+                at: now,
+                from,
+                to,
+                payload: payload.clone(),
+            });
+        }
         if self.chance(self.quality.loss) {
             return;
         }
