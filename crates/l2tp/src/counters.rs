@@ -55,6 +55,12 @@ counters! {
         wen,
         /// SLI.
         sli,
+        /// MDMST (RFC 3573).
+        mdmst,
+        /// CSUN (RFC 5515).
+        csun,
+        /// CSURQ (RFC 5515).
+        csurq,
         /// ZLB: an acknowledgement without a message.
         zlb,
         /// Any other type.
@@ -80,6 +86,9 @@ impl MessageCounters {
             M::CDN => &mut self.cdn,
             M::WEN => &mut self.wen,
             M::SLI => &mut self.sli,
+            M::MDMST => &mut self.mdmst,
+            M::CSUN => &mut self.csun,
+            M::CSURQ => &mut self.csurq,
             _ => &mut self.unknown,
         } += 1;
     }

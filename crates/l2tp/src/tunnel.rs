@@ -345,7 +345,7 @@ impl Tunnel {
             // What ends something ends it, however badly it is put.
             (M::STOP_CCN, _) => self.receive_stop_ccn(body, now),
             // A message that need not be known need not be understood.
-            (_, Some(_)) if !parsed.mandatory && message_type.text().is_none() => {}
+            (_, Some(_)) if !parsed.mandatory && !message_type.is_supported() => {}
             (_, Some(fault)) => self.receive_faulty(session_id, message_type, body, fault, rng),
             (M::SCCRP, None) => self.receive_sccrp(body, now, rng),
             (M::SCCCN, None) => self.receive_scccn(body, now, rng),

@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 use wire::Writer;
 use wire::l2tp::{
-    Attribute, AttributeType, Avp, Avps, CallErrors, ControlHeader, DataHeader, ErrorCode, Header,
-    MessageType, ProxyAuthenType, Q931Cause, ResultCode, Sequence, TransmissionMaps,
+    AccessLine, AccessLineType, Attribute, AttributeType, Avp, Avps, CallErrors, ControlHeader,
+    DataHeader, DisconnectCause, DisconnectCode, ErrorCode, Extension, Header, LoopEncapsulation,
+    MessageType, ModemStatus, ProxyAuthenType, Q931Cause, Q931CauseCode, ResultCode, Sequence,
+    SpeedUpdate, TransmissionMaps, VpiVci,
 };
 
 /// Octets that the generated attributes borrow: text without zeros at its end.
@@ -39,7 +41,7 @@ fn attribute() -> impl Strategy<Value = Attribute<'static>> {
                 10 => A::ReceiveWindowSize(short),
                 11 => A::Challenge(octets),
                 12 => A::Q931CauseCode(Q931Cause {
-                    code: short,
+                    code: Q931CauseCode(short),
                     message: array[0],
                     advisory: octets,
                 }),
@@ -85,6 +87,73 @@ fn attribute() -> impl Strategy<Value = Attribute<'static>> {
         })
 }
 
+fn extension() -> impl Strategy<Value = Attribute<'static>> {
+    use Extension as E;
+    let numbers = (any::<u16>(), any::<u32>(), any::<u32>(), any::<bool>());
+    (0..18_u16, numbers, any::<[u8; 20]>(), 1..OCTETS.len()).prop_map(
+        |(which, (short, long, other, set), array, len)| {
+            let octets = &OCTETS[..len];
+            let extension = match which {
+                0 => E::RxMinimumBps(long),
+                1 => E::RxMaximumBps(long),
+                2 => E::ServiceCategory { real_time: set },
+                3 => E::ServiceName(octets),
+                4 => E::CallingSubAddress(array),
+                5 => E::VpiVci(VpiVci {
+                    vpi: short & 0x0fff,
+                    vci: long as u16,
+                }),
+                6 => E::DisconnectCause(DisconnectCause {
+                    code: DisconnectCode(short),
+                    protocol: long as u16,
+                    direction: array[0],
+                    message: octets,
+                }),
+                7 => E::ControlConnectionDs(short),
+                8 => E::SessionDs(short),
+                9 => E::LcpWantOptions(octets),
+                10 => E::LcpAllowOptions(octets),
+                11 => E::LnsLastSentLcpConfReq(octets),
+                12 => E::LnsLastReceivedLcpConfReq(octets),
+                13 => E::ModemOnHoldCapable,
+                14 => E::ModemOnHoldStatus(ModemStatus {
+                    on_hold: set,
+                    timeout: array[0] & 0x0f,
+                }),
+                15 => E::ConnectSpeedUpdate(SpeedUpdate {
+                    session_id: short,
+                    tx: long,
+                    rx: other,
+                }),
+                16 => E::ConnectSpeedUpdateEnable,
+                _ => E::EcnCapability,
+            };
+            Attribute::Extension(extension)
+        },
+    )
+}
+
+fn access_line() -> impl Strategy<Value = AccessLine<'static>> {
+    use AccessLine as A;
+    let numbers = (any::<u64>(), any::<[u8; 3]>(), any::<bool>());
+    (0..19_u16, numbers, 2..OCTETS.len()).prop_map(|(which, (long, array, set), len)| {
+        let octets = &OCTETS[..len];
+        match which {
+            0 => A::AgentCircuitId(octets),
+            1 => A::AgentRemoteId(octets),
+            2..=11 => A::Rate(AccessLineType(127 + which), long),
+            12..=15 => A::Delay(AccessLineType(127 + which), long as u32),
+            16 => A::LoopEncapsulation(LoopEncapsulation {
+                data_link: array[0],
+                encapsulation_1: array[1],
+                encapsulation_2: array[2],
+            }),
+            17 => A::LineType(array[0]),
+            _ => A::IwfSession(set),
+        }
+    })
+}
+
 prop_compose! {
     fn avp()(
         mandatory: bool,
@@ -114,7 +183,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn attributes(attributes in proptest::collection::vec(attribute(), 0..20)) {
+    fn attributes(attributes in proptest::collection::vec(prop_oneof![attribute(), extension()], 0..20)) {
         let mut buf = [0; 4096];
         let mut w = Writer::new(&mut buf);
         for attribute in &attributes {
@@ -124,8 +193,28 @@ proptest! {
             .map(|avp| {
                 let avp = avp.unwrap();
                 let attribute = avp.attribute_type().unwrap();
-                assert_eq!(avp.mandatory, attribute.is_mandatory());
-                Attribute::decode(attribute, avp.value).unwrap().unwrap()
+                assert_eq!(avp.name(), attribute.text());
+                let decoded = Attribute::decode(attribute, avp.value).unwrap().unwrap();
+                assert_eq!(avp.mandatory, decoded.is_mandatory());
+                decoded
+            })
+            .collect();
+        prop_assert_eq!(decoded, attributes);
+    }
+
+    #[test]
+    fn access_lines(attributes in proptest::collection::vec(access_line(), 0..20)) {
+        let mut buf = [0; 4096];
+        let mut w = Writer::new(&mut buf);
+        for attribute in &attributes {
+            attribute.encode(&mut w).unwrap();
+        }
+        let decoded: Vec<_> = Avps::new(w.written())
+            .map(|avp| {
+                let avp = avp.unwrap();
+                assert!(!avp.mandatory && avp.may_be_hidden());
+                assert_eq!(avp.attribute_type(), None);
+                AccessLine::decode(avp.access_line_type().unwrap(), avp.value).unwrap().unwrap()
             })
             .collect();
         prop_assert_eq!(decoded, attributes);
@@ -162,8 +251,9 @@ proptest! {
     }
 
     #[test]
-    fn anything_decodes_or_is_refused(octets: Vec<u8>, attribute in 0..50_u16) {
+    fn anything_decodes_or_is_refused(octets: Vec<u8>, attribute in 0..256_u16) {
         let _ = Header::decode(&octets);
+        let _ = AccessLine::decode(AccessLineType(attribute), &octets);
         let _ = Attribute::decode(AttributeType(attribute), &octets);
         prop_assert!(Avps::new(&octets).count() <= octets.len());
     }
@@ -172,17 +262,26 @@ proptest! {
 #[test]
 fn a_value_of_another_length_is_refused_where_the_length_is_fixed() {
     for attribute in [
-        0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 24, 25, 29, 32, 34, 35, 38, 39,
+        0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 24, 25, 29, 32, 34, 35, 38, 39, 40,
+        41, 42, 44, 45, 47, 48, 53, 54, 97, 98, 103,
     ] {
         let fits = (0..=40)
             .filter(|&len| Attribute::decode(AttributeType(attribute), &[0; 40][..len]).is_ok());
         assert_eq!(fits.count(), 1, "{attribute}");
     }
-    for attribute in [7, 11] {
+    for attribute in [7, 11, 43] {
         assert!(
             Attribute::decode(AttributeType(attribute), &[]).is_err(),
             "{attribute}"
         );
+    }
+    for attribute in (129..=142).chain([144, 145, 254]) {
+        let fits = (0..=40)
+            .filter(|&len| AccessLine::decode(AccessLineType(attribute), &[0; 40][..len]).is_ok());
+        assert_eq!(fits.count(), 1, "{attribute}");
+    }
+    for len in [0, 1, 64] {
+        assert!(AccessLine::decode(AccessLineType::AGENT_CIRCUIT_ID, &[0; 64][..len]).is_err());
     }
 }
 
@@ -205,9 +304,50 @@ fn a_result_code_comes_in_three_lengths() {
 }
 
 #[test]
-fn an_attribute_that_rfc_2661_does_not_define_stays_an_avp() {
-    for attribute in [20, 40, 46, 103, 0xffff] {
+fn an_attribute_that_is_not_supported_stays_an_avp() {
+    for attribute in [20, 55, 76, 102, 0xffff] {
         assert_eq!(Attribute::decode(AttributeType(attribute), b"x"), Ok(None));
+        assert!(!AttributeType(attribute).is_supported());
         assert!(!AttributeType(attribute).may_be_hidden());
+    }
+    for attribute in [0, 3, 128, 143, 255] {
+        assert_eq!(
+            AccessLine::decode(AccessLineType(attribute), b"xxxx"),
+            Ok(None)
+        );
+    }
+}
+
+#[test]
+fn an_attribute_of_a_vendor_is_not_the_ietfs_of_the_same_number() {
+    let avp = |vendor_id, attribute| Avp {
+        mandatory: true,
+        hidden: false,
+        reserved: 0,
+        vendor_id,
+        attribute,
+        value: b"xx",
+    };
+    let kinds = |avp: Avp<'_>| (avp.attribute_type(), avp.access_line_type(), avp.name());
+    assert_eq!(
+        kinds(avp(0, 1)),
+        (Some(AttributeType(1)), None, Some("Result Code"))
+    );
+    assert_eq!(
+        kinds(avp(3561, 1)),
+        (None, Some(AccessLineType(1)), Some("Agent-Circuit-Id"))
+    );
+    assert_eq!(kinds(avp(9, 1)), (None, None, None));
+    assert!(!avp(9, 9).may_be_hidden() && !avp(3561, 9).may_be_hidden());
+}
+
+#[test]
+fn messages_of_later_rfcs_need_not_be_known() {
+    for number in 0..40 {
+        let message_type = MessageType(number);
+        assert_eq!(message_type.is_mandatory(), number <= 16, "{message_type}");
+        let known = message_type.is_supported();
+        assert!(!known || message_type.text().is_some(), "{message_type}");
+        assert!(known || !message_type.is_about_session(), "{message_type}");
     }
 }

@@ -1,7 +1,7 @@
 use crypto::{Secret, hiding};
 use sansio::Rng;
-use wire::Writer;
-use wire::l2tp::{Attribute, Avp, MessageType};
+use wire::l2tp::{AccessLine, AccessLineType, Attribute, Avp, MessageType};
+use wire::{BufferFull, Writer};
 
 use super::hidden::append;
 
@@ -26,6 +26,16 @@ impl Hiding {
     }
 }
 
+/// What an AVP has where nothing else is said.
+const EMPTY: Avp<'_> = Avp {
+    mandatory: false,
+    hidden: false,
+    reserved: 0,
+    vendor_id: 0,
+    attribute: 0,
+    value: &[],
+};
+
 /// Makes a message: its AVPs, one after the other.
 pub(crate) struct Builder {
     avps: Vec<u8>,
@@ -48,39 +58,60 @@ impl Builder {
 
     /// Adds an AVP, hidden if it may be and this message hides. A value that no AVP can hold is left out; ours are cut before.
     pub(crate) fn put(&mut self, attribute: Attribute<'_>) -> &mut Self {
-        let mut buf = [0; Avp::HEADER_LEN + Avp::MAX_VALUE_LEN];
-        let mut w = Writer::new(&mut buf);
         let attribute_type = attribute.attribute_type();
-        match self
-            .hiding
-            .as_ref()
-            .filter(|_| attribute_type.may_be_hidden())
-        {
-            None if attribute.encode(&mut w).is_ok() => self.avps.extend_from_slice(w.written()),
-            Some(with) if attribute.encode_value(&mut w).is_ok() => {
+        let avp = Avp {
+            mandatory: attribute.is_mandatory(),
+            attribute: attribute_type.0,
+            ..EMPTY
+        };
+        self.put_avp(avp, |w| attribute.encode_value(w))
+    }
+
+    /// Adds an AVP about the access line, as [`put`](Self::put) does.
+    pub(crate) fn put_access_line(&mut self, attribute: AccessLine<'_>) -> &mut Self {
+        let avp = Avp {
+            vendor_id: AccessLineType::VENDOR_ID,
+            attribute: attribute.attribute_type().0,
+            ..EMPTY
+        };
+        self.put_avp(avp, |w| attribute.encode_value(w))
+    }
+
+    fn put_avp(
+        &mut self,
+        avp: Avp<'_>,
+        encode_value: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>,
+    ) -> &mut Self {
+        let mut buf = [0; Avp::MAX_VALUE_LEN];
+        let mut w = Writer::new(&mut buf);
+        if encode_value(&mut w).is_err() {
+            debug_assert!(false, "no AVP can hold the value of {avp:?}");
+            return self;
+        }
+        match self.hiding.as_ref().filter(|_| avp.may_be_hidden()) {
+            None => {
+                let value = w.written();
+                append(&Avp { value, ..avp }, &mut self.avps);
+            }
+            Some(with) => {
                 let padding = &with.padding[..usize::from(with.padding[0] % 16)];
                 let mut value = Vec::new();
                 let (secret, vector) = (with.secret.as_bytes(), &with.random_vector);
                 hiding::hide(
-                    attribute_type.0,
+                    avp.attribute,
                     secret,
                     vector,
                     w.written(),
                     padding,
                     &mut value,
                 );
-                let mandatory = attribute_type.is_mandatory();
                 let avp = Avp {
-                    mandatory,
                     hidden: true,
-                    reserved: 0,
-                    vendor_id: 0,
-                    attribute: attribute_type.0,
                     value: &value,
+                    ..avp
                 };
                 append(&avp, &mut self.avps);
             }
-            _ => debug_assert!(false, "no AVP can hold {attribute:?}"),
         }
         self
     }

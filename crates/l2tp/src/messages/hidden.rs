@@ -43,8 +43,9 @@ fn open<'a>(
     random_vector: Option<&[u8]>,
     value: &'a mut Vec<u8>,
 ) -> Option<Avp<'a>> {
-    avp.attribute_type()
-        .filter(|attribute| attribute.may_be_hidden())?;
+    if !avp.may_be_hidden() {
+        return None;
+    }
     let value = hiding::unhide(
         avp.attribute,
         secret?.as_bytes(),

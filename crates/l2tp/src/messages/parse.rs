@@ -2,8 +2,9 @@ use std::fmt;
 
 use wire::DecodeError;
 use wire::l2tp::{
-    Attribute, AttributeType, Avp, Avps, BearerTypes, ErrorCode, FramingTypes, MessageType,
-    ResultCode,
+    AccessLine, Attribute, AttributeType, Avp, Avps, BearerTypes, CallErrors, DisconnectCause,
+    ErrorCode, Extension, FramingTypes, MessageType, Q931Cause, ResultCode, SpeedUpdate,
+    TransmissionMaps,
 };
 
 use crate::Counters;
@@ -14,7 +15,7 @@ pub(crate) enum Fault {
     /// An AVP that we do not know says that we must.
     UnknownMandatory { vendor_id: u16, attribute: u16 },
     /// A mandatory AVP is hidden and does not open.
-    Hidden(AttributeType),
+    Hidden(&'static str),
     /// A mandatory AVP does not have the format of its type, or an AVP can't be told from what follows it.
     Malformed(DecodeError),
     /// An AVP that the message needs is not there.
@@ -88,6 +89,22 @@ pub(crate) struct Body<'a> {
     pub(crate) physical_channel_id: Option<u32>,
     pub(crate) private_group_id: Option<&'a [u8]>,
     pub(crate) sequencing_required: bool,
+    pub(crate) q931_cause: Option<Q931Cause<'a>>,
+    pub(crate) call_errors: Option<CallErrors>,
+    pub(crate) accm: Option<TransmissionMaps>,
+    pub(crate) disconnect_cause: Option<DisconnectCause<'a>>,
+    pub(crate) control_connection_ds: Option<u16>,
+    pub(crate) session_ds: Option<u16>,
+    pub(crate) lcp_want_options: Option<&'a [u8]>,
+    pub(crate) lcp_allow_options: Option<&'a [u8]>,
+    pub(crate) lns_last_sent_lcp_confreq: Option<&'a [u8]>,
+    pub(crate) lns_last_received_lcp_confreq: Option<&'a [u8]>,
+    /// One for each session that a CSUN or CSURQ is about.
+    pub(crate) speed_updates: Vec<SpeedUpdate>,
+    pub(crate) speed_update_enable: bool,
+    pub(crate) ecn_capability: bool,
+    /// Each of another type, as a rule.
+    pub(crate) access_line: Vec<AccessLine<'a>>,
 }
 
 /// A message taken apart.
@@ -148,20 +165,19 @@ impl<'a> Body<'a> {
             vendor_id,
             attribute,
         };
-        let decoded = match avp.attribute_type() {
-            None => Err(unknown),
-            Some(attribute) if avp.hidden => match attribute.text() {
-                Some(_) => Err(Fault::Hidden(attribute)),
-                None => Err(unknown),
-            },
-            Some(attribute) => match Attribute::decode(attribute, avp.value) {
-                Ok(Some(decoded)) => Ok(decoded),
-                Ok(None) => Err(unknown),
-                Err(error) => Err(Fault::Malformed(error)),
-            },
+        let set = match (avp.attribute_type(), avp.access_line_type(), avp.name()) {
+            (_, _, None) => Err(unknown),
+            (_, _, Some(name)) if avp.hidden => Err(Fault::Hidden(name)),
+            (Some(attribute), ..) => Attribute::decode(attribute, avp.value)
+                .map(|decoded| decoded.map(|decoded| self.set(decoded)))
+                .map_err(Fault::Malformed),
+            (_, Some(attribute), _) => AccessLine::decode(attribute, avp.value)
+                .map(|decoded| decoded.map(|decoded| self.access_line.push(decoded)))
+                .map_err(Fault::Malformed),
+            (None, None, _) => Err(unknown),
         };
-        match decoded {
-            Ok(decoded) => self.set(decoded),
+        match set {
+            Ok(_) => {}
             Err(fault) if avp.mandatory => return Err(fault),
             Err(Fault::UnknownMandatory { .. }) => counters.troubles.ignored_avps += 1,
             Err(_) => counters.troubles.ignored_malformed_avps += 1,
@@ -198,10 +214,13 @@ impl<'a> Body<'a> {
             A::PhysicalChannelId(v) => self.physical_channel_id = Some(v),
             A::PrivateGroupId(v) => self.private_group_id = Some(v),
             A::SequencingRequired => self.sequencing_required = true,
+            A::Q931CauseCode(v) => self.q931_cause = Some(v),
+            A::CallErrors(v) => self.call_errors = Some(v),
+            A::Accm(v) => self.accm = Some(v),
+            A::Extension(extension) => self.set_extension(extension),
             // Known, and of no use to us here.
             A::MessageType(_)
             | A::RandomVector(_)
-            | A::Q931CauseCode(_)
             | A::MinimumBps(_)
             | A::MaximumBps(_)
             | A::InitialReceivedLcpConfReq(_)
@@ -211,9 +230,32 @@ impl<'a> Body<'a> {
             | A::ProxyAuthenName(_)
             | A::ProxyAuthenChallenge(_)
             | A::ProxyAuthenId(_)
-            | A::ProxyAuthenResponse(_)
-            | A::CallErrors(_)
-            | A::Accm(_) => {}
+            | A::ProxyAuthenResponse(_) => {}
+        }
+    }
+
+    fn set_extension(&mut self, extension: Extension<'a>) {
+        use Extension as E;
+        match extension {
+            E::DisconnectCause(v) => self.disconnect_cause = Some(v),
+            E::ControlConnectionDs(v) => self.control_connection_ds = Some(v),
+            E::SessionDs(v) => self.session_ds = Some(v),
+            E::LcpWantOptions(v) => self.lcp_want_options = Some(v),
+            E::LcpAllowOptions(v) => self.lcp_allow_options = Some(v),
+            E::LnsLastSentLcpConfReq(v) => self.lns_last_sent_lcp_confreq = Some(v),
+            E::LnsLastReceivedLcpConfReq(v) => self.lns_last_received_lcp_confreq = Some(v),
+            E::ConnectSpeedUpdate(v) => self.speed_updates.push(v),
+            E::ConnectSpeedUpdateEnable => self.speed_update_enable = true,
+            E::EcnCapability => self.ecn_capability = true,
+            // Known, and of no use to us here.
+            E::RxMinimumBps(_)
+            | E::RxMaximumBps(_)
+            | E::ServiceCategory { .. }
+            | E::ServiceName(_)
+            | E::CallingSubAddress(_)
+            | E::VpiVci(_)
+            | E::ModemOnHoldCapable
+            | E::ModemOnHoldStatus(_) => {}
         }
     }
 }

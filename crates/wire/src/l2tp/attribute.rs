@@ -3,7 +3,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BufferFull, DecodeError, Reader, Writer};
 
-use super::{AttributeType, Avp, ErrorCode, MessageType, ProxyAuthenType};
+use super::{
+    AttributeType, Avp, ErrorCode, Extension, MessageType, ProxyAuthenType, Q931CauseCode,
+};
 
 bitflags! {
     /// Kinds of PPP framing: Framing Capabilities and Framing Type (RFC 2661 sections 4.4.3 and 4.4.4). Reserved bits are kept.
@@ -27,6 +29,8 @@ bitflags! {
         const DIGITAL = 1;
         /// A: analog.
         const ANALOG = 2;
+        /// B: broadband, that is, ATM (RFC 3301 section 5.3).
+        const BROADBAND = 4;
         const _ = !0;
     }
 }
@@ -64,8 +68,8 @@ pub struct ResultCode<'a> {
 /// Value of the Q.931 Cause Code AVP (RFC 2661 section 4.4.4): 16 bits, 8 bits, text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Q931Cause<'a> {
-    /// Q.931 cause code.
-    pub code: u16,
+    /// Cause value.
+    pub code: Q931CauseCode,
     /// Q.931 message code.
     pub message: u8,
     /// Advisory text.
@@ -98,7 +102,7 @@ pub struct TransmissionMaps {
     pub receive: u32,
 }
 
-/// An AVP of RFC 2661 section 4.4 with a value of its type.
+/// An AVP of RFC 2661 section 4.4, or of one of its extensions, with a value of its type.
 ///
 /// Numbers are in network order. Names, numbers and addresses are octets as the peer sent them; nothing says that they are text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,10 +185,12 @@ pub enum Attribute<'a> {
     RxConnectSpeed(u32),
     /// Sequencing Required: no value.
     SequencingRequired,
+    /// One of an extension's.
+    Extension(Extension<'a>),
 }
 
 impl<'a> Attribute<'a> {
-    /// Gives a type to a value that is not (or no longer) hidden. `None`: RFC 2661 does not define the attribute.
+    /// Gives a type to a value that is not (or no longer) hidden. `None`: the attribute is not supported.
     ///
     /// Errors: a value of another length than the attribute's definition says.
     pub fn decode(attribute: AttributeType, value: &'a [u8]) -> Result<Option<Self>, DecodeError> {
@@ -205,7 +211,7 @@ impl<'a> Attribute<'a> {
             T::RECEIVE_WINDOW_SIZE => Self::ReceiveWindowSize(r.u16(what)?),
             T::CHALLENGE => Self::Challenge(not_empty(&mut r, what)?),
             T::Q931_CAUSE_CODE => Self::Q931CauseCode(Q931Cause {
-                code: r.u16(what)?,
+                code: Q931CauseCode(r.u16(what)?),
                 message: r.u8(what)?,
                 advisory: r.rest(),
             }),
@@ -238,7 +244,10 @@ impl<'a> Attribute<'a> {
             T::PRIVATE_GROUP_ID => Self::PrivateGroupId(r.rest()),
             T::RX_CONNECT_SPEED => Self::RxConnectSpeed(r.u32(what)?),
             T::SEQUENCING_REQUIRED => Self::SequencingRequired,
-            _ => return Ok(None),
+            _ => match Extension::decode(attribute, &mut r)? {
+                Some(extension) => Self::Extension(extension),
+                None => return Ok(None),
+            },
         };
         if !r.is_empty() {
             return Err(DecodeError::BadLength {
@@ -292,19 +301,27 @@ impl<'a> Attribute<'a> {
             Self::PrivateGroupId(_) => T::PRIVATE_GROUP_ID,
             Self::RxConnectSpeed(_) => T::RX_CONNECT_SPEED,
             Self::SequencingRequired => T::SEQUENCING_REQUIRED,
+            Self::Extension(extension) => extension.attribute_type(),
+        }
+    }
+
+    /// Whether the M bit must be set when the AVP is sent.
+    pub const fn is_mandatory(&self) -> bool {
+        match self {
+            Self::MessageType(message_type) => message_type.is_mandatory(),
+            _ => self.attribute_type().is_mandatory(),
         }
     }
 
     /// Writes the whole AVP, not hidden, its M bit as its definition says. An error too if its value is longer than
     /// [`Avp::MAX_VALUE_LEN`].
     pub fn encode(&self, w: &mut Writer<'_>) -> Result<(), BufferFull> {
-        let attribute = self.attribute_type();
         let header = Avp {
-            mandatory: attribute.is_mandatory(),
+            mandatory: self.is_mandatory(),
             hidden: false,
             reserved: 0,
             vendor_id: 0,
-            attribute: attribute.0,
+            attribute: self.attribute_type().0,
             value: &[],
         };
         header.encode_with(w, |w| self.encode_value(w))
@@ -324,7 +341,7 @@ impl<'a> Attribute<'a> {
             | Self::ReceiveWindowSize(v)
             | Self::AssignedSessionId(v) => w.u16(v),
             Self::Q931CauseCode(v) => {
-                w.u16(v.code)?;
+                w.u16(v.code.0)?;
                 w.u8(v.message)?;
                 w.bytes(v.advisory)
             }
@@ -340,6 +357,7 @@ impl<'a> Attribute<'a> {
             Self::CallErrors(v) => v.encode(w),
             Self::Accm(v) => v.encode(w),
             Self::SequencingRequired => Ok(()),
+            Self::Extension(v) => v.encode_value(w),
             Self::HostName(v)
             | Self::VendorName(v)
             | Self::Challenge(v)
@@ -434,7 +452,10 @@ impl TransmissionMaps {
     }
 }
 
-fn not_empty<'a>(r: &mut Reader<'a>, what: &'static str) -> Result<&'a [u8], DecodeError> {
+pub(super) fn not_empty<'a>(
+    r: &mut Reader<'a>,
+    what: &'static str,
+) -> Result<&'a [u8], DecodeError> {
     if r.is_empty() {
         return Err(DecodeError::Truncated {
             what,

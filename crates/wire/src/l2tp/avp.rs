@@ -1,6 +1,6 @@
 use crate::{BufferFull, DecodeError, Reader, Writer};
 
-use super::AttributeType;
+use super::{AccessLineType, AttributeType};
 
 /// M: the message can't be understood without this AVP.
 const MANDATORY: u16 = 0x8000;
@@ -39,6 +39,31 @@ impl<'a> Avp<'a> {
             (0, 0) => Some(AttributeType(self.attribute)),
             _ => None,
         }
+    }
+
+    /// The attribute's type, if the AVP is one of the access line's (RFC 5515) and no reserved bit forbids to recognize it.
+    pub const fn access_line_type(&self) -> Option<AccessLineType> {
+        match (self.vendor_id, self.reserved) {
+            (AccessLineType::VENDOR_ID, 0) => Some(AccessLineType(self.attribute)),
+            _ => None,
+        }
+    }
+
+    /// What the attribute is called, if it is one that we support.
+    pub fn name(&self) -> Option<&'static str> {
+        let ietf = self.attribute_type().filter(|t| t.is_supported());
+        ietf.and_then(AttributeType::text)
+            .or(self.access_line_type().and_then(AccessLineType::text))
+    }
+
+    /// Whether its definition allows the AVP to be hidden.
+    pub fn may_be_hidden(&self) -> bool {
+        self.attribute_type()
+            .is_some_and(AttributeType::may_be_hidden)
+            || self
+                .access_line_type()
+                .and_then(AccessLineType::text)
+                .is_some()
     }
 
     fn decode(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
