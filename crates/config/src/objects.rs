@@ -78,6 +78,12 @@ objects! {
         [Create] framing_caps | framing_cap: Framing = Framing::Any;
         /// The bearers that we say we have.
         [Create] bearer_caps | bearer_cap: Bearer = Bearer::Any;
+        /// The DSCP of control messages, which we ask the peer for or grant it; not set: left to the system.
+        [Create] control_dscp: u16 { 0..=63 };
+        /// Ends tunnels and sessions whose peer does not agree to control_dscp or session_dscp; otherwise the peer's wish holds.
+        [Create] require_dscp: bool = false;
+        /// Carries the congestion marks of inner packets to the outer ones and back, if the peer does it too.
+        [Create] use_ecn: bool = false;
         /// Our receive window.
         [Create] rx_window_size: u16 { 4..=32_768, "messages" } = 10;
         /// The most messages that we send before one is acknowledged; the peer's window bounds it too.
@@ -132,6 +138,8 @@ objects! {
         [Create] bearer_type: Bearer = Bearer::Any;
         /// The speed that we report: TX or RX:TX.
         [Create] connect_speed: ConnectSpeed = ConnectSpeed { tx: 1_000_000, rx: 0 };
+        /// The DSCP of data messages, which we ask the peer for or grant it; not set: left to the system.
+        [Create] session_dscp: u16 { 0..=63 };
         /// The Private Group ID that we send.
         [Create] priv_group_id: String;
     }

@@ -124,6 +124,9 @@ impl Policy {
         peer_is_known: bool,
     ) -> TunnelSetup {
         let system = &self.model.system;
+        let served = self
+            .model
+            .session_params(&config::Session::default(), &params);
         let tunnel = l2tp::TunnelConfig {
             host_name: params.host_name().unwrap_or(&self.host_name).to_owned(),
             vendor_name: VENDOR_NAME.to_owned(),
@@ -133,6 +136,10 @@ impl Policy {
             hide_avps: params.hide_avps(),
             framing_capabilities: framing(params.framing_caps()),
             bearer_capabilities: bearer(params.bearer_caps()),
+            control_dscp: params.control_dscp().and_then(dscp),
+            session_dscp: served.session_dscp().and_then(dscp),
+            require_dscp: params.require_dscp(),
+            ecn: params.use_ecn(),
             rx_window: params.rx_window_size(),
             tx_window: params.tx_window_size(),
             hello_interval: unless_zero(params.hello_timeout()),
@@ -212,6 +219,12 @@ impl Policy {
             },
             physical_channel_id: None,
             sequencing_required: false,
+            session_ds: params
+                .session_dscp()
+                .and_then(dscp)
+                .map(l2tp::per_hop_behavior),
+            access_line: None,
+            speed_updates: true,
         }
     }
 }
@@ -221,6 +234,11 @@ fn missing(kind: &str, name: &str) -> CommandError {
         ErrorKind::NotFound,
         format!("there is no {kind} profile {name}"),
     )
+}
+
+/// A DSCP of the configuration, 0 to 63.
+fn dscp(value: u16) -> Option<u8> {
+    u8::try_from(value).ok()
 }
 
 fn framing(framing: config::Framing) -> FramingTypes {

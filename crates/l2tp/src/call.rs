@@ -4,10 +4,10 @@ use std::fmt;
 use sansio::{Rng, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use wire::l2tp::{Attribute, BearerTypes, FramingTypes, MessageType};
+use wire::l2tp::{Attribute, BearerTypes, Extension, FramingTypes, MessageType};
 
 use crate::messages::{Body, Builder};
-use crate::{CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
+use crate::{AccessLine, CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
 
 /// What a LAC says about a call in its ICRQ and ICCN (RFC 2661 sections 6.6 and 6.8). Strings are cut at 255 octets when sent.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -34,6 +34,12 @@ pub struct CallParams {
     pub private_group_id: Option<Vec<u8>>,
     /// Sequencing Required: data messages must always have sequence numbers.
     pub sequencing_required: bool,
+    /// Session DS: the code of the per-hop behavior that is asked for (RFC 3308; see [`per_hop_behavior`](crate::per_hop_behavior)).
+    pub session_ds: Option<u16>,
+    /// What is known of the subscriber's access line (RFC 5515).
+    pub access_line: Option<Box<AccessLine>>,
+    /// Connect Speed Update Enable: the LAC will tell when the speeds change (RFC 5515).
+    pub speed_updates: bool,
 }
 
 /// All that is known about a call that is being established, or just was.
@@ -43,6 +49,8 @@ pub struct CallInfo {
     pub peer_session_id: SessionId,
     /// What the LAC says.
     pub params: CallParams,
+    /// The DSCP, 0 to 63, that data messages are to have, as agreed.
+    pub dscp: Option<u8>,
 }
 
 /// Which end of a call we are.
@@ -285,6 +293,11 @@ impl Tunnel {
         let reason = Disconnect::unexpected(message_type);
         self.end_call(id, EndedBy::PeerFault, reason);
     }
+}
+
+/// The Session DS AVP.
+pub(crate) fn session_ds(per_hop_behavior: Option<u16>) -> Option<Attribute<'static>> {
+    per_hop_behavior.map(|code| Attribute::Extension(Extension::SessionDs(code)))
 }
 
 /// Whether framing `wanted` is among the framing `offered`. Peers that say nothing about it mean that it does not matter.

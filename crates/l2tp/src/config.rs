@@ -24,6 +24,14 @@ pub struct TunnelConfig {
     pub framing_capabilities: FramingTypes,
     /// Bearer Capabilities AVP: what outgoing calls we can place. Not sent when empty.
     pub bearer_capabilities: BearerTypes,
+    /// The DSCP, 0 to 63, that we want for control messages: asked for as the originator, granted as the other end (RFC 3308).
+    pub control_dscp: Option<u8>,
+    /// The DSCP, 0 to 63, that we grant to calls that the peer places and wants one for (RFC 3308).
+    pub session_dscp: Option<u8>,
+    /// End the tunnel or call whose peer does not agree to the DSCP that we want.
+    pub require_dscp: bool,
+    /// Say that we carry ECN between inner and outer headers (RFC 9601).
+    pub ecn: bool,
     /// Receive Window Size AVP: how many messages the peer may have on the way to us, from 1.
     pub rx_window: u16,
     /// How many messages we have on the way to the peer at most; fewer if its Receive Window Size says so.
@@ -56,6 +64,10 @@ impl Default for TunnelConfig {
             hide_avps: false,
             framing_capabilities: FramingTypes::SYNC | FramingTypes::ASYNC,
             bearer_capabilities: BearerTypes::empty(),
+            control_dscp: None,
+            session_dscp: None,
+            require_dscp: false,
+            ecn: false,
             rx_window: 10,
             tx_window: 10,
             hello_interval: Some(Duration::from_secs(60)),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crypto::chap;
 use sansio::{Rng, Time};
-use wire::l2tp::{Attribute, AttributeType, MessageType};
+use wire::l2tp::{Attribute, AttributeType, Extension, MessageType};
 
+use crate::diffserv::{NotGranted, agreed, per_hop_behavior};
 use crate::messages::{Body, Builder, Fault, PeerInfo, Sccrq, required};
 use crate::reason::cut;
 use crate::{
@@ -119,6 +120,9 @@ impl Tunnel {
         let peer = PeerInfo::from_body(body)?;
         self.check_response(MessageType::SCCRP, body.challenge_response)?;
         let response = self.respond(MessageType::SCCCN, body.challenge)?;
+        let (asked, required) = (self.control_ds(), self.config.require_dscp);
+        self.control_dscp = agreed(asked, peer.control_ds, required)
+            .map_err(|NotGranted| StopReason::ds_refused())?;
         self.take_peer(peer);
         Ok(response)
     }
@@ -231,6 +235,11 @@ impl Tunnel {
         self.peer = Some(Box::new(peer));
     }
 
+    /// The per-hop behavior that we want for control messages.
+    fn control_ds(&self) -> Option<u16> {
+        self.config.control_dscp.map(per_hop_behavior)
+    }
+
     fn make_challenge(&mut self, rng: &mut dyn Rng) {
         if self.config.challenge {
             let mut challenge = [0; 16];
@@ -298,6 +307,14 @@ impl Tunnel {
         } else {
             None
         };
+        // What an SCCRP says of these, it says in answer.
+        let asked = |what: fn(&PeerInfo) -> bool| {
+            message_type == MessageType::SCCRQ || self.peer().is_some_and(what)
+        };
+        let ds = self
+            .control_ds()
+            .filter(|_| asked(|peer| peer.control_ds.is_some()));
+        let ecn = config.ecn && asked(|peer| peer.ecn);
         let bearers = Some(config.bearer_capabilities).filter(|bearers| !bearers.is_empty());
         let vendor_name = Some(cut(&config.vendor_name)).filter(|name| !name.is_empty());
         Builder::new(message_type, hiding)
@@ -315,6 +332,8 @@ impl Tunnel {
                     .as_ref()
                     .map(|challenge| Attribute::Challenge(challenge)),
             )
+            .put_some(ds.map(|ds| Attribute::Extension(Extension::ControlConnectionDs(ds))))
+            .put_some(ecn.then_some(Attribute::Extension(Extension::EcnCapability)))
             .finish()
     }
 

@@ -1,9 +1,10 @@
 //! The LAC's half of an incoming call (RFC 2661 section 7.4.1).
 
 use sansio::{Rng, Time};
-use wire::l2tp::{Attribute, AttributeType, FramingTypes, MessageType};
+use wire::l2tp::{Attribute, AttributeType, Extension, FramingTypes, MessageType};
 
-use crate::call::framing_fits;
+use crate::call::{framing_fits, session_ds};
+use crate::diffserv::{NotGranted, agreed};
 use crate::messages::{Body, Builder, Fault, required};
 use crate::reason::{MAX_STRING_LEN, cut};
 use crate::{
@@ -37,8 +38,8 @@ impl Tunnel {
             state: CallState::WaitTunnel,
             serial_number: params.serial_number,
             info: Some(Box::new(CallInfo {
-                peer_session_id: 0,
                 params,
+                ..CallInfo::default()
             })),
             deadline: self.call_deadline(now),
         });
@@ -77,7 +78,8 @@ impl Tunnel {
                 Disconnect::not_supported("the peer does not do the framing that the call wants");
             return self.end_call(id, EndedBy::Local, reason);
         }
-        let avps = Builder::new(MessageType::ICRQ, hiding)
+        let mut message = Builder::new(MessageType::ICRQ, hiding);
+        message
             .put(Attribute::AssignedSessionId(id))
             .put(Attribute::CallSerialNumber(params.serial_number))
             .put_some(params.bearer_type.map(Attribute::BearerType))
@@ -85,7 +87,16 @@ impl Tunnel {
             .put_some(octets(&params.calling_number).map(Attribute::CallingNumber))
             .put_some(octets(&params.called_number).map(Attribute::CalledNumber))
             .put_some(octets(&params.sub_address).map(Attribute::SubAddress))
-            .finish();
+            .put_some(session_ds(params.session_ds))
+            .put_some(
+                params
+                    .speed_updates
+                    .then_some(Attribute::Extension(Extension::ConnectSpeedUpdateEnable)),
+            );
+        for attribute in params.access_line.iter().flat_map(|line| line.attributes()) {
+            message.put_access_line(attribute);
+        }
+        let avps = message.finish();
         call.state = CallState::WaitReply;
         self.send(0, avps);
     }
@@ -100,7 +111,7 @@ impl Tunnel {
         rng: &mut dyn Rng,
     ) {
         match (state, message_type) {
-            (CallState::WaitReply, MessageType::ICRP) => match self.check_icrp(body) {
+            (CallState::WaitReply, MessageType::ICRP) => match self.check_icrp(id, body) {
                 Ok(peer_id) => self.connect_call(id, peer_id, rng),
                 Err(reason) => self.end_call(id, EndedBy::PeerFault, reason),
             },
@@ -113,7 +124,7 @@ impl Tunnel {
         }
     }
 
-    fn check_icrp(&mut self, body: &Body<'_>) -> Result<SessionId, Disconnect> {
+    fn check_icrp(&mut self, id: SessionId, body: &Body<'_>) -> Result<SessionId, Disconnect> {
         let peer_id = required(body.assigned_session_id, AttributeType::ASSIGNED_SESSION_ID)
             .and_then(|id| {
                 if id == 0 {
@@ -126,10 +137,15 @@ impl Tunnel {
             self.counters.troubles.malformed_messages += 1;
             Disconnect::from(&fault)
         })?;
-        match self.calls.find_by_peer(peer_id) {
-            None => Ok(peer_id),
-            Some(_) => Err(Disconnect::session_id_in_use()),
+        if self.calls.find_by_peer(peer_id).is_some() {
+            return Err(Disconnect::session_id_in_use());
         }
+        if let Some(info) = self.calls.get_mut(id).and_then(|call| call.info.as_mut()) {
+            let (asked, required) = (info.params.session_ds, self.config.require_dscp);
+            info.dscp = agreed(asked, body.session_ds, required)
+                .map_err(|NotGranted| Disconnect::ds_refused())?;
+        }
+        Ok(peer_id)
     }
 
     /// Sends ICCN: the call is established. Our owner learns it when the peer knows it too, which may be much later where messages are lost

@@ -13,10 +13,12 @@
 //! lns_incoming_call    the LNS's half (section 7.4.2)
 //! ```
 
+mod access_line;
 mod call;
 mod config;
 mod control_connection;
 mod counters;
+mod diffserv;
 mod event;
 mod lac_incoming_call;
 mod lns_incoming_call;
@@ -25,9 +27,11 @@ mod reason;
 mod transport;
 mod tunnel;
 
+pub use access_line::AccessLine;
 pub use call::{Call, CallInfo, CallParams, CallRole, CallState, Refused};
 pub use config::TunnelConfig;
 pub use counters::{Counters, MessageCounters, Troubles};
+pub use diffserv::{dscp, per_hop_behavior};
 pub use event::Event;
 pub use messages::{PeerInfo, Sccrq, SccrqError, assigned_tunnel_id, decode_sccrq};
 pub use reason::{CallEnd, Disconnect, EndedBy, StopReason, TunnelEnd};

@@ -3,10 +3,12 @@
 use sansio::{Rng, Time};
 use wire::l2tp::{Attribute, AttributeType, MessageType};
 
-use crate::call::framing_fits;
+use crate::call::{framing_fits, session_ds};
+use crate::diffserv::per_hop_behavior;
 use crate::messages::{Body, Builder, Fault, required, text};
 use crate::{
-    Call, CallInfo, CallParams, CallRole, CallState, Disconnect, EndedBy, Event, SessionId, Tunnel,
+    AccessLine, Call, CallInfo, CallParams, CallRole, CallState, Disconnect, EndedBy, Event,
+    SessionId, Tunnel,
 };
 
 impl Tunnel {
@@ -22,8 +24,15 @@ impl Tunnel {
         };
         call.state = CallState::WaitConnect;
         let peer_id = call.peer_session_id;
+        // What we grant to who asked: the same, or our own instead.
+        let asked = call.info.as_ref().and_then(|info| info.params.session_ds);
+        let granted = asked.and(self.config.session_dscp);
+        if let Some(info) = &mut call.info {
+            info.dscp = self.config.session_dscp;
+        }
         let avps = Builder::new(MessageType::ICRP, hiding)
             .put(Attribute::AssignedSessionId(id))
+            .put_some(session_ds(granted.map(per_hop_behavior)))
             .finish();
         self.send(peer_id, avps);
     }
@@ -131,10 +140,15 @@ fn icrq_info(body: &Body<'_>) -> Result<CallInfo, Fault> {
         called_number: body.called_number.map(text),
         calling_number: body.calling_number.map(text),
         sub_address: body.sub_address.map(text),
+        session_ds: body.session_ds,
+        access_line: (!body.access_line.is_empty())
+            .then(|| Box::new(AccessLine::from_attributes(&body.access_line))),
+        speed_updates: body.speed_update_enable,
         ..CallParams::default()
     };
     Ok(CallInfo {
         peer_session_id,
         params,
+        ..CallInfo::default()
     })
 }

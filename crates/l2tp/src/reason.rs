@@ -75,6 +75,15 @@ impl StopReason {
         }
     }
 
+    /// The peer does not grant the DSCP that is required (RFC 3308 section 3).
+    pub(crate) fn ds_refused() -> Self {
+        Self {
+            result: StopResult::DS_REFUSED,
+            error: None,
+            message: String::new(),
+        }
+    }
+
     /// What no StopCCN said.
     pub(crate) fn unsaid(message: impl Into<String>) -> Self {
         Self {
@@ -203,6 +212,15 @@ impl Disconnect {
         }
     }
 
+    /// The peer does not grant the DSCP that is required (RFC 3308 section 4).
+    pub(crate) fn ds_refused() -> Self {
+        Self {
+            result: CallResult::DS_REFUSED,
+            error: None,
+            message: String::new(),
+        }
+    }
+
     /// What no CDN said.
     pub(crate) fn unsaid(message: impl Into<String>) -> Self {
         Self {
@@ -309,7 +327,12 @@ pub(crate) const MAX_STRING_LEN: usize = 255;
 
 /// As much of `text` as we send, in whole characters.
 pub(crate) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_STRING_LEN)]
+    cut_at(text, MAX_STRING_LEN)
+}
+
+/// As many whole characters of `text` as `len` octets hold.
+pub(crate) fn cut_at(text: &str, len: usize) -> &str {
+    &text[..text.floor_char_boundary(len)]
 }
 
 /// "Result, error (message)", each if there is one.

@@ -93,6 +93,7 @@ pub struct Tunnel {
     /// When the peer last sent anything.
     pub(crate) heard_at: Time,
     pub(crate) counters: Counters,
+    pub(crate) control_dscp: Option<u8>,
     events: VecDeque<Event>,
 }
 
@@ -104,6 +105,7 @@ impl Tunnel {
         expected: u16,
     ) -> Self {
         Self {
+            control_dscp: config.control_dscp,
             config,
             id,
             peer_id: 0,
@@ -142,6 +144,16 @@ impl Tunnel {
     /// The configuration that it was made with.
     pub fn config(&self) -> &Arc<TunnelConfig> {
         &self.config
+    }
+
+    /// The DSCP, 0 to 63, of control messages: as agreed with the peer, or as configured until it has answered.
+    pub fn control_dscp(&self) -> Option<u8> {
+        self.control_dscp
+    }
+
+    /// Whether both ends carry ECN between inner and outer headers (RFC 9601): then data may be sent with the inner header's ECN.
+    pub fn ecn(&self) -> bool {
+        self.config.ecn && self.peer().is_some_and(|peer| peer.ecn)
     }
 
     /// What it counted since it began.

@@ -338,7 +338,9 @@ fn another_revision_of_the_protocol_is_fine() {
 fn an_unknown_mandatory_avp_ends_the_tunnel_with_error_8_and_its_number() {
     for (vendor_id, attribute, text) in [
         (0, 99, "attribute 99"),
-        (3561, 1, "attribute 1 of vendor 3561"),
+        (0, 76, "attribute 76"),
+        (9, 9, "attribute 9 of vendor 9"),
+        (3561, 3, "attribute 3 of vendor 3561"),
     ] {
         let mut puppet = Puppet::established_receiver(config());
         let message = with_avp(
@@ -450,7 +452,7 @@ fn a_message_whose_first_avp_is_not_its_type_ends_the_tunnel() {
 
 #[test]
 fn an_unknown_message_type_ends_the_tunnel_if_it_is_mandatory() {
-    for message_type in [0_u16, 5, 13, 17, 99, 0xffff] {
+    for message_type in [0_u16, 5, 13, 18, 99, 0xffff] {
         let value = message_type.to_be_bytes();
         let mut puppet = Puppet::established_receiver(config());
         puppet.send_raw(0, &with_avp(&[], &avp(false, 0, 0, &value)));

@@ -394,7 +394,7 @@ fn an_iccn_that_lacks_something_ends_the_call() {
 
 #[test]
 fn an_unknown_mandatory_avp_in_a_sessions_message_ends_the_session_alone() {
-    let unknown = [0x80, 7, 0x0d, 0xe9, 0, 1, b'x'];
+    let unknown = [0x80, 7, 0x0d, 0xe9, 0, 3, b'x'];
     let message = |attributes: &[Attribute<'_>]| {
         let header = wire::l2tp::ControlHeader {
             tunnel_id: 0,
@@ -413,7 +413,7 @@ fn an_unknown_mandatory_avp_in_a_sessions_message_ends_the_session_alone() {
     let cdn = sent_cdn(&mut puppet);
     assert_eq!(
         cdn.result(),
-        (2, Some(8), "attribute 1 of vendor 3561".into())
+        (2, Some(8), "attribute 3 of vendor 3561".into())
     );
     assert_eq!((cdn.header.session_id, cdn.assigned_session_id()), (5, id));
     assert_eq!(puppet.tunnel.calls().count(), 1);

@@ -24,6 +24,10 @@ pub struct PeerInfo {
     pub bearer_capabilities: Option<BearerTypes>,
     /// Receive Window Size; 4 if it did not say.
     pub rx_window: u16,
+    /// Control Connection DS: the code of the per-hop behavior that it asks for or grants (RFC 3308).
+    pub control_ds: Option<u16>,
+    /// ECN Capability: it carries ECN between inner and outer headers (RFC 9601).
+    pub ecn: bool,
 }
 
 impl PeerInfo {
@@ -43,6 +47,8 @@ impl PeerInfo {
                 framing_capabilities: required(body.framing_capabilities, T::FRAMING_CAPABILITIES)?,
                 bearer_capabilities: body.bearer_capabilities,
                 rx_window,
+                control_ds: body.control_connection_ds,
+                ecn: body.ecn_capability,
             })
         };
         let peer = checked().map_err(|fault| StopReason::from(&fault))?;

@@ -86,10 +86,10 @@ impl Message {
         Avps::new(&self.octets[ControlHeader::LEN..]).map(Result::unwrap)
     }
 
-    /// The attributes that are not hidden.
+    /// The IETF's attributes that are not hidden.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
         self.avps()
-            .filter(|avp| !avp.hidden)
+            .filter(|avp| !avp.hidden && avp.vendor_id == 0)
             .map(|avp| decode(&avp))
     }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{BufferFull, DecodeError, Reader, Writer};
@@ -36,6 +38,43 @@ pub struct LoopEncapsulation {
     pub encapsulation_1: u8,
     /// Encapsulation 2: 0 not available, 1 to 8 kinds of PPP, IP and Ethernet over ATM.
     pub encapsulation_2: u8,
+}
+
+impl fmt::Display for LoopEncapsulation {
+    /// The three meanings; a number where it has none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.data_link, &["ATM AAL5", "Ethernet"][..]),
+            (
+                self.encapsulation_1,
+                &["-", "untagged Ethernet", "single-tagged Ethernet"],
+            ),
+            (
+                self.encapsulation_2,
+                &[
+                    "-",
+                    "PPPoA LLC",
+                    "PPPoA null",
+                    "IPoA LLC",
+                    "IPoA null",
+                    "Ethernet over AAL5 LLC with FCS",
+                    "Ethernet over AAL5 LLC without FCS",
+                    "Ethernet over AAL5 null with FCS",
+                    "Ethernet over AAL5 null without FCS",
+                ],
+            ),
+        ];
+        for (place, (number, names)) in kinds.into_iter().enumerate() {
+            if place > 0 {
+                f.write_str(", ")?;
+            }
+            match names.get(usize::from(number)) {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "{number}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'a> AccessLine<'a> {

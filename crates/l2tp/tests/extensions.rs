@@ -1,0 +1,227 @@
+//! What RFC 2661's extensions add: differentiated services, ECN, access lines and their speeds, causes, LCP options.
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Pair, Puppet, call_params, config, introduction, just, rng, secret_config};
+use l2tp::{
+    AccessLine, CallInfo, CallParams, Event, SessionId, TunnelConfig, TunnelState, dscp,
+    per_hop_behavior,
+};
+use wire::l2tp::{Attribute, Extension, LoopEncapsulation, MessageType};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn wants(control: Option<u8>, required: bool) -> TunnelConfig {
+    TunnelConfig {
+        control_dscp: control,
+        require_dscp: required,
+        ..config()
+    }
+}
+
+/// A pair whose LAC has placed a call.
+fn with_call(lac: TunnelConfig, lns: TunnelConfig, params: CallParams) -> (Pair, SessionId) {
+    let mut pair = Pair::established(lac, lns, 1);
+    let now = pair.now;
+    let id = pair
+        .lac()
+        .place_incoming_call(params, now, &mut rng(9))
+        .unwrap();
+    pair.settle();
+    pair.run(SECOND);
+    (pair, id)
+}
+
+/// What one end says of its only call.
+fn call(pair: &Pair, end: usize) -> CallInfo {
+    let mut calls = pair.events[end].iter().filter_map(|event| match event {
+        Event::CallEstablished { call, .. } => Some(call.as_ref().clone()),
+        _ => None,
+    });
+    calls.next().unwrap()
+}
+
+#[test]
+fn a_dscp_and_its_per_hop_behavior_are_the_same_thing() {
+    for value in 0..64 {
+        assert_eq!(dscp(per_hop_behavior(value)), Some(value));
+        // A set of behaviors, such as AF1x, goes by its lowest.
+        assert_eq!(dscp(per_hop_behavior(value) | 2), Some(value));
+    }
+    // EF as RFC 3140 has it; a behavior with a number of its own.
+    assert_eq!(per_hop_behavior(46), 0xb800);
+    assert_eq!(dscp(0x0011), None);
+}
+
+#[test]
+fn the_end_that_answers_grants_the_control_connections_dscp_or_offers_its_own() {
+    // (asked, granted here, (the originator's, the receiver's))
+    for (asked, here, used) in [
+        (Some(46), Some(46), (Some(46), Some(46))),
+        (Some(46), Some(10), (Some(10), Some(10))),
+        (Some(46), None, (Some(46), None)),
+        (None, Some(10), (None, Some(10))),
+        (None, None, (None, None)),
+    ] {
+        let mut pair = Pair::established(wants(asked, false), wants(here, false), 1);
+        let dscps = (pair.lac().control_dscp(), pair.lns().control_dscp());
+        assert_eq!(dscps, used, "{asked:?} {here:?}");
+        let says = |message: &common::Message| {
+            message
+                .attributes()
+                .any(|a| matches!(a, Attribute::Extension(Extension::ControlConnectionDs(_))))
+        };
+        assert!(!pair.sent.iter().any(|(_, _, message)| says(message)));
+    }
+}
+
+#[test]
+fn a_control_connection_dscp_that_is_required_and_not_granted_ends_the_tunnel_with_result_8() {
+    for answer in [None, Some(per_hop_behavior(10)), Some(0x0011)] {
+        let (mut puppet, sccrq) = Puppet::originator(wants(Some(46), true));
+        let asked = Attribute::Extension(Extension::ControlConnectionDs(0xb800));
+        assert!(sccrq.attributes().any(|attribute| attribute == asked));
+        let mut sccrp = introduction(MessageType::SCCRP, 77);
+        sccrp.extend(answer.map(|ds| Attribute::Extension(Extension::ControlConnectionDs(ds))));
+        puppet.send(0, &sccrp);
+        assert_eq!(puppet.stopped().0, 8, "{answer:?}");
+    }
+    let mut sccrp = introduction(MessageType::SCCRP, 77);
+    sccrp.push(Attribute::Extension(Extension::ControlConnectionDs(0xb800)));
+    let (mut puppet, _) = Puppet::originator(wants(Some(46), true));
+    puppet.send(0, &sccrp);
+    assert_eq!(puppet.tunnel.state(), TunnelState::Established);
+    assert_eq!(puppet.tunnel.control_dscp(), Some(46));
+}
+
+#[test]
+fn the_end_that_takes_a_call_grants_its_dscp_or_offers_its_own() {
+    for (asked, here, used) in [
+        (Some(46), Some(46), (Some(46), Some(46))),
+        (Some(46), Some(10), (Some(10), Some(10))),
+        (Some(46), None, (Some(46), None)),
+        (None, Some(10), (None, Some(10))),
+    ] {
+        let lns = TunnelConfig {
+            session_dscp: here,
+            ..config()
+        };
+        let params = CallParams {
+            session_ds: asked.map(per_hop_behavior),
+            ..call_params()
+        };
+        let (pair, _) = with_call(config(), lns, params);
+        let dscps = (call(&pair, 0).dscp, call(&pair, 1).dscp);
+        assert_eq!(dscps, used, "{asked:?} {here:?}");
+    }
+}
+
+#[test]
+fn a_session_dscp_that_is_required_and_not_granted_ends_the_call_with_result_12() {
+    for here in [None, Some(10)] {
+        let lns = TunnelConfig {
+            session_dscp: here,
+            ..config()
+        };
+        let params = CallParams {
+            session_ds: Some(per_hop_behavior(46)),
+            ..call_params()
+        };
+        let (mut pair, _) = with_call(wants(None, true), lns, params);
+        let cdn = pair
+            .sent
+            .iter()
+            .find(|(_, end, message)| *end == 0 && message.message_type == Some(MessageType::CDN));
+        assert_eq!(cdn.unwrap().2.result().0, 12, "{here:?}");
+        assert_eq!(pair.lns().calls().count(), 0);
+        assert_eq!(pair.states(), [TunnelState::Established; 2]);
+    }
+}
+
+#[test]
+fn ecn_is_carried_where_both_ends_say_that_they_do() {
+    for ends in [[true, true], [true, false], [false, true], [false, false]] {
+        let [lac, lns] = ends.map(|ecn| TunnelConfig { ecn, ..config() });
+        let mut pair = Pair::established(lac, lns, 1);
+        let both = ends == [true, true];
+        assert_eq!([pair.lac().ecn(), pair.lns().ecn()], [both; 2], "{ends:?}");
+    }
+}
+
+#[test]
+fn an_access_line_arrives_as_it_was_described_hidden_or_not() {
+    let line = AccessLine {
+        agent_circuit_id: Some("node1 eth 3/0:100".into()),
+        agent_remote_id: Some("subscriber 5".into()),
+        actual_rate_upstream: Some(40_000_000),
+        actual_rate_downstream: Some(5_000_000_000),
+        minimum_rate_upstream_low_power: Some(1),
+        actual_delay_downstream: Some(8),
+        loop_encapsulation: Some(LoopEncapsulation {
+            data_link: 1,
+            encapsulation_1: 2,
+            encapsulation_2: 0,
+        }),
+        line_type: Some(5),
+        iwf_session: Some(false),
+        ..AccessLine::default()
+    };
+    let named: Vec<_> = line.named().collect();
+    assert!(named.contains(&("actual_rate_downstream", "5000000000".into())));
+    assert!(named.contains(&("line_type", "VDSL2".into())));
+    let wrapped = (
+        "loop_encapsulation",
+        "Ethernet, single-tagged Ethernet, -".into(),
+    );
+    assert!(named.contains(&wrapped));
+    assert_eq!(named.len(), 9);
+
+    let hiding = TunnelConfig {
+        hide_avps: true,
+        ..secret_config("s3cret")
+    };
+    for config in [config(), hiding] {
+        let hides = config.hide_avps;
+        let params = CallParams {
+            access_line: Some(Box::new(line.clone())),
+            speed_updates: true,
+            ..call_params()
+        };
+        let (pair, _) = with_call(config.clone(), config, params);
+        let icrq = pair.sent.iter().map(|(_, _, message)| message);
+        let mut icrq = icrq.filter(|m| m.message_type == Some(MessageType::ICRQ));
+        let of_vendor = |avp: &wire::l2tp::Avp<'_>| avp.vendor_id == 3561;
+        let avps: Vec<_> = icrq.next().unwrap().avps().filter(of_vendor).collect();
+        assert_eq!(avps.len(), 9);
+        assert!(avps.iter().all(|avp| avp.hidden == hides && !avp.mandatory));
+        let received = call(&pair, 1).params;
+        assert_eq!(received.access_line.as_deref(), Some(&line));
+        assert!(received.speed_updates);
+    }
+}
+
+#[test]
+fn a_line_that_nothing_is_known_of_is_not_described() {
+    let (pair, _) = with_call(config(), config(), call_params());
+    let received = call(&pair, 1).params;
+    assert_eq!(
+        (received.access_line, received.speed_updates),
+        (None, false)
+    );
+}
+
+#[test]
+fn messages_that_came_after_rfc_2661_are_taken_or_ignored_and_end_nothing() {
+    let mut puppet = Puppet::established_receiver(config());
+    for message_type in 17..=29 {
+        puppet.send(0, &just(MessageType(message_type)));
+        puppet.send(999, &just(MessageType(message_type)));
+    }
+    assert_eq!(puppet.tunnel.state(), TunnelState::Established);
+    let received = &puppet.tunnel.counters().received;
+    assert_eq!((received.mdmst, received.csun, received.csurq), (2, 2, 2));
+    assert_eq!(received.unknown, 20);
+}
