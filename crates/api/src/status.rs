@@ -42,16 +42,18 @@ pub enum TunnelState {
     Retry,
 }
 
-/// State of a session: its call's (RFC 2661 section 7.4) and then its PPP's.
+/// State of a session: its call's (RFC 2661 sections 7.4 and 7.5) and then its PPP's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionState {
     /// Waits for its tunnel.
     WaitTunnel,
-    /// ICRQ sent.
+    /// ICRQ or OCRQ sent.
     WaitReply,
-    /// ICRP sent.
+    /// At the LNS: ICRP sent, or OCRP received.
     WaitConnect,
+    /// At the LAC of an outgoing call: OCRP sent, and the bearer is being opened.
+    WaitCsAnswer,
     /// The call is up and PPP negotiates the link.
     Link,
     /// PPP authenticates.

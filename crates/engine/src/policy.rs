@@ -218,6 +218,8 @@ impl Policy {
                 speed => Some(speed),
             },
             physical_channel_id: None,
+            minimum_bps: None,
+            maximum_bps: None,
             sequencing_required: false,
             session_ds: params
                 .session_dscp()

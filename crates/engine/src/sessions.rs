@@ -15,6 +15,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{PppSetup, unless_zero};
+use crate::status::role;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output};
 
@@ -116,10 +117,7 @@ impl Engine {
         now: Time,
     ) -> Option<Session> {
         let handle = Handle(self.next_number());
-        let role = match self.tunnels.get(&tunnel_id)?.control.call(id)?.role {
-            l2tp::CallRole::Lac => Role::Lac,
-            l2tp::CallRole::Lns => Role::Lns,
-        };
+        let role = role(self.tunnels.get(&tunnel_id)?.control.call(id)?.kind);
         let attempt = self.created_session(tunnel_id, id);
         let created = attempt.map(|attempt| attempt.number);
         let credentials = attempt.and_then(|attempt| attempt.credentials.clone());

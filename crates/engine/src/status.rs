@@ -105,7 +105,7 @@ impl Engine {
                 firmware_revision: peer.firmware_revision,
                 rx_window_size: peer.rx_window,
             }),
-            sessions: control.calls().count() as u32,
+            sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
             transport: Some(transport_status(control)),
             last_error: None,
@@ -158,9 +158,10 @@ impl Engine {
             Origin::Peer(..) => None,
         };
         let ours = self.created_session(tunnel_id, id);
-        let (role, created_by) = match call.role {
-            l2tp::CallRole::Lac => (Role::Lac, CreatedBy::Admin),
-            l2tp::CallRole::Lns => (Role::Lns, CreatedBy::Peer),
+        let created_by = if call.kind.is_ours() {
+            CreatedBy::Admin
+        } else {
+            CreatedBy::Peer
         };
         let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
         Some(SessionStatus {
@@ -169,7 +170,7 @@ impl Engine {
             session_id: Some(id),
             session_name: ours.and_then(|s| s.config.session_name.clone()),
             peer_session_id: (call.peer_session_id != 0).then_some(call.peer_session_id),
-            role,
+            role: role(call.kind),
             state: session.map_or_else(|| call_state(call.state), session_state),
             created_by,
             profile_name: session_profile(&tunnel.setup, ours),
@@ -322,11 +323,17 @@ fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
     }
 }
 
+/// Our part in a call.
+pub(crate) fn role(kind: l2tp::CallKind) -> Role {
+    if kind.is_lac() { Role::Lac } else { Role::Lns }
+}
+
 fn call_state(state: l2tp::CallState) -> SessionState {
     match state {
         l2tp::CallState::WaitTunnel => SessionState::WaitTunnel,
         l2tp::CallState::WaitReply => SessionState::WaitReply,
         l2tp::CallState::Requested | l2tp::CallState::WaitConnect => SessionState::WaitConnect,
+        l2tp::CallState::WaitCsAnswer => SessionState::WaitCsAnswer,
         l2tp::CallState::Established => SessionState::Link,
     }
 }

@@ -327,7 +327,12 @@ impl Engine {
             return;
         };
         tunnel.idle_at = None;
-        if self.shutdown != Shutdown::No || drain {
+        let incoming = |call: &l2tp::Call| call.kind.is_incoming();
+        if !tunnel.control.call(session).is_some_and(incoming) {
+            self.counters.refused.call_policy += 1;
+            let reason = Disconnect::administrative("outgoing calls are not accepted");
+            tunnel.control.refuse_call(session, reason);
+        } else if self.shutdown != Shutdown::No || drain {
             self.counters.refused.call_policy += 1;
             tunnel.control.refuse_call(
                 session,

@@ -9,11 +9,16 @@ use wire::l2tp::{Attribute, BearerTypes, Extension, FramingTypes, MessageType};
 use crate::messages::{Body, Builder};
 use crate::{AccessLine, CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
 
-/// What a LAC says about a call in its ICRQ and ICCN (RFC 2661 sections 6.6 and 6.8). Strings are cut at 255 octets when sent.
+/// What is said about a call in its request, its reply, and when it is connected (RFC 2661 sections 6.6 to 6.11). Strings are cut at
+/// 255 octets when sent.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct CallParams {
     /// Call Serial Number: a number to find the call by in both ends' logs.
     pub serial_number: u32,
+    /// Minimum BPS: the lowest speed of an outgoing call that its LNS accepts; any if `None`.
+    pub minimum_bps: Option<u32>,
+    /// Maximum BPS: the highest speed of an outgoing call that its LNS accepts; any if `None`.
+    pub maximum_bps: Option<u32>,
     /// Bearer Type.
     pub bearer_type: Option<BearerTypes>,
     /// Physical Channel ID, for logs.
@@ -47,33 +52,56 @@ pub struct CallParams {
 pub struct CallInfo {
     /// The peer's Session ID; 0 while it is not known.
     pub peer_session_id: SessionId,
-    /// What the LAC says.
+    /// What both ends said.
     pub params: CallParams,
     /// The DSCP, 0 to 63, that data messages are to have, as agreed.
     pub dscp: Option<u8>,
 }
 
-/// Which end of a call we are.
+/// The four kinds of call: which end of it we are, and which way it goes (RFC 2661 sections 7.4 and 7.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum CallRole {
-    /// The LAC of an incoming call: we placed it.
-    Lac,
-    /// The LNS of an incoming call: the peer placed it.
-    Lns,
+pub enum CallKind {
+    /// We are the LAC of an incoming call, and placed it.
+    LacIncoming,
+    /// We are the LNS of an incoming call: the peer placed it.
+    LnsIncoming,
+    /// We are the LAC of an outgoing call: the peer placed it.
+    LacOutgoing,
+    /// We are the LNS of an outgoing call, and placed it.
+    LnsOutgoing,
 }
 
-/// The states of a call (RFC 2661 section 7.4).
+impl CallKind {
+    /// Whether we are the LAC.
+    pub const fn is_lac(self) -> bool {
+        matches!(self, Self::LacIncoming | Self::LacOutgoing)
+    }
+
+    /// Whether it is an incoming call: one that the LAC places.
+    pub const fn is_incoming(self) -> bool {
+        matches!(self, Self::LacIncoming | Self::LnsIncoming)
+    }
+
+    /// Whether we placed it.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::LacIncoming | Self::LnsOutgoing)
+    }
+}
+
+/// The states of a call (RFC 2661 sections 7.4 and 7.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CallState {
-    /// LAC: the tunnel is not up yet.
+    /// We place it, and the tunnel is not up yet.
     WaitTunnel,
-    /// LAC: the ICRQ is sent.
+    /// We placed it: the ICRQ or OCRQ is sent.
     WaitReply,
-    /// LNS: the ICRQ came, and our owner has not decided.
+    /// The ICRQ or OCRQ came, and our owner has not decided.
     Requested,
-    /// LNS: the ICRP is sent.
+    /// At the LNS: the ICRP is sent, or the OCRP came.
     WaitConnect,
-    /// Both: the ICCN is sent or came.
+    /// At the LAC of an outgoing call: the OCRP is sent, and the bearer is being opened.
+    WaitCsAnswer,
+    /// The ICCN or OCCN is sent or came.
     Established,
 }
 
@@ -84,6 +112,7 @@ impl fmt::Display for CallState {
             Self::WaitReply => "wait-reply",
             Self::Requested => "requested",
             Self::WaitConnect => "wait-connect",
+            Self::WaitCsAnswer => "wait-cs-answer",
             Self::Established => "established",
         })
     }
@@ -96,8 +125,8 @@ pub struct Call {
     pub session_id: SessionId,
     /// The peer's; 0 while it is not known.
     pub peer_session_id: SessionId,
-    /// Which end of it we are.
-    pub role: CallRole,
+    /// Which end of it we are, and which way it goes.
+    pub kind: CallKind,
     /// How far it is.
     pub state: CallState,
     /// Call Serial Number.
@@ -106,6 +135,16 @@ pub struct Call {
     pub info: Option<Box<CallInfo>>,
     /// When it must be established; never, if it is or needs not.
     pub(crate) deadline: Time,
+}
+
+impl Call {
+    pub(crate) fn params(&self) -> Option<&CallParams> {
+        self.info.as_ref().map(|info| &info.params)
+    }
+
+    pub(crate) fn params_mut(&mut self) -> Option<&mut CallParams> {
+        self.info.as_mut().map(|info| &mut info.params)
+    }
 }
 
 /// Why a call can't be placed.
@@ -145,6 +184,12 @@ impl Calls {
 
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Call> {
         self.by_id.get_mut(&id)
+    }
+
+    /// The call, if it is of this kind and our owner has not decided about it.
+    pub(crate) fn requested(&mut self, id: SessionId, kind: CallKind) -> Option<&mut Call> {
+        let call = self.by_id.get_mut(&id)?;
+        (call.kind == kind && call.state == CallState::Requested).then_some(call)
     }
 
     /// Our Session ID of the call that has `peer_id` as the peer's.
@@ -216,6 +261,11 @@ impl Tunnel {
     /// The calls, in the order of their Session IDs.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter()
+    }
+
+    /// How many calls there are.
+    pub fn call_count(&self) -> usize {
+        self.calls.len()
     }
 
     /// One call.
@@ -303,4 +353,12 @@ pub(crate) fn session_ds(per_hop_behavior: Option<u16>) -> Option<Attribute<'sta
 /// Whether framing `wanted` is among the framing `offered`. Peers that say nothing about it mean that it does not matter.
 pub(crate) fn framing_fits(offered: FramingTypes, wanted: FramingTypes) -> bool {
     offered.is_empty() || wanted.is_empty() || offered.intersects(wanted)
+}
+
+/// Of the framing that is `allowed` what is `offered`; all that is allowed where they have nothing in common, which says nothing.
+pub(crate) fn narrowed(allowed: FramingTypes, offered: FramingTypes) -> FramingTypes {
+    match allowed & offered {
+        none if none.is_empty() => allowed,
+        common => common,
+    }
 }

@@ -22,7 +22,7 @@ pub struct TunnelConfig {
     pub hide_avps: bool,
     /// Framing Capabilities AVP: what we accept and request.
     pub framing_capabilities: FramingTypes,
-    /// Bearer Capabilities AVP: what outgoing calls we can place. Not sent when empty.
+    /// Bearer Capabilities AVP: what outgoing calls we can place as LAC. When empty it is not sent, and the peer's requests are refused.
     pub bearer_capabilities: BearerTypes,
     /// The DSCP, 0 to 63, that we want for control messages: asked for as the originator, granted as the other end (RFC 3308).
     pub control_dscp: Option<u8>,
@@ -46,7 +46,7 @@ pub struct TunnelConfig {
     pub max_retries: u32,
     /// How long the tunnel may take to be established; no limit beside that of the retransmissions, if `None`.
     pub establish_timeout: Option<Duration>,
-    /// How long a call may take to be established, from its ICRQ (or from being placed), if not for ever.
+    /// How long a call may take to be established, from its ICRQ or OCRQ (or from being placed), if not for ever.
     pub call_establish_timeout: Option<Duration>,
     /// How many calls the tunnel may have at once.
     pub max_calls: usize,

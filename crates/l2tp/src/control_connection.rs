@@ -8,7 +8,7 @@ use sansio::{Rng, Time};
 use wire::l2tp::{Attribute, AttributeType, Extension, MessageType};
 
 use crate::diffserv::{NotGranted, agreed, per_hop_behavior};
-use crate::messages::{Body, Builder, Fault, PeerInfo, Sccrq, required};
+use crate::messages::{Body, Builder, PeerInfo, Sccrq, required_id};
 use crate::reason::cut;
 use crate::{
     CallEnd, ConnectionTimer, Disconnect, EndedBy, Event, StopReason, Tunnel, TunnelConfig,
@@ -108,14 +108,7 @@ impl Tunnel {
 
     /// Checks an SCCRP, and gives our response to its challenge.
     fn take_sccrp(&mut self, body: &Body<'_>) -> Result<Option<[u8; 16]>, StopReason> {
-        self.peer_id = required(body.assigned_tunnel_id, AttributeType::ASSIGNED_TUNNEL_ID)
-            .and_then(|id| {
-                if id == 0 {
-                    Err(Fault::BadValue(AttributeType::ASSIGNED_TUNNEL_ID))
-                } else {
-                    Ok(id)
-                }
-            })
+        self.peer_id = required_id(body.assigned_tunnel_id, AttributeType::ASSIGNED_TUNNEL_ID)
             .map_err(|fault| StopReason::from(&fault))?;
         let peer = PeerInfo::from_body(body)?;
         self.check_response(MessageType::SCCRP, body.challenge_response)?;

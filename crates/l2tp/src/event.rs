@@ -7,13 +7,14 @@ use crate::{CallEnd, CallInfo, SessionId, TunnelEnd};
 pub enum Event {
     /// The control connection is established: the peer answered, and proved who it is where that is demanded.
     Established,
-    /// The peer wants a call (ICRQ): answer with [`accept_call`](crate::Tunnel::accept_call) or
-    /// [`refuse_call`](crate::Tunnel::refuse_call). What it said about it is in [`Tunnel::call`](crate::Tunnel::call).
+    /// The peer wants a call. Of what kind, and what it said about it, is in [`Tunnel::call`](crate::Tunnel::call). Answer an incoming
+    /// one (ICRQ) with [`accept_call`](crate::Tunnel::accept_call), an outgoing one (OCRQ) with
+    /// [`accept_outgoing_call`](crate::Tunnel::accept_outgoing_call), either with [`refuse_call`](crate::Tunnel::refuse_call).
     CallRequested {
         /// The call.
         session: SessionId,
     },
-    /// A call is established, and both ends know: at the LAC, the ICCN was acknowledged or data came.
+    /// A call is established, and both ends know: at the LAC, the ICCN or OCCN was acknowledged or data came.
     CallEstablished {
         /// The call.
         session: SessionId,

@@ -9,30 +9,37 @@
 //! transport            numbers, acknowledges, orders and repeats messages (section 5.8, appendix A)
 //! messages             makes messages and takes them apart; opens and makes hidden AVPs (sections 4 and 6)
 //! control_connection   the tunnel's state machine (section 7.2)
+//! call_setup           what the halves of calls have in common
 //! lac_incoming_call    the LAC's half of an incoming call (section 7.4.1)
 //! lns_incoming_call    the LNS's half (section 7.4.2)
+//! lac_outgoing_call    the LAC's half of an outgoing call (section 7.5.1)
+//! lns_outgoing_call    the LNS's half (section 7.5.2)
 //! ```
 
 mod access_line;
 mod call;
+mod call_setup;
 mod config;
 mod control_connection;
 mod counters;
 mod diffserv;
 mod event;
 mod lac_incoming_call;
+mod lac_outgoing_call;
 mod lns_incoming_call;
+mod lns_outgoing_call;
 mod messages;
 mod reason;
 mod transport;
 mod tunnel;
 
 pub use access_line::AccessLine;
-pub use call::{Call, CallInfo, CallParams, CallRole, CallState, Refused};
+pub use call::{Call, CallInfo, CallKind, CallParams, CallState, Refused};
 pub use config::TunnelConfig;
 pub use counters::{Counters, MessageCounters, Troubles};
 pub use diffserv::{dscp, per_hop_behavior};
 pub use event::Event;
+pub use lac_outgoing_call::Bearer;
 pub use messages::{PeerInfo, Sccrq, SccrqError, assigned_tunnel_id, decode_sccrq};
 pub use reason::{CallEnd, Disconnect, EndedBy, StopReason, TunnelEnd};
 pub use transport::{TransportStats, TransportTimer};

@@ -10,7 +10,7 @@ use crate::call::Calls;
 use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
 use crate::transport::{Receipt, Transport};
 use crate::{
-    CallRole, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
+    CallKind, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
     TransportStats, TransportTimer, TunnelConfig, TunnelEnd, TunnelId,
 };
 
@@ -383,22 +383,14 @@ impl Tunnel {
         let call = self
             .calls
             .get(session_id)
-            .map(|call| (call.role, call.state));
+            .map(|call| (call.kind, call.state));
         match (message_type, call) {
             (M::CDN, _) => self.receive_cdn(session_id, body),
             // Counted with the received messages; what they say concerns lines that we do not have.
             (M::WEN | M::SLI, Some(_)) => {}
-            (_, Some((CallRole::Lac, state))) => {
-                self.lac_receive(session_id, state, message_type, body, rng)
-            }
-            (_, Some((CallRole::Lns, state))) => {
-                self.lns_receive(session_id, state, message_type, body)
-            }
-            (M::ICRQ, None) => self.receive_icrq(body, now, rng),
-            (M::OCRQ, None) => {
-                let reason = Disconnect::not_supported("outgoing calls are not supported");
-                self.refuse_request(body.assigned_session_id, &reason, rng);
-            }
+            (_, Some(call)) => self.receive_for_call(session_id, call, message_type, body, rng),
+            (M::ICRQ, None) => self.receive_request(CallKind::LnsIncoming, body, now, rng),
+            (M::OCRQ, None) => self.receive_request(CallKind::LacOutgoing, body, now, rng),
             (_, None) => self.counters.troubles.unknown_sessions += 1,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Message, Pair, Puppet, call_params, cdn, iccn, icrq, just};
 use l2tp::{
-    CallEnd, CallParams, CallRole, CallState, Disconnect, EndedBy, Event, Refused, StopReason,
+    CallEnd, CallKind, CallParams, CallState, Disconnect, EndedBy, Event, Refused, StopReason,
     TunnelConfig,
 };
 use wire::l2tp::{Attribute, FramingTypes, MessageType};
@@ -129,8 +129,8 @@ fn a_call_comes_up_with_all_that_was_said_about_it() {
         );
         assert_eq!(call.info, None);
     }
-    assert_eq!(pair.lac().call(lac_id).unwrap().role, CallRole::Lac);
-    assert_eq!(pair.lns().call(lns_id).unwrap().role, CallRole::Lns);
+    assert_eq!(pair.lac().call(lac_id).unwrap().kind, CallKind::LacIncoming);
+    assert_eq!(pair.lns().call(lns_id).unwrap().kind, CallKind::LnsIncoming);
 }
 
 #[test]

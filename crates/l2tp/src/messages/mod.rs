@@ -7,6 +7,6 @@ mod sccrq;
 
 pub(crate) use build::{Builder, Hiding};
 pub(crate) use hidden::open_hidden;
-pub(crate) use parse::{Body, Fault, Parsed, parse, required};
+pub(crate) use parse::{Body, Fault, Parsed, parse, required, required_id};
 pub(crate) use sccrq::text;
 pub use sccrq::{PeerInfo, Sccrq, SccrqError, assigned_tunnel_id, decode_sccrq};

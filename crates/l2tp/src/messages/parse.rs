@@ -79,6 +79,8 @@ pub(crate) struct Body<'a> {
     pub(crate) challenge_response: Option<[u8; 16]>,
     pub(crate) assigned_session_id: Option<u16>,
     pub(crate) call_serial_number: Option<u32>,
+    pub(crate) minimum_bps: Option<u32>,
+    pub(crate) maximum_bps: Option<u32>,
     pub(crate) bearer_type: Option<BearerTypes>,
     pub(crate) framing_type: Option<FramingTypes>,
     pub(crate) called_number: Option<&'a [u8]>,
@@ -204,6 +206,8 @@ impl<'a> Body<'a> {
             A::ChallengeResponse(v) => self.challenge_response = Some(v),
             A::AssignedSessionId(v) => self.assigned_session_id = Some(v),
             A::CallSerialNumber(v) => self.call_serial_number = Some(v),
+            A::MinimumBps(v) => self.minimum_bps = Some(v),
+            A::MaximumBps(v) => self.maximum_bps = Some(v),
             A::BearerType(v) => self.bearer_type = Some(v),
             A::FramingType(v) => self.framing_type = Some(v),
             A::CalledNumber(v) => self.called_number = Some(v),
@@ -221,8 +225,6 @@ impl<'a> Body<'a> {
             // Known, and of no use to us here.
             A::MessageType(_)
             | A::RandomVector(_)
-            | A::MinimumBps(_)
-            | A::MaximumBps(_)
             | A::InitialReceivedLcpConfReq(_)
             | A::LastSentLcpConfReq(_)
             | A::LastReceivedLcpConfReq(_)
@@ -263,4 +265,12 @@ impl<'a> Body<'a> {
 /// `value`, or the fault that the message lacks it.
 pub(crate) fn required<T>(value: Option<T>, attribute: AttributeType) -> Result<T, Fault> {
     value.ok_or(Fault::Missing(attribute))
+}
+
+/// `value`, which is a Tunnel or Session ID, or the fault that the message lacks it or that it is 0.
+pub(crate) fn required_id(value: Option<u16>, attribute: AttributeType) -> Result<u16, Fault> {
+    match required(value, attribute)? {
+        0 => Err(Fault::BadValue(attribute)),
+        id => Ok(id),
+    }
 }
