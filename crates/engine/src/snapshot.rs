@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use sansio::Time;
 use serde::{Deserialize, Serialize};
@@ -103,9 +104,26 @@ impl Engine {
             ..state
         };
         engine.addresses.set_model(engine.policy.model());
+        engine.share_setups();
         engine.recreate_sessions();
         engine.resolve_again();
         Ok(engine)
+    }
+
+    /// Lets those that had one setup have one again: each was written with its own.
+    fn share_setups(&mut self) {
+        let (mut of_tunnels, mut of_sessions) = (Vec::new(), Vec::new());
+        for client in self.clients.values_mut() {
+            share(&mut client.setup, &mut of_tunnels);
+        }
+        for tunnel in self.tunnels.values_mut() {
+            share(&mut tunnel.setup, &mut of_tunnels);
+            tunnel.control.share_config(&tunnel.setup.tunnel);
+            for session in tunnel.sessions.values_mut() {
+                share(&mut session.setup, &mut of_sessions);
+                session.link.share_config(&session.setup.link);
+            }
+        }
     }
 
     /// Puts every session into a datapath that has none.
@@ -122,6 +140,14 @@ impl Engine {
                 self.configure_in_datapath(tunnel, id);
             }
         }
+    }
+}
+
+/// Takes the equal one of those that are known, or makes it known.
+fn share<T: PartialEq>(setup: &mut Arc<T>, known: &mut Vec<Arc<T>>) {
+    match known.iter().find(|other| *other == setup) {
+        Some(other) => *setup = Arc::clone(other),
+        None => known.push(Arc::clone(setup)),
     }
 }
 

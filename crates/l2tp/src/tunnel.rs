@@ -156,6 +156,13 @@ impl Tunnel {
         self.config.ecn && self.peer().is_some_and(|peer| peer.ecn)
     }
 
+    /// Takes `config` in place of a copy of it, such as a tunnel has that was restored.
+    pub fn share_config(&mut self, config: &Arc<TunnelConfig>) {
+        if self.config == *config {
+            self.config = Arc::clone(config);
+        }
+    }
+
     /// What it counted since it began.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -108,6 +108,13 @@ impl Link {
         }
     }
 
+    /// Takes `config` in place of a copy of it, such as a link has that was restored.
+    pub fn share_config(&mut self, config: &Arc<LinkConfig>) {
+        if self.config == *config {
+            self.config = Arc::clone(config);
+        }
+    }
+
     /// The call is there: LCP begins. To be called once.
     pub fn open(&mut self, now: Time, rng: &mut dyn Rng) {
         if self.phase != Phase::Dead || self.cause.is_some() {
