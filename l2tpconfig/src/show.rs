@@ -170,6 +170,8 @@ fn tunnel(t: &TunnelStatus) -> String {
         ("profile_name", t.profile_name.clone()),
         ("host_name", t.host_name.clone()),
         ("sessions", t.sessions.to_string()),
+        ("listener", text(t.listener_name.as_deref())),
+        ("path mtu", text(t.path_mtu)),
         ("last error", text(t.last_error.as_deref())),
     ];
     if let Some(peer) = &t.peer {

@@ -71,6 +71,8 @@ fn tunnel() -> TunnelStatus {
         sessions: 3,
         seconds: 93_784,
         transport: None,
+        listener_name: None,
+        path_mtu: None,
         last_error: None,
     }
 }

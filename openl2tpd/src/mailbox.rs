@@ -85,8 +85,10 @@ impl EventSink for Mailbox {
         events.retain(|event| {
             let limit = match event {
                 Event::Control { .. } => BACKLOG,
-                Event::Frame { .. } => BACKLOG_OF_FRAMES,
-                Event::Completed { .. } | Event::Failed { .. } => usize::MAX,
+                Event::Frame { .. } | Event::Unreachable { .. } => BACKLOG_OF_FRAMES,
+                Event::Completed { .. } | Event::Failed { .. } | Event::PathMtu { .. } => {
+                    usize::MAX
+                }
             };
             let keep = waiting < limit;
             waiting += usize::from(keep);
@@ -138,6 +140,7 @@ mod tests {
         };
         vec![
             Event::Frame {
+                listener: None,
                 local: address,
                 remote: address,
                 ids,
@@ -151,6 +154,7 @@ mod tests {
         let address = "192.0.2.1:1701".parse().unwrap();
         vec![
             Event::Control {
+                listener: None,
                 local: address,
                 remote: address,
                 payload: Vec::new()

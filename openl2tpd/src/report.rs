@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use datapath::{Ids, Request};
 use engine::Event;
-use tracing::{Level, enabled, info, trace, warn};
+use tracing::{Level, debug, enabled, info, trace, warn};
 use wire::l2tp::{Attribute, Avps, ControlHeader, Header};
 use wire::ppp::{Frame, Packet};
 
@@ -142,12 +142,19 @@ pub(crate) fn received(event: &datapath::Event) {
             local,
             remote,
             payload,
+            ..
         } => message("received", *local, *remote, payload),
         datapath::Event::Frame { ids, frame, .. } => {
             trace!(target: PPP, "received in {}: {}", session(*ids), describe_frame(frame));
         }
         datapath::Event::Completed { token, result } => {
             trace!(target: DATA, "request {}: {result:?}", token.0)
+        }
+        datapath::Event::PathMtu { remote, mtu, .. } => {
+            debug!("the path to {remote} takes packets of {mtu} octets");
+        }
+        datapath::Event::Unreachable { remote, reason, .. } => {
+            debug!("the network says of {remote}: {reason}");
         }
         datapath::Event::Failed { handle, error } => {
             warn!("the datapath lost session {}: {error}", handle.0)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use datapath::Request;
+use datapath::{Request, Transport};
 use engine::{Engine, Input, Output, Token};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
@@ -129,12 +129,19 @@ impl Shard {
     fn take(&mut self, output: Output) {
         match output {
             Output::Transmit {
+                listener,
                 local,
                 remote,
+                dscp,
                 payload,
             } => {
                 report::message("sent", local, remote, &payload);
-                self.sockets.transmit(local, remote, &payload);
+                let path = Transport {
+                    listener,
+                    local,
+                    remote,
+                };
+                self.sockets.transmit(&path, dscp, &payload);
             }
             Output::Datapath(request) => {
                 report::request(&request);

@@ -1,12 +1,12 @@
 //! The UDP sockets: one of each address family for every port that we serve or start tunnels from.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use datapath::Transport;
 use datapath::null::Outlet;
-use datapath::socket::Socket;
+use datapath::socket::{Headers, Socket};
 use tracing::{debug, warn};
 
 /// The sockets there are, shared between management, which adds some, and the shard, which sends through them.
@@ -34,13 +34,20 @@ impl Sockets {
     }
 
     /// Sends one datagram; a failure is the network's and the peer's timers deal with it.
-    pub(crate) fn transmit(&self, local: SocketAddr, remote: SocketAddr, payload: &[u8]) {
+    pub(crate) fn transmit(&self, path: &Transport, dscp: u8, payload: &[u8]) {
+        let (local, remote) = (path.local, path.remote);
         let sockets = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(socket) = sockets.iter().find(|socket| socket.serves(local)) else {
+        let serves =
+            |socket: &&Arc<Socket>| *socket.listener() == path.listener && socket.serves(local);
+        let Some(socket) = sockets.iter().find(serves) else {
             debug!("no socket to send from {local} to {remote}");
             return;
         };
-        if let Err(error) = socket.send(local, remote, payload) {
+        let headers = Headers {
+            tos: dscp << 2,
+            ..Headers::default()
+        };
+        if let Err(error) = socket.send(local, remote, headers, payload) {
             debug!("cannot send from {local} to {remote}: {error}");
         }
     }
@@ -53,8 +60,8 @@ impl Sockets {
 }
 
 impl Outlet for Sockets {
-    fn send(&mut self, transport: Transport, datagram: &[u8]) {
-        self.transmit(transport.local, transport.remote, datagram);
+    fn send(&mut self, transport: &Transport, datagram: &[u8]) {
+        self.transmit(transport, 0, datagram);
     }
 }
 

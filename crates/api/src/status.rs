@@ -146,6 +146,10 @@ pub struct TunnelStatus {
     pub seconds: u64,
     /// The transport, while there is one.
     pub transport: Option<TransportStatus>,
+    /// The listener whose socket it runs on; absent: the daemon's own.
+    pub listener_name: Option<String>,
+    /// The largest IP packet that the path to the peer takes, octets; where that bounds the sessions, and once they have made it known.
+    pub path_mtu: Option<u16>,
     /// Why the last attempt or the last connection ended.
     pub last_error: Option<String>,
 }

@@ -66,6 +66,11 @@ objects! {
         [Create] peer_udp_port: u16 { 1..=65_535 } = 1701;
         /// Our UDP port; 0: the daemon's own.
         [Create] our_udp_port: u16 = 0;
+        /// Lets no packet of a session be fragmented on its way to the peer: the MTU of the path, which routers report, bounds that of the session,
+        /// and less than 1280 octets with IPv6 inside, 576 without, is not believed but fragmented.
+        [Create] do_pmtu_discovery: bool = false;
+        /// Whether our data messages have UDP checksums; over IPv6 the peer's may then lack them, too. Control messages always have them.
+        [Create] use_udp_checksums: bool = true;
         /// The Host Name that we send; not set: this machine's.
         [Create] host_name: String;
         /// The secret that the peer and we share, for authentication and for hiding AVPs.

@@ -11,6 +11,8 @@
 #[cfg(feature = "tun")]
 pub mod device;
 #[cfg(feature = "tun")]
+mod ecn;
+#[cfg(feature = "tun")]
 pub mod netlink;
 pub mod null;
 #[cfg(feature = "tun")]
@@ -21,14 +23,16 @@ pub mod tun;
 pub mod message;
 mod spec;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+#[cfg(feature = "tun")]
+pub(crate) use ecn::Ecn;
 pub use spec::{
-    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Route, SessionSpec,
-    Stats, Transport,
+    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, Listener, NetworkSpec, Outer, Route,
+    SessionSpec, Stats, Transport,
 };
 
 /// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
@@ -105,7 +109,7 @@ pub enum DatapathError {
     InUse,
     /// Another session of the shared device has this peer address.
     #[error("the peer address {0} is in use by another session")]
-    AddressInUse(std::net::IpAddr),
+    AddressInUse(IpAddr),
     /// This engine can't do what the specification asks.
     #[error("not supported by this datapath: {0}")]
     Unsupported(String),
@@ -146,6 +150,8 @@ pub enum Event {
     },
     /// A datagram with the T bit set, or one that can't be read as L2TP at all: its meaning is the control plane's to find.
     Control {
+        /// Whose socket it came to: answers leave through that.
+        listener: Listener,
         /// The address and port that it was sent to: answers leave from there.
         local: SocketAddr,
         /// The address and port that it came from.
@@ -155,6 +161,8 @@ pub enum Event {
     },
     /// A data message that no open session's network layer takes: PPP control, or any frame of a session not (yet) known here.
     Frame {
+        /// Whose socket it came to.
+        listener: Listener,
         /// The address and port that it was sent to.
         local: SocketAddr,
         /// The address and port that it came from.
@@ -163,6 +171,24 @@ pub enum Event {
         ids: Ids,
         /// The PPP frame: from `FF 03` or the protocol field on.
         frame: Vec<u8>,
+    },
+    /// The path to a peer of sessions with [`Outer::dont_fragment`]: each time that one is created, and when it changes.
+    PathMtu {
+        /// Whose sockets take it.
+        listener: Listener,
+        /// The peer's address.
+        remote: IpAddr,
+        /// The largest IP packet that goes through whole.
+        mtu: u16,
+    },
+    /// The network says that a datagram did not reach a peer. Anybody can say so: it is a hint.
+    Unreachable {
+        /// Whose socket it left through.
+        listener: Listener,
+        /// Where it was to go.
+        remote: SocketAddr,
+        /// The kernel's words for what was said.
+        reason: String,
     },
     /// A session's device is gone or broken through no request of ours.
     Failed {

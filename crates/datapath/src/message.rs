@@ -1,14 +1,19 @@
 //! Data messages: how every engine tells them from control messages, and how it makes them.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use wire::Writer;
 use wire::l2tp::{DataHeader, Header, Sequence};
 
-use crate::{Encapsulation, Event, Ids};
+use crate::{Encapsulation, Event, Framing, Ids, Transport};
 
-/// What a datagram is to the control plane: [`Event::Frame`] for a data message, [`Event::Control`] for anything else.
-pub fn classify(local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> Event {
+/// What a datagram that came on a path is to the control plane: [`Event::Frame`] for a data message, [`Event::Control`] for anything else.
+pub fn classify(path: Transport, datagram: &[u8]) -> Event {
+    let Transport {
+        listener,
+        local,
+        remote,
+    } = path;
     match Header::decode(datagram) {
         Ok((Header::Data(header), frame)) => {
             let ids = Ids {
@@ -16,6 +21,7 @@ pub fn classify(local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> Event
                 session: header.session_id,
             };
             Event::Frame {
+                listener,
                 local,
                 remote,
                 ids,
@@ -23,6 +29,7 @@ pub fn classify(local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> Event
             }
         }
         _ => Event::Control {
+            listener,
             local,
             remote,
             payload: datagram.to_vec(),
@@ -50,6 +57,20 @@ pub fn header(encapsulation: &Encapsulation, ns: &mut u16) -> DataHeader {
         has_length: false,
         priority: false,
     }
+}
+
+/// Octets around an IP packet of a session: the outer IP header toward `remote`, UDP, L2TP with or without sequence numbers, PPP.
+pub fn overhead(remote: IpAddr, send_sequence: bool, framing: Framing) -> u16 {
+    const UDP: u16 = 8;
+    let ip = if remote.is_ipv4() { 20 } else { 40 };
+    let l2tp = if send_sequence { 10 } else { 6 };
+    let address_control = if framing.address_control_compression {
+        0
+    } else {
+        2
+    };
+    let protocol = if framing.protocol_compression { 1 } else { 2 };
+    ip + UDP + l2tp + address_control + protocol
 }
 
 /// Makes a whole data message of a PPP frame in `out`, in place of what it held.

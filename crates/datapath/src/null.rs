@@ -13,7 +13,7 @@ use crate::{
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
 pub trait Outlet: Send {
     /// Sends one UDP payload. It may be lost, like any datagram.
-    fn send(&mut self, transport: Transport, datagram: &[u8]);
+    fn send(&mut self, transport: &Transport, datagram: &[u8]);
 }
 
 /// The engine.
@@ -53,7 +53,7 @@ impl<O: Outlet> Null<O> {
             return Err(DatapathError::InUse);
         }
         let session = Session {
-            transport: spec.transport,
+            transport: spec.transport.clone(),
             encapsulation: spec.encapsulation,
             ns: 0,
         };
@@ -81,7 +81,7 @@ impl<O: Outlet> Null<O> {
                 frame,
                 &mut self.datagram,
             );
-            self.outlet.send(session.transport, &self.datagram);
+            self.outlet.send(&session.transport, &self.datagram);
         }
     }
 

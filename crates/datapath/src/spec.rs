@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -27,13 +28,33 @@ pub enum Encapsulation {
     },
 }
 
+/// The name of the configured listener that a socket belongs to; none for the daemon's own sockets. Listeners may be in networks that know
+/// nothing of each other, so the same addresses on two of them are two peers.
+pub type Listener = Option<Arc<str>>;
+
 /// The UDP path of a session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Transport {
+    /// Whose socket it is.
+    pub listener: Listener,
     /// Our address and port.
     pub local: SocketAddr,
     /// The peer's.
     pub remote: SocketAddr,
+}
+
+/// What the IP and UDP headers around a session's data messages are like.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Outer {
+    /// The DSCP (RFC 2474), 0 to 63.
+    pub dscp: u8,
+    /// Both ends know RFC 6040 (RFC 9601): the ECN field of packets is copied to the outside in its normal mode, and merged with it where they
+    /// come out. Otherwise the outside is Not-ECT, its compatibility mode.
+    pub ecn: bool,
+    /// The outer packet must not be fragmented: the path's MTU bounds that of the session, and is reported.
+    pub dont_fragment: bool,
+    /// The UDP checksum is left out. Over IPv6 (RFC 6935) the socket then takes datagrams without one, too.
+    pub no_checksum: bool,
 }
 
 /// The device that a session's packets leave to the host through.
@@ -55,6 +76,8 @@ pub struct SessionSpec {
     pub transport: Transport,
     /// What they look like.
     pub encapsulation: Encapsulation,
+    /// What is around them.
+    pub outer: Outer,
     /// Where the packets inside go.
     pub device: Device,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{CommandError, ErrorKind};
+use datapath::Transport;
 use l2tp::StopReason;
 use rand_core::Rng;
 use sansio::Time;
@@ -243,7 +244,11 @@ impl Engine {
             tunnel_id,
             control,
             setup,
-            (local, remote),
+            Transport {
+                listener: None,
+                local,
+                remote,
+            },
             Origin::Client(id),
             now,
         );

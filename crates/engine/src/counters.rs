@@ -44,6 +44,8 @@ group! {
         unknown_session,
         /// From an address or port that is not the tunnel's.
         wrong_address,
+        /// Of ours, and did not arrive: the network said so.
+        unreachable,
     }
 }
 

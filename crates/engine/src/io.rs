@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use api::{CommandError, Response, Selector};
-use datapath::Request;
+use datapath::{Listener, Request};
 use serde::{Deserialize, Serialize};
 
 /// Names a question that the engine asked or a command that it was given; the answer carries it back.
@@ -69,10 +69,14 @@ pub enum Command {
 pub enum Output {
     /// Send a control message from `local` to `remote`.
     Transmit {
+        /// Whose socket it leaves through.
+        listener: Listener,
         /// Our address and port. An unspecified address: whichever the route takes.
         local: SocketAddr,
         /// The peer's.
         remote: SocketAddr,
+        /// The DSCP of the packet.
+        dscp: u8,
         /// The UDP payload.
         payload: Vec<u8>,
     },

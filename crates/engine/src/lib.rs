@@ -22,6 +22,7 @@ mod commands;
 mod counters;
 mod created;
 mod io;
+mod paths;
 mod policy;
 mod pool;
 mod sessions;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use datapath::{Listener, Transport};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use sansio::Time;
@@ -88,9 +90,9 @@ pub struct Engine {
     wheel: Wheel<Key>,
     /// By our Tunnel ID.
     tunnels: BTreeMap<u16, Tunnel>,
-    /// Tunnels that peers opened, by the peer's address and Tunnel ID: where a repeated SCCRQ belongs.
+    /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID: where a repeated SCCRQ belongs.
     #[serde(with = "snapshot::pairs")]
-    by_peer: BTreeMap<(SocketAddr, u16), u16>,
+    by_peer: BTreeMap<(Listener, SocketAddr, u16), u16>,
     /// Calls of all tunnels, in whatever state.
     calls: usize,
     /// Tunnels that we were told to make.
@@ -152,16 +154,26 @@ impl Engine {
     pub fn handle(&mut self, input: Input, now: Time) {
         match input {
             Input::Datapath(datapath::Event::Control {
+                listener,
                 local,
                 remote,
                 payload,
             }) => {
-                self.control_message(local, remote, &payload, now);
+                let path = Transport {
+                    listener,
+                    local,
+                    remote,
+                };
+                self.control_message(path, &payload, now);
             }
             Input::Datapath(datapath::Event::Frame {
-                remote, ids, frame, ..
+                listener,
+                remote,
+                ids,
+                frame,
+                ..
             }) => {
-                self.frame(remote, ids, &frame, now);
+                self.frame(&listener, remote, ids, &frame, now);
             }
             Input::Datapath(datapath::Event::Completed { token, result }) => {
                 self.completed(token, result, now)
@@ -169,6 +181,16 @@ impl Engine {
             Input::Datapath(datapath::Event::Failed { handle, error }) => {
                 self.datapath_failed(handle, &error, now)
             }
+            Input::Datapath(datapath::Event::PathMtu {
+                listener,
+                remote,
+                mtu,
+            }) => self.path_mtu_changed(&listener, remote, mtu),
+            Input::Datapath(datapath::Event::Unreachable {
+                listener,
+                remote,
+                reason,
+            }) => self.peer_unreachable(&listener, remote, &reason),
             Input::Command { token, command } => self.command(token, command, now),
             Input::Resolved { token, result } => self.resolved(token, result, now),
             Input::Timeout => self.timeout(now),

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use api::Role;
+use datapath::message::overhead;
 use datapath::{
-    Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec,
-    Request, Route, SessionSpec, Transport,
+    Completion, DatapathError, Device, Encapsulation, Framing, Handle, Ids, Ipv4Link, Ipv6Link,
+    Listener, NetworkSpec, Outer, Request, Route, SessionSpec, Transport,
 };
 use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
@@ -21,6 +22,9 @@ use crate::{Engine, Event, Key, Output};
 
 /// IPv6 can't be carried by a link of less (RFC 8200 section 5).
 const IPV6_MINIMUM_MTU: u16 = 1280;
+
+/// What every host of IPv4 takes (RFC 791 section 3.1).
+const IPV4_MINIMUM_MTU: u16 = 576;
 
 /// An established call.
 #[derive(Clone, Serialize, Deserialize)]
@@ -38,6 +42,10 @@ pub(crate) struct Session {
     pub(crate) ipv4: Option<Ipv4Link>,
     pub(crate) ipv6: Option<Ipv6Link>,
     pub(crate) dns: [Option<Ipv4Addr>; 2],
+    /// The peer's outer address.
+    remote: IpAddr,
+    /// The largest IP packet that the path to it takes, where that bounds the session.
+    pub(crate) path_mtu: Option<u16>,
     /// The datapath's device, once traffic flows.
     pub(crate) device: Option<Arc<str>>,
     /// Who proved to be the peer, or who we claim to be.
@@ -62,12 +70,19 @@ pub(crate) enum Pending {
 
 impl Engine {
     /// A data message that the datapath left to us.
-    pub(crate) fn frame(&mut self, remote: SocketAddr, ids: Ids, frame: &[u8], now: Time) {
+    pub(crate) fn frame(
+        &mut self,
+        listener: &Listener,
+        remote: SocketAddr,
+        ids: Ids,
+        frame: &[u8],
+        now: Time,
+    ) {
         let Some(tunnel) = self.tunnels.get_mut(&ids.tunnel) else {
             self.counters.datagrams.unknown_tunnel += 1;
             return;
         };
-        if tunnel.remote != remote {
+        if (&tunnel.listener, tunnel.remote) != (listener, remote) {
             self.counters.datagrams.wrong_address += 1;
             return;
         }
@@ -135,6 +150,8 @@ impl Engine {
             ipv4: None,
             ipv6: None,
             dns: [None; 2],
+            remote: tunnel.remote.ip(),
+            path_mtu: tunnel.path_mtu,
             device: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
@@ -169,6 +186,7 @@ impl Engine {
         let name = session.device.as_deref().or_else(wanted);
         let spec = SessionSpec {
             transport: Transport {
+                listener: tunnel.listener.clone(),
                 local: tunnel.local,
                 remote: tunnel.remote,
             },
@@ -182,6 +200,12 @@ impl Engine {
                     session: session.call.peer_session_id,
                 },
                 send_sequence: session.call.params.sequencing_required,
+            },
+            outer: Outer {
+                dscp: session.call.dscp.unwrap_or_default(),
+                ecn: tunnel.control.ecn(),
+                dont_fragment: tunnel.setup.params.do_pmtu_discovery(),
+                no_checksum: !tunnel.setup.params.use_udp_checksums(),
             },
             device: match session.role {
                 Role::Lns => Device::Shared,
@@ -542,15 +566,40 @@ impl Engine {
 }
 
 impl Session {
-    /// The largest IP packet to send: what the profile says, within what the peer receives.
+    /// The largest IP packet to send: what the profile says, within what the peer receives and the path takes whole. Of a path that takes less than
+    /// every host has to, it is fragments that it takes.
     pub(crate) fn mtu(&self) -> u16 {
-        self.setup.mtu.min(self.link.peer_mru())
+        let agreed = self.setup.mtu.min(self.link.peer_mru());
+        let around = overhead(
+            self.remote,
+            self.call.params.sequencing_required,
+            self.framing(),
+        );
+        let least = match self.ipv6 {
+            Some(_) => IPV6_MINIMUM_MTU,
+            None => IPV4_MINIMUM_MTU,
+        };
+        self.path_mtu.map_or(agreed, |path| {
+            agreed.min(path.saturating_sub(around).max(least))
+        })
+    }
+
+    fn framing(&self) -> Framing {
+        Framing {
+            protocol_compression: self.link.peer_accepts_pfc(),
+            address_control_compression: self.link.peer_accepts_acfc(),
+        }
+    }
+
+    /// Whether the datapath is to carry a network layer.
+    pub(crate) fn has_network(&self) -> bool {
+        self.ipv4.is_some() || self.ipv6.is_some()
     }
 
     /// Forgets what was asked of a datapath that is gone; true when the next one is to carry a network layer.
     pub(crate) fn lose_datapath(&mut self) -> bool {
         self.configuring = 0;
-        self.ipv4.is_some() || self.ipv6.is_some()
+        self.has_network()
     }
 
     fn network(&self) -> NetworkSpec {
@@ -564,10 +613,7 @@ impl Session {
             ipv4: self.ipv4,
             ipv6: self.ipv6.filter(|_| self.mtu() >= IPV6_MINIMUM_MTU),
             mtu: self.mtu(),
-            framing: datapath::Framing {
-                protocol_compression: self.link.peer_accepts_pfc(),
-                address_control_compression: self.link.peer_accepts_acfc(),
-            },
+            framing: self.framing(),
             routes: if default_route {
                 vec![everything]
             } else {

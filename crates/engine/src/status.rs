@@ -66,13 +66,15 @@ impl Engine {
                 sessions: 0,
                 seconds: seconds(client.since, now),
                 transport: None,
+                listener_name: None,
+                path_mtu: None,
                 last_error: None,
             },
         };
         status.tunnel_name.clone_from(&client.config.tunnel_name);
         status.persist = client.config.persist();
         status.dest_ipaddr = client.setup.params.dest_ipaddr().map(str::to_owned);
-        status.last_error.clone_from(&client.last_error);
+        status.last_error = status.last_error.or_else(|| client.last_error.clone());
         Some(status)
     }
 
@@ -108,7 +110,9 @@ impl Engine {
             sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
             transport: Some(transport_status(control)),
-            last_error: None,
+            listener_name: tunnel.listener.as_deref().map(str::to_owned),
+            path_mtu: tunnel.path_mtu,
+            last_error: tunnel.unreachable.clone(),
         })
     }
 

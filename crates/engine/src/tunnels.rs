@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use l2tp::{Disconnect, StopReason, TunnelEnd};
+use datapath::{Listener, Transport};
+use l2tp::{Disconnect, EndedBy, StopReason, TunnelEnd};
 use rand_core::Rng;
 use sansio::Time;
 use serde::{Deserialize, Serialize};
@@ -24,10 +25,16 @@ use crate::{Engine, Event, Key, Output, Shutdown};
 pub(crate) struct Tunnel {
     pub(crate) control: l2tp::Tunnel,
     pub(crate) setup: Arc<TunnelSetup>,
+    /// Whose socket it runs on: what comes to another is not of this tunnel.
+    pub(crate) listener: Listener,
     /// Our address, as the peer last reached it; unspecified until it has.
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) origin: Origin,
+    /// The largest IP packet that the path to the peer takes, where the tunnel heeds that and it is known.
+    pub(crate) path_mtu: Option<u16>,
+    /// What the network said last of datagrams that did not arrive.
+    pub(crate) unreachable: Option<String>,
     /// By our Session ID.
     pub(crate) sessions: BTreeMap<u16, Box<Session>>,
     /// What we were told to make on a tunnel that the peer opened; on one of ours, its client has it.
@@ -52,44 +59,34 @@ pub(crate) enum Origin {
 
 impl Engine {
     /// A datagram that is no data message.
-    pub(crate) fn control_message(
-        &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        datagram: &[u8],
-        now: Time,
-    ) {
+    pub(crate) fn control_message(&mut self, path: Transport, datagram: &[u8], now: Time) {
         let header = match Header::decode(datagram) {
             Ok((Header::Control(header), _)) => header,
             Ok((Header::Data(_), _)) => return self.counters.datagrams.unexpected_data += 1,
             Err(error) => return self.counters.malformed_header(datagram, error),
         };
         if header.tunnel_id == 0 {
-            return self.connection_request(local, remote, datagram, now);
+            return self.connection_request(path, datagram, now);
         }
         let Some(tunnel) = self.tunnels.get_mut(&header.tunnel_id) else {
             self.counters.datagrams.unknown_tunnel += 1;
             return;
         };
-        if !tunnel.accepts_from(remote) {
+        if !tunnel.accepts_from(&path) {
             self.counters.datagrams.wrong_address += 1;
             return;
         }
-        (tunnel.local, tunnel.remote) = (local, remote);
+        (tunnel.local, tunnel.remote) = (path.local, path.remote);
+        tunnel.unreachable = None;
         tunnel.control.handle_message(datagram, now, &mut self.rng);
         self.settle(header.tunnel_id, now);
     }
 
     /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
-    fn connection_request(
-        &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        datagram: &[u8],
-        now: Time,
-    ) {
+    fn connection_request(&mut self, path: Transport, datagram: &[u8], now: Time) {
+        let remote = path.remote;
         let known = l2tp::assigned_tunnel_id(datagram)
-            .and_then(|peer_id| self.by_peer.get(&(remote, peer_id)));
+            .and_then(|peer_id| self.by_peer.get(&(path.listener.clone(), remote, peer_id)));
         if let Some(&id) = known
             && let Some(tunnel) = self.tunnels.get_mut(&id)
         {
@@ -100,7 +97,7 @@ impl Engine {
             Ok(sccrq) => sccrq,
             Err(error) => return self.counters.bad_connection_request(&error),
         };
-        let peer = (remote, sccrq.assigned_tunnel_id);
+        let peer_id = sccrq.assigned_tunnel_id;
         let Some(id) = self.free_tunnel_id() else {
             self.counters.refused.no_tunnel_id += 1;
             return;
@@ -118,15 +115,10 @@ impl Engine {
                 l2tp::Tunnel::refuse(setup.tunnel.clone(), id, &sccrq, &reason)
             }
         };
-        self.by_peer.insert(peer, id);
-        self.add_tunnel(
-            id,
-            control,
-            setup,
-            (local, remote),
-            Origin::Peer(peer.0, peer.1),
-            now,
-        );
+        self.by_peer
+            .insert((path.listener.clone(), remote, peer_id), id);
+        let origin = Origin::Peer(remote, peer_id);
+        self.add_tunnel(id, control, setup, path, origin, now);
         self.settle(id, now);
     }
 
@@ -173,7 +165,7 @@ impl Engine {
         id: u16,
         control: l2tp::Tunnel,
         setup: Arc<TunnelSetup>,
-        (local, remote): (SocketAddr, SocketAddr),
+        path: Transport,
         origin: Origin,
         now: Time,
     ) {
@@ -181,9 +173,12 @@ impl Engine {
         let tunnel = Tunnel {
             control,
             setup,
-            local,
-            remote,
+            listener: path.listener,
+            local: path.local,
+            remote: path.remote,
             origin,
+            path_mtu: None,
+            unreachable: None,
             sessions: BTreeMap::new(),
             created: CreatedSessions::default(),
             entry,
@@ -226,8 +221,10 @@ impl Engine {
         while tunnel.control.poll_transmit(now, &mut payload) {
             let payload = std::mem::take(&mut payload);
             self.outputs.push_back(Output::Transmit {
+                listener: tunnel.listener.clone(),
                 local: tunnel.local,
                 remote: tunnel.remote,
+                dscp: tunnel.control.control_dscp().unwrap_or_default(),
                 payload,
             });
         }
@@ -285,7 +282,10 @@ impl Engine {
         (tunnel.since, tunnel.idle_at) = (now, None);
         tunnel.created = CreatedSessions::default();
         let (remote, origin) = (tunnel.remote, tunnel.origin);
-        let reason = reason.to_string();
+        let reason = match tunnel.unreachable.take() {
+            Some(hint) if reason.by == EndedBy::Timeout => format!("{reason} ({hint})"),
+            _ => reason.to_string(),
+        };
         if let Origin::Client(client) = origin {
             self.client_tunnel_down(client, id, &reason, now);
         }
@@ -303,7 +303,7 @@ impl Engine {
         self.wheel.remove(tunnel.entry);
         self.counters.retire_tunnel(tunnel.control.counters());
         if let Origin::Peer(address, peer_id) = tunnel.origin {
-            self.by_peer.remove(&(address, peer_id));
+            self.by_peer.remove(&(tunnel.listener, address, peer_id));
         }
     }
 
@@ -358,8 +358,11 @@ impl Tunnel {
 
     /// A peer speaks from where it was spoken to; but an LNS may answer the first message from another port of its address (RFC 2661
     /// section 8.1), and an unconnected tunnel of ours follows it there.
-    fn accepts_from(&self, remote: SocketAddr) -> bool {
+    fn accepts_from(&self, path: &Transport) -> bool {
         let follows = matches!(self.origin, Origin::Client(_)) && !self.was_up;
-        remote.ip() == self.remote.ip() && (follows || remote.port() == self.remote.port())
+        let remote = path.remote;
+        path.listener == self.listener
+            && remote.ip() == self.remote.ip()
+            && (follows || remote.port() == self.remote.port())
     }
 }

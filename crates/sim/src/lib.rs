@@ -70,9 +70,9 @@ impl Carrier {
 struct Wire(mpsc::Sender<(Transport, Vec<u8>)>);
 
 impl Outlet for Wire {
-    fn send(&mut self, transport: Transport, datagram: &[u8]) {
+    fn send(&mut self, transport: &Transport, datagram: &[u8]) {
         // The receiver lives as long as the node.
-        let _ = self.0.send((transport, datagram.to_vec()));
+        let _ = self.0.send((transport.clone(), datagram.to_vec()));
     }
 }
 
@@ -218,10 +218,12 @@ impl World {
     /// Hands a datagram to a node now, as if `remote` had sent it.
     pub fn datagram(&mut self, node: NodeId, remote: SocketAddr, datagram: &[u8]) {
         let local = SocketAddr::new(self.nodes[node].address, 1701);
-        self.input(
-            node,
-            Input::Datapath(message::classify(local, remote, datagram)),
-        );
+        let path = Transport {
+            listener: None,
+            local,
+            remote,
+        };
+        self.input(node, Input::Datapath(message::classify(path, datagram)));
     }
 
     /// Gives a node a command; the answer, unless it comes later ([`World::take_reply`]).
@@ -321,10 +323,13 @@ impl World {
             .iter()
             .position(|node| node.address == packet.to.ip() && !node.cut_off);
         if let Some(node) = to {
-            self.input(
-                node,
-                Input::Datapath(message::classify(packet.to, packet.from, &packet.payload)),
-            );
+            let path = Transport {
+                listener: None,
+                local: packet.to,
+                remote: packet.from,
+            };
+            let event = message::classify(path, &packet.payload);
+            self.input(node, Input::Datapath(event));
         }
     }
 
@@ -338,6 +343,7 @@ impl World {
                         local,
                         remote,
                         payload,
+                        ..
                     } => {
                         let from = node.source(local.port());
                         send(

@@ -17,6 +17,7 @@
 
 mod host;
 mod packet;
+mod paths;
 mod table;
 mod traffic;
 mod worker;
@@ -27,6 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -42,14 +44,17 @@ pub struct TunConfig {
     pub shared_device: String,
     /// The shared device's MTU, octets: the largest that a session on it can have.
     pub shared_mtu: u16,
+    /// How often the MTU of paths is looked after that bounds sessions.
+    pub path_interval: Duration,
 }
 
 impl Default for TunConfig {
-    /// `l2tp0` with an MTU of 1500.
+    /// `l2tp0` with an MTU of 1500; paths are looked after every half minute.
     fn default() -> Self {
         Self {
             shared_device: "l2tp0".to_owned(),
             shared_mtu: 1500,
+            path_interval: Duration::from_secs(30),
         }
     }
 }
@@ -77,7 +82,13 @@ impl Tun {
             wake: Arc::new(Wake::new()?),
         };
         let (jobs, job_queue) = mpsc::channel();
-        let mut worker = Worker::new(messages, Arc::clone(&inbox.wake), jobs, sink)?;
+        let mut worker = Worker::new(
+            messages,
+            Arc::clone(&inbox.wake),
+            jobs,
+            sink,
+            config.path_interval,
+        )?;
         for socket in sockets {
             worker.watch_socket(socket)?;
         }

@@ -7,7 +7,7 @@ use wire::ppp::{Compression, Frame, Protocol};
 use wire::{BufferFull, DecodeError, Reader, Writer};
 
 use crate::message;
-use crate::{Encapsulation, Framing};
+use crate::{Ecn, Encapsulation, Framing};
 
 /// A network layer that the engine carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +38,7 @@ impl Layer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct IpHeader {
     pub(super) layer: Layer,
+    pub(super) ecn: Ecn,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
 }
@@ -51,22 +52,25 @@ impl IpHeader {
         let version = r.u8("the version of an IP packet")? >> 4;
         let (header, said) = match version {
             4 => {
-                r.u8("IPv4 type of service")?;
+                let tos = r.u8("IPv4 type of service")?;
                 let total = r.u16("IPv4 Total Length")?;
                 r.take(8, "the IPv4 header")?;
                 let header = Self {
                     layer: Layer::Ipv4,
+                    ecn: Ecn::of(tos),
                     source: IpAddr::from(r.array::<4>("IPv4 source address")?),
                     destination: IpAddr::from(r.array::<4>("IPv4 destination address")?),
                 };
                 (header, usize::from(total))
             }
             6 => {
-                r.take(3, "the IPv6 flow label")?;
+                let class = r.u8("IPv6 traffic class")? >> 4;
+                r.take(2, "the IPv6 flow label")?;
                 let payload = r.u16("IPv6 Payload Length")?;
                 r.take(2, "the IPv6 header")?;
                 let header = Self {
                     layer: Layer::Ipv6,
+                    ecn: Ecn::of(class),
                     source: IpAddr::from(r.array::<16>("IPv6 source address")?),
                     destination: IpAddr::from(r.array::<16>("IPv6 destination address")?),
                 };
@@ -87,6 +91,27 @@ impl IpHeader {
             });
         }
         Ok(header)
+    }
+}
+
+/// Sets the ECN field of a packet whose header was read, and keeps an IPv4 header's checksum right (RFC 1624).
+pub(super) fn set_ecn(packet: &mut [u8], layer: Layer, ecn: Ecn) {
+    match (layer, packet) {
+        (Layer::Ipv4, [version, tos, rest @ ..]) => {
+            let before = u16::from_be_bytes([*version, *tos]);
+            *tos = *tos & !3 | ecn as u8;
+            let after = u16::from_be_bytes([*version, *tos]);
+            if let [.., high, low] = rest.get_mut(..10).unwrap_or_default() {
+                let sum = u32::from(!u16::from_be_bytes([*high, *low]))
+                    + u32::from(!before)
+                    + u32::from(after);
+                let folded = (sum & 0xffff) + (sum >> 16);
+                let folded = (folded & 0xffff) + (folded >> 16);
+                [*high, *low] = (!(folded as u16)).to_be_bytes();
+            }
+        }
+        (Layer::Ipv6, [_, class, ..]) => *class = *class & !0x30 | (ecn as u8) << 4,
+        _ => {}
     }
 }
 
@@ -144,6 +169,34 @@ mod tests {
         assert_eq!(header.layer, Layer::Ipv6);
         assert_eq!(header.source, "fe80::".parse::<IpAddr>().unwrap());
         assert_eq!(header.destination, "::7".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_ecn_field_is_read_and_set_and_the_checksum_stays_right() {
+        let sum = |packet: &[u8]| {
+            let words = packet[..20].chunks(2);
+            let sum: u32 = words
+                .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])))
+                .sum();
+            (sum & 0xffff) + (sum >> 16)
+        };
+        let mut packet = ipv4(28, 28);
+        packet[1] = 0xb8;
+        let checksum = !(sum(&packet) as u16);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        for ecn in [Ecn::Ce, Ecn::Ect0, Ecn::Ect1, Ecn::NotEct] {
+            set_ecn(&mut packet, Layer::Ipv4, ecn);
+            assert_eq!(IpHeader::decode(&packet).unwrap().ecn, ecn);
+            assert_eq!((packet[1] & !3, sum(&packet)), (0xb8, 0xffff), "{ecn:?}");
+        }
+
+        let mut packet = vec![0; 40];
+        (packet[0], packet[1]) = (0x6b, 0x8f);
+        for ecn in [Ecn::Ce, Ecn::Ect0, Ecn::Ect1, Ecn::NotEct] {
+            set_ecn(&mut packet, Layer::Ipv6, ecn);
+            assert_eq!(IpHeader::decode(&packet).unwrap().ecn, ecn);
+            assert_eq!((packet[0], packet[1] & !0x30), (0x6b, 0x8f));
+        }
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl Session {
         local
     }
 
-    pub(super) fn transport(&self) -> Transport {
-        self.spec.transport
+    pub(super) fn transport(&self) -> &Transport {
+        &self.spec.transport
     }
 }
 
@@ -254,7 +254,7 @@ impl Destinations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Encapsulation, Framing, Ipv4Link, Ipv6Link};
+    use crate::{Encapsulation, Framing, Ipv4Link, Ipv6Link, Outer};
 
     fn session(socket: &Arc<Socket>, number: u16) -> Session {
         let ids = Ids {
@@ -264,6 +264,7 @@ mod tests {
         let address = socket.local_addr();
         let spec = SessionSpec {
             transport: Transport {
+                listener: None,
                 local: address,
                 remote: address,
             },
@@ -272,6 +273,7 @@ mod tests {
                 peer: ids,
                 send_sequence: false,
             },
+            outer: Outer::default(),
             device: Device::Shared,
         };
         Session::new(Handle(number.into()), spec, Arc::clone(socket))

@@ -4,11 +4,15 @@ use wire::BufferFull;
 use wire::l2tp::Header;
 use wire::ppp::Frame;
 
-use super::packet::{HEADROOM, IpHeader, Layer, put_before};
+use super::packet::{HEADROOM, IpHeader, Layer, put_before, set_ecn};
 use super::table::{Network, Session, Slot, Table, open_routes};
 use crate::message::{classify, encapsulate};
-use crate::socket::Datagram;
-use crate::{Device, Event, Handle, Ids, NetworkSpec};
+use crate::socket::{Datagram, Headers};
+use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport};
+
+/// The largest packet that a path without room for it gets in fragments: what every link of IPv6 carries (RFC 8200 section 5). Whoever tells lies of
+/// the path's MTU cannot take that away.
+const ALWAYS_CARRIED: usize = 1280;
 
 /// The sessions, and the events that their traffic makes.
 #[derive(Default)]
@@ -25,8 +29,10 @@ impl Traffic {
     /// Takes a datagram from a peer: a packet to the host, or an event to the control plane.
     pub(super) fn inbound(&mut self, datagram: Datagram<'_>) {
         let Datagram {
+            listener,
             local,
             remote,
+            ecn,
             payload,
         } = datagram;
         if let Ok((Header::Data(header), frame)) = Header::decode(payload) {
@@ -36,16 +42,22 @@ impl Traffic {
             };
             let slot = self.table.by_ids(ids);
             if let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) {
-                if session.transport().remote != remote {
+                let path = session.transport();
+                if (&path.listener, path.remote) != (listener, remote) {
                     session.stats.rx_errors += 1;
                     return;
                 }
-                if session.carry(frame) {
+                if session.carry(frame, ecn) {
                     return;
                 }
             }
         }
-        self.events.push(classify(local, remote, payload));
+        let path = Transport {
+            listener: listener.clone(),
+            local,
+            remote,
+        };
+        self.events.push(classify(path, payload));
     }
 
     /// Takes a packet that the host sent into a device: into that of session `owner`, or into the shared one. It starts after [`HEADROOM`]
@@ -73,7 +85,7 @@ impl Traffic {
         }
         let len = packet.len();
         match session.prepare(header.layer, len, room) {
-            Ok(start) if session.transmit(&buffer[start..]).is_ok() => {
+            Ok(start) if session.transmit(&buffer[start..], header.ecn, len).is_ok() => {
                 session.stats.tx_packets += 1;
                 session.stats.tx_bytes += len as u64;
             }
@@ -93,7 +105,8 @@ impl Traffic {
             frame,
             &mut self.datagram,
         );
-        if session.transmit(&self.datagram).is_err() {
+        // It knows no ECN, and has to arrive whatever the path is like.
+        if session.transmit(&self.datagram, Ecn::NotEct, 0).is_err() {
             session.stats.tx_errors += 1;
         }
     }
@@ -101,14 +114,14 @@ impl Traffic {
 
 impl Session {
     /// Takes a frame from the peer if it is of a network layer that is open; says whether it did.
-    fn carry(&mut self, frame: &[u8]) -> bool {
+    fn carry(&mut self, frame: &[u8], ecn: Ecn) -> bool {
         let Ok(frame) = Frame::decode(frame) else {
             return false;
         };
         let Some(layer) = Layer::of(frame.protocol).filter(|&layer| self.carried.has(layer)) else {
             return false;
         };
-        if self.deliver(layer, frame.payload).is_ok() {
+        if self.deliver(layer, frame.payload, ecn).is_ok() {
             self.stats.rx_packets += 1;
             self.stats.rx_bytes += frame.payload.len() as u64;
         } else {
@@ -117,15 +130,26 @@ impl Session {
         true
     }
 
-    /// Gives a packet to the host.
-    fn deliver(&self, layer: Layer, packet: &[u8]) -> Result<(), Dropped> {
+    /// Gives a packet that came in one with the ECN field `outer` to the host.
+    fn deliver(&self, layer: Layer, packet: &[u8], outer: Ecn) -> Result<(), Dropped> {
         let network = self.network.as_ref().ok_or(Dropped)?;
         let header = IpHeader::decode(packet).map_err(|_| Dropped)?;
         let spoofed = self.spec.device == Device::Shared && !may_be_source(&header, &network.spec);
         if header.layer != layer || spoofed {
             return Err(Dropped);
         }
-        network.device.write(packet).map_err(|_| Dropped)
+        let ecn = match self.spec.outer.ecn {
+            true => header.ecn.merge(outer).ok_or(Dropped)?,
+            false => header.ecn,
+        };
+        let written = if ecn == header.ecn {
+            network.device.write(packet)
+        } else {
+            let mut marked = packet.to_vec();
+            set_ecn(&mut marked, layer, ecn);
+            network.device.write(&marked)
+        };
+        written.map_err(|_| Dropped)
     }
 
     /// Writes what goes before a packet of `len` octets, and says where it starts.
@@ -151,12 +175,25 @@ impl Session {
         .map_err(|BufferFull| Dropped)
     }
 
-    /// Sends a datagram to the peer. Whatever hinders it (no route, too large, refused by a filter) hinders it alone.
-    fn transmit(&self, datagram: &[u8]) -> Result<(), Dropped> {
-        let transport = self.transport();
-        let sent = self
-            .socket
-            .send(transport.local, transport.remote, datagram);
+    /// Sends a datagram to the peer, with a packet of `len` octets and this ECN field in it. Whatever hinders it (no route, too large, refused by a
+    /// filter) hinders it alone.
+    fn transmit(&self, datagram: &[u8], ecn: Ecn, len: usize) -> Result<(), Dropped> {
+        let outer = &self.spec.outer;
+        let ecn = if outer.ecn { ecn } else { Ecn::NotEct };
+        let mut headers = Headers {
+            tos: outer.dscp << 2 | ecn as u8,
+            dont_fragment: outer.dont_fragment,
+            no_checksum: outer.no_checksum,
+        };
+        let path = self.transport();
+        let mut sent = self.socket.send(path.local, path.remote, headers, datagram);
+        if let Err(error) = &sent
+            && error.raw_os_error() == Some(libc::EMSGSIZE)
+            && len <= ALWAYS_CARRIED
+        {
+            headers.dont_fragment = false;
+            sent = self.socket.send(path.local, path.remote, headers, datagram);
+        }
         sent.map_err(|_| Dropped)
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -12,13 +13,14 @@ use rustix::event::{Timespec, epoll};
 use super::Wake;
 use super::host::{Job, Report};
 use super::packet::HEADROOM;
+use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
 use crate::device::TunDevice;
 use crate::socket::{ReceiveBuffers, Socket};
 use crate::{
     Completion, DatapathError, Device, Event, EventSink, Handle, NetworkSpec, Request, SessionSpec,
-    Stats, Token,
+    Stats, Token, Transport,
 };
 
 /// Descriptors looked at in one turn; the kernel brings the others first in the next.
@@ -47,6 +49,8 @@ enum Source {
     Socket(u32),
     /// A device, by its interface index.
     Device(u32),
+    /// The timer of the paths.
+    Paths,
 }
 
 impl Source {
@@ -55,6 +59,7 @@ impl Source {
             Self::Wake => (0, 0),
             Self::Socket(number) => (1, number),
             Self::Device(index) => (2, index),
+            Self::Paths => (3, 0),
         };
         epoll::EventData::new_u64(kind << 32 | u64::from(number))
     }
@@ -64,6 +69,7 @@ impl Source {
         match kind {
             1 => Self::Socket(number),
             2 => Self::Device(number),
+            3 => Self::Paths,
             _ => Self::Wake,
         }
     }
@@ -87,6 +93,7 @@ pub(super) struct Worker {
     next_socket: u32,
     devices: BTreeMap<u32, Attached>,
     traffic: Traffic,
+    paths: Paths,
     datagrams: ReceiveBuffers,
     packet: Vec<u8>,
 }
@@ -106,10 +113,13 @@ impl Worker {
         wake: Arc<Wake>,
         jobs: Sender<Job>,
         sink: Arc<dyn EventSink>,
+        path_interval: Duration,
     ) -> Result<Self, DatapathError> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| DatapathError::system("make an epoll", &e.into()))?;
         watch(&poll, &wake, Source::Wake)?;
+        let paths = Paths::new(path_interval)?;
+        watch(&poll, &paths, Source::Paths)?;
         Ok(Self {
             poll,
             wake,
@@ -121,13 +131,19 @@ impl Worker {
             next_socket: 0,
             devices: BTreeMap::new(),
             traffic: Traffic::default(),
+            paths,
             datagrams: ReceiveBuffers::new(),
             packet: vec![0; HEADROOM + PACKET_MAX],
         })
     }
 
     pub(super) fn watch_socket(&mut self, socket: Arc<Socket>) -> Result<(), DatapathError> {
-        watch(&self.poll, &socket, Source::Socket(self.next_socket))?;
+        let name = Source::Socket(self.next_socket);
+        watch(&self.poll, &socket, name)?;
+        for sender in socket.senders() {
+            // Nothing comes to these but errors, which are reported unasked.
+            watch_for(&self.poll, sender, name, epoll::EventFlags::empty())?;
+        }
         self.sockets.insert(self.next_socket, socket);
         self.next_socket += 1;
         Ok(())
@@ -151,8 +167,15 @@ impl Worker {
             for event in &ready {
                 match Source::of(event.data) {
                     Source::Wake => self.wake.clear(),
-                    Source::Socket(number) => self.read_socket(number),
+                    Source::Socket(number) => {
+                        let flags = event.flags;
+                        if flags.contains(epoll::EventFlags::ERR) {
+                            self.read_errors(number);
+                        }
+                        self.read_socket(number);
+                    }
                     Source::Device(index) => self.read_device(index),
+                    Source::Paths => self.traffic.events.extend(self.paths.check_all()),
                 }
             }
             next = self.take_messages();
@@ -169,8 +192,28 @@ impl Worker {
         match self.datagrams.receive(socket) {
             Ok(datagrams) => datagrams.for_each(|datagram| self.traffic.inbound(datagram)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // An ICMP error that reached the socket, say: reading took it off.
+            // An ICMP error, which waits in the queue of errors, too.
             Err(error) => tracing::debug!("receive on {}: {error}", socket.local_addr()),
+        }
+    }
+
+    /// Takes what the network said of datagrams that did not arrive.
+    fn read_errors(&mut self, number: u32) {
+        let Some(socket) = self.sockets.get(&number) else {
+            return;
+        };
+        for complaint in socket.take_complaints() {
+            let listener = socket.listener();
+            let event = if complaint.is_about_size() {
+                self.paths.check(listener, complaint.remote.ip())
+            } else {
+                Some(Event::Unreachable {
+                    listener: listener.clone(),
+                    remote: complaint.remote,
+                    reason: complaint.error.to_string(),
+                })
+            };
+            self.traffic.events.extend(event);
         }
     }
 
@@ -248,6 +291,9 @@ impl Worker {
     fn forget_socket(&mut self, socket: &Arc<Socket>) {
         self.sockets.retain(|_, known| !Arc::ptr_eq(known, socket));
         let _ = epoll::delete(&self.poll, socket);
+        for sender in socket.senders() {
+            let _ = epoll::delete(&self.poll, sender);
+        }
     }
 
     fn carry_out(&mut self, request: Request) {
@@ -304,20 +350,34 @@ impl Worker {
     }
 
     fn create(&mut self, handle: Handle, spec: SessionSpec) -> Result<(), DatapathError> {
-        let local = spec.transport.local;
-        let exact = self
-            .sockets
-            .values()
-            .find(|socket| socket.local_addr() == local);
-        let socket = exact.or_else(|| self.sockets.values().find(|socket| socket.serves(local)));
-        let Some(socket) = socket else {
-            return Err(DatapathError::System {
-                what: format!("send from {local}"),
-                reason: "no socket is bound to it".to_owned(),
-            });
+        let socket = self.socket_of(&spec.transport)?;
+        let (remote, outer) = (spec.transport.remote, spec.outer);
+        if outer.no_checksum {
+            let taken = socket.take_without_checksum();
+            taken.map_err(|e| DatapathError::system("receive without UDP checksums", &e))?;
+        }
+        let session = Session::new(handle, spec, Arc::clone(&socket));
+        self.traffic.table.insert(session)?;
+        if outer.dont_fragment {
+            let path = self.paths.join(&socket, remote);
+            self.traffic.events.extend(path);
+        }
+        Ok(())
+    }
+
+    /// The socket that a session's datagrams leave through.
+    fn socket_of(&self, path: &Transport) -> Result<Arc<Socket>, DatapathError> {
+        let local = path.local;
+        let its = || {
+            let all = self.sockets.values();
+            all.filter(|socket| *socket.listener() == path.listener)
         };
-        let session = Session::new(handle, spec, Arc::clone(socket));
-        self.traffic.table.insert(session).map(drop)
+        let exact = its().find(|socket| socket.local_addr() == local);
+        let socket = exact.or_else(|| its().find(|socket| socket.serves(local)));
+        socket.cloned().ok_or_else(|| DatapathError::System {
+            what: format!("send from {local}"),
+            reason: "no socket is bound to it".to_owned(),
+        })
     }
 
     /// Completed by the host's report.
@@ -347,6 +407,10 @@ impl Worker {
             .table
             .remove(handle)
             .ok_or(DatapathError::NoSuchSession)?;
+        if session.spec.outer.dont_fragment {
+            self.paths
+                .leave(&session.socket, session.transport().remote);
+        }
         if let (Some(network), true) = (&session.network, session.spec.device != Device::Shared) {
             self.detach(network.device.index());
         }
@@ -401,6 +465,15 @@ impl Worker {
 }
 
 fn watch(poll: &OwnedFd, source: impl AsFd, name: Source) -> Result<(), DatapathError> {
-    epoll::add(poll, source, name.data(), epoll::EventFlags::IN)
+    watch_for(poll, source, name, epoll::EventFlags::IN)
+}
+
+fn watch_for(
+    poll: &OwnedFd,
+    source: impl AsFd,
+    name: Source,
+    what: epoll::EventFlags,
+) -> Result<(), DatapathError> {
+    epoll::add(poll, source, name.data(), what)
         .map_err(|e| DatapathError::system("watch a descriptor", &e.into()))
 }

@@ -14,9 +14,10 @@ use datapath::socket::Socket;
 use datapath::tun::{Tun, TunConfig};
 use datapath::{
     Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Framing, Handle,
-    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Request, SessionSpec, Stats, Token, Transport,
+    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer, Request, SessionSpec, Stats, Token, Transport,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use socket2::{Domain, Socket as Socket2, Type};
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +70,30 @@ impl Namespace {
             .concat()
     }
 
+    /// Its path, for programs and sockets that enter it.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Sets kernel parameters of the network, `name=value` each.
+    pub(crate) fn sysctl(&self, settings: &[&str]) {
+        self.enter(|| {
+            for setting in settings {
+                let (name, value) = setting.split_once('=').unwrap();
+                std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
+            }
+        });
+    }
+
+    /// Sees the IP packets on every device from now on.
+    pub(crate) fn wire(&self) -> Wire {
+        let everything = i32::from((libc::ETH_P_ALL as u16).to_be());
+        let open = || Socket2::new(Domain::PACKET, Type::DGRAM, Some(everything.into()));
+        let socket = self.enter(open).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Wire(socket)
+    }
+
     pub(crate) fn udp(&self, address: &str) -> UdpSocket {
         let socket = self.enter(|| UdpSocket::bind(address)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -94,9 +119,8 @@ impl Bed {
                 return None;
             }
         };
-        let there = format!("/proc/{}/fd/{}", std::process::id(), lac.0.as_raw_fd());
         lns.run("ip link add wire type veth peer name other");
-        lns.run(&format!("ip link set other netns {there}"));
+        lns.run(&format!("ip link set other netns {}", lac.path()));
         lac.run("ip link set other name wire");
         for (end, number) in [(&lns, 1), (&lac, 2)] {
             end.run("ip link set lo up");
@@ -112,6 +136,32 @@ impl Bed {
             assert!((0..1000).any(up), "the veth pair does not come up");
         }
         Some(Self { lns, lac })
+    }
+
+    /// A network behind `lns`, which becomes a router to it, on a link of this MTU: it has 10.8.0.1 and fd08::1.
+    pub(crate) fn behind_a_router(&self, mtu: u16) -> Namespace {
+        let far = Namespace::new().unwrap();
+        let (router, lac) = (&self.lns, &self.lac);
+        router.run("ip link add narrow type veth peer name other");
+        router.run(&format!("ip link set other netns {}", far.path()));
+        far.run("ip link set other name narrow");
+        for (end, number) in [(router, 254), (&far, 1)] {
+            end.run("ip link set lo up");
+            end.run(&format!("ip link set narrow mtu {mtu} addrgenmode none"));
+            end.run(&format!("ip addr add 10.8.0.{number}/24 dev narrow"));
+            end.run(&format!("ip addr add fd08::{number}/64 dev narrow nodad"));
+            // A router looks for its neighbours from such an address.
+            end.run(&format!("ip addr add fe80::{number}/64 dev narrow nodad"));
+            end.run("ip link set narrow up");
+        }
+        router.sysctl(&["ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1"]);
+        lac.run("ip route add 10.8.0.0/24 via 10.9.0.1");
+        lac.run("ip route add fd08::/64 via fd09::1");
+        far.run("ip route add 10.9.0.0/24 via 10.8.0.254");
+        far.run("ip route add fd09::/64 via fd08::254");
+        let up = |_| far.run("ip link show narrow").contains("state UP");
+        assert!((0..1000).any(up), "the narrow link does not come up");
+        far
     }
 
     /// Sends `octets` of TCP from one namespace to an address in the other.
@@ -133,6 +183,22 @@ impl Bed {
             receiver.join().unwrap()
         });
         assert!(received == sent, "{} of {octets} octets", received.len());
+    }
+}
+
+/// A socket that sees every packet.
+pub(crate) struct Wire(Socket2);
+
+impl Wire {
+    /// The next packet that `wanted` makes something of.
+    pub(crate) fn find<T>(&self, mut wanted: impl FnMut(&[u8]) -> Option<T>) -> T {
+        let mut packet = [0; 2048];
+        loop {
+            let len = (&self.0).read(&mut packet).expect("a packet");
+            if let Some(found) = wanted(&packet[..len]) {
+                return found;
+            }
+        }
     }
 }
 
@@ -159,13 +225,17 @@ impl End {
         namespace.enter(|| Self::start_here(address))
     }
 
-    /// Starts an engine in the namespace of this thread, with its privileges.
+    /// Starts an engine in the namespace of this thread, with its privileges. It looks after paths ten times a second.
     pub(crate) fn start_here(address: &str) -> Self {
         let socket = Socket::bind(address.parse().unwrap()).unwrap();
+        let config = TunConfig {
+            path_interval: Duration::from_millis(100),
+            ..TunConfig::default()
+        };
         let (sender, events) = channel();
         let sink = Arc::new(Recorder(Mutex::new(sender)));
         let sockets = vec![Arc::clone(&socket)];
-        let tun = Tun::start(TunConfig::default(), sockets, sink).unwrap();
+        let tun = Tun::start(config, sockets, sink).unwrap();
         Self {
             tun,
             socket,
@@ -272,6 +342,7 @@ pub(crate) fn session(
     };
     SessionSpec {
         transport: Transport {
+            listener: None,
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
         },
@@ -280,6 +351,7 @@ pub(crate) fn session(
             peer: peer_ids,
             send_sequence: false,
         },
+        outer: Outer::default(),
         device,
     }
 }

@@ -3,11 +3,13 @@
 
 #[cfg(test)]
 mod bed;
+#[cfg(test)]
+mod outer;
 
 use std::net::{SocketAddr, UdpSocket};
 
 use bed::{Bed, End, ipv4_udp, ipv6, network, own, session};
-use datapath::socket::Socket;
+use datapath::socket::{Headers, Socket};
 use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, NetworkSpec, Request, Route};
 
 const LNS: &str = "10.9.0.1:1701";
@@ -138,6 +140,7 @@ fn what_is_not_an_open_sessions_packet_goes_up() {
         assert_eq!(
             lns.event(),
             Event::Control {
+                listener: None,
                 local,
                 remote,
                 payload
@@ -150,6 +153,7 @@ fn what_is_not_an_open_sessions_packet_goes_up() {
         session: 101,
     };
     let up = |frame: &[u8]| Event::Frame {
+        listener: None,
         local,
         remote,
         ids,
@@ -183,7 +187,8 @@ fn answers_leave_from_the_address_that_was_asked() {
     let (local, remote) = ("10.9.0.77:1701".parse().unwrap(), LAC.parse().unwrap());
     let mut octets = [0; 100];
 
-    lns.socket.send(local, remote, b"control").unwrap();
+    let plain = Headers::default();
+    lns.socket.send(local, remote, plain, b"control").unwrap();
     let (len, from) = lac.recv_from(&mut octets).unwrap();
     assert_eq!((&octets[..len], from), (&b"control"[..], local));
 

@@ -1,0 +1,302 @@
+//! The UDP socket that L2TP runs on, shared by the control plane and an engine.
+//!
+//! The engine receives everything and sends data messages; the control plane sends control messages through the same socket, so that
+//! both leave from the same port.
+
+mod errors;
+mod options;
+mod receive;
+mod send;
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use quinn_udp::{UdpSockRef, UdpSocketState};
+use rustix::net::sockopt;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use socket2::{Domain, Protocol, Type};
+
+use crate::Listener;
+pub(crate) use errors::Complaint;
+pub(crate) use receive::{Datagram, ReceiveBuffers};
+pub use send::Headers;
+use send::Senders;
+
+/// Where `ip netns` keeps the network namespaces that have names.
+const NAMED_NAMESPACES: &str = "/run/netns";
+
+/// Octets asked for the kernel's receive queue, so that a burst of data does not push out control messages; the kernel may give less.
+const RECEIVE_QUEUE: usize = 1 << 20;
+
+/// Where a socket is opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Whose it is.
+    pub listener: Listener,
+    /// One address or the wildcard, of either family (an IPv6 wildcard leaves IPv4 alone); port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// The only device that it sends and receives through (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+    /// The network namespace that it is in: a name of `ip netns`, or a path; that of the calling thread when absent.
+    pub namespace: Option<String>,
+}
+
+impl From<SocketAddr> for Place {
+    /// One of the daemon's own.
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            listener: None,
+            address,
+            interface: None,
+            namespace: None,
+        }
+    }
+}
+
+/// A bound, non-blocking UDP socket that knows the local address of each datagram, and those beside it that send what it can't.
+#[derive(Debug)]
+pub struct Socket {
+    // Dropped before the one that receives: the group's first has to be that for as long as there is a group.
+    senders: Senders,
+    io: UdpSocket,
+    state: UdpSocketState,
+    /// Connected to one peer after another, to ask for the MTU of the path.
+    probe: UdpSocket,
+    local: SocketAddr,
+    listener: Listener,
+    dropped: AtomicU64,
+}
+
+impl Socket {
+    /// Binds one of the daemon's own sockets, as [`Socket::open`] does.
+    pub fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
+        Self::open(&address.into())
+    }
+
+    /// Opens a socket.
+    ///
+    /// Errors keep the kernel's [`io::ErrorKind`] (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`) and name the place.
+    pub fn open(place: &Place) -> io::Result<Arc<Self>> {
+        let open_here = || {
+            Self::open_here(place).map_err(|e| {
+                let through = place.interface.as_ref();
+                let through = through.map_or_else(String::new, |name| format!(" on {name}"));
+                named(format!("bind UDP {}{through}", place.address), &e)
+            })
+        };
+        let opened = match &place.namespace {
+            None => open_here(),
+            Some(namespace) => in_namespace(namespace, open_here),
+        };
+        opened.map(Arc::new)
+    }
+
+    fn open_here(place: &Place) -> io::Result<Self> {
+        let socket = unbound(place)?;
+        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+        socket.bind(&place.address.into())?;
+        let io = UdpSocket::from(socket);
+        let state = with_system_fragmentation(&io, || UdpSocketState::new(UdpSockRef::from(&io)))?;
+        options::queue_errors(&io)?;
+        Ok(Self {
+            senders: Senders::open(&io, place)?,
+            probe: UdpSocket::from(unbound(place)?),
+            local: io.local_addr()?,
+            io,
+            state,
+            listener: place.listener.clone(),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// The address and port that it is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Whose it is.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Whether datagrams from `local` leave through this socket, if they leave through this listener's.
+    pub fn serves(&self, local: SocketAddr) -> bool {
+        self.local == local
+            || (self.local.ip().is_unspecified()
+                && self.local.is_ipv4() == local.is_ipv4()
+                && self.local.port() == local.port())
+    }
+
+    /// Sends one datagram from the address of `local` (the port is the socket's) to `remote`.
+    ///
+    /// A full send queue drops the datagram, which is counted and no error; any other error is the kernel's, for this datagram alone.
+    pub fn send(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        headers: Headers,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let socket = self.senders.with(headers, &self.io);
+        let source = Some(local.ip()).filter(|ip| !ip.is_unspecified());
+        match send::send(socket, source, remote, headers.tos, payload) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Takes datagrams without a UDP checksum over IPv6 too from now on (RFC 6936), as it always does over IPv4.
+    pub fn take_without_checksum(&self) -> io::Result<()> {
+        options::take_without_checksum(&self.io)
+    }
+
+    /// The largest IP packet that reaches `remote` as far as the kernel knows now: what ICMP told it, for ten minutes, and the device's MTU.
+    pub fn path_mtu(&self, remote: SocketAddr) -> io::Result<u16> {
+        // Without that the address of the last connection stays, which another path may not have.
+        rustix::net::connect_unspec(&self.probe)?;
+        self.probe.connect(remote)?;
+        let mtu = if remote.is_ipv4() {
+            sockopt::ip_mtu(&self.probe)?
+        } else {
+            sockopt::ipv6_mtu(&self.probe)?
+        };
+        Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
+    }
+
+    /// The descriptors that errors are reported on beside its own.
+    pub(crate) fn senders(&self) -> [BorrowedFd<'_>; 3] {
+        self.senders.all().map(UdpSocket::as_fd)
+    }
+
+    /// Takes what the network said of datagrams that did not arrive.
+    pub(crate) fn take_complaints(&self) -> impl Iterator<Item = Complaint> {
+        let senders = self.senders.all().into_iter();
+        senders.chain([&self.io]).flat_map(errors::take)
+    }
+
+    /// Datagrams that a full send queue dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+/// A socket for this place that is not bound yet.
+fn unbound(place: &Place) -> io::Result<socket2::Socket> {
+    let domain = Domain::for_address(place.address);
+    let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if place.address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if let Some(interface) = &place.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    Ok(socket)
+}
+
+/// Runs `open` in a network namespace: on a thread of its own, as a thread is in one namespace.
+fn in_namespace<T: Send>(
+    namespace: &str,
+    open: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    // A name becomes a path in the folder of names; a path stays what it is.
+    let path = match namespace.contains('/') {
+        true => Path::new(namespace).to_owned(),
+        false => Path::new(NAMED_NAMESPACES).join(namespace),
+    };
+    let inside = || {
+        let enter = || {
+            let file = File::open(&path)?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(())
+        };
+        enter().map_err(|e: io::Error| {
+            named(format!("enter network namespace {}", path.display()), &e)
+        })?;
+        open()
+    };
+    let opened = thread::scope(|scope| scope.spawn(inside).join());
+    opened.unwrap_or_else(|_| Err(io::Error::other("the thread that opens a socket panicked")))
+}
+
+fn named(what: String, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// Runs `set_up`, which forbids fragmentation as QUIC wants it, then puts the system's own policy back: what is
+/// inside an L2TP datagram may not fit the path, and fragments are better than silence.
+fn with_system_fragmentation<T>(
+    socket: &UdpSocket,
+    set_up: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    if socket.local_addr()?.is_ipv4() {
+        let policy = sockopt::ip_mtu_discover(socket)?;
+        let done = set_up()?;
+        sockopt::set_ip_mtu_discover(socket, policy)?;
+        Ok(done)
+    } else {
+        let policy = sockopt::ipv6_mtu_discover(socket)?;
+        let done = set_up()?;
+        sockopt::set_ipv6_mtu_discover(socket, policy)?;
+        options::allow_ipv6_fragments(socket)?;
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn localhost(port: u16) -> SocketAddr {
+        SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    #[test]
+    fn an_address_in_use_is_said_to_be() {
+        let first = Socket::bind(localhost(0)).unwrap();
+        let error = Socket::bind(first.local_addr()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(
+            error.to_string().contains(&first.local_addr().to_string()),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wildcard_socket_serves_each_address_of_its_family_and_port() {
+        let socket = Socket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().port();
+        assert!(socket.serves(localhost(port)));
+        assert!(!socket.serves(localhost(port ^ 1)));
+        assert!(!socket.serves(SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port)));
+    }
+
+    #[test]
+    fn datagrams_may_be_fragmented_as_the_system_has_it() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let plain = UdpSocket::bind(address).unwrap();
+            let ours = Socket::bind(address.parse().unwrap()).unwrap();
+            if plain.local_addr().unwrap().is_ipv4() {
+                let policy = |socket: BorrowedFd<'_>| sockopt::ip_mtu_discover(socket).unwrap();
+                assert_eq!(policy(ours.as_fd()), policy(plain.as_fd()));
+            } else {
+                let policy = |socket: BorrowedFd<'_>| sockopt::ipv6_mtu_discover(socket).unwrap();
+                assert_eq!(policy(ours.as_fd()), policy(plain.as_fd()));
+            }
+        }
+    }
+}
