@@ -130,23 +130,28 @@ impl World {
         }
     }
 
-    /// Replaces a node's engine by one that its snapshot restores, and its datapath by an empty one, as when the program is
+    /// A snapshot of a node's engine.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn snapshot(&self, node: NodeId) -> Vec<u8> {
+        let snapshot = self.nodes[node].engine.snapshot(self.now);
+        serde_json::to_vec(&snapshot).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Replaces a node's engine by one that a snapshot restores, and its datapath by an empty one, as when the program is
     /// started anew with `model`.
     ///
     /// # Panics
-    /// When the snapshot can't be written, read or restored.
-    pub fn restart(&mut self, node: NodeId, model: Arc<config::Model>) {
+    /// When the snapshot can't be read or restored.
+    pub fn restore(&mut self, node: NodeId, snapshot: &[u8], model: Arc<config::Model>) {
         let config = self.config(node, model);
-        let now = self.now;
+        let snapshot: Snapshot<'_> =
+            serde_json::from_slice(snapshot).unwrap_or_else(|error| panic!("{error}"));
+        let engine =
+            Engine::restore(config, snapshot, self.now).unwrap_or_else(|error| panic!("{error}"));
         let place = &mut self.nodes[node];
-        let engine = serde_json::to_vec(&place.engine.snapshot(now))
-            .and_then(|octets| serde_json::from_slice::<Snapshot<'_>>(&octets))
-            .map(|snapshot| Engine::restore(config, snapshot, now));
-        match engine {
-            Ok(Ok(engine)) => (place.engine, place.carrier) = (engine, Carrier::new()),
-            Ok(Err(error)) => panic!("{error}"),
-            Err(error) => panic!("{error}"),
-        }
+        (place.engine, place.carrier) = (engine, Carrier::new());
         self.carry_out(node);
     }
 

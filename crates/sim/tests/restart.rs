@@ -143,9 +143,9 @@ impl Conversation {
             let own = [LAC, LNS][node];
             let settings = &self.settings;
             let carried = self.pair.world.datapath_sessions(node);
-            self.pair
-                .world
-                .restart(node, model(&format!("{own}{settings}")));
+            let snapshot = self.pair.world.snapshot(node);
+            let model = model(&format!("{own}{settings}"));
+            self.pair.world.restore(node, &snapshot, model);
             assert_eq!(self.pair.world.datapath_sessions(node), carried);
         }
     }
@@ -365,7 +365,8 @@ fn what_lives_keeps_its_settings_and_what_begins_takes_the_new_ones() {
     let changed = LNS
         .replace("10.0.0.2-10.0.255.254", "10.7.0.1-10.7.0.9")
         .replace("password=wonderland", "password=other");
-    pair.world.restart(1, model(&changed));
+    let snapshot = pair.world.snapshot(1);
+    pair.world.restore(1, &snapshot, model(&changed));
     pair.run(300);
     let after = sessions(&mut pair.world, 1);
     assert_eq!(after.len(), 4);
@@ -388,6 +389,43 @@ fn what_lives_keeps_its_settings_and_what_begins_takes_the_new_ones() {
         .into_iter()
         .find(|s| s.session_name.as_deref() == Some("new"));
     assert_eq!(new.and_then(|s| s.local_ipaddr), Some([10, 7, 0, 1].into()));
+}
+
+#[test]
+fn a_program_that_is_away_for_some_seconds_misses_nothing_for_good() {
+    let settings =
+        "ppp profile modify profile_name=default lcp_echo_interval=1 lcp_echo_failure_count=30\n";
+    let client = format!("{settings}{LAC}{MORE_SESSIONS}");
+    let server = format!("{LNS}{settings}");
+    for away in [0, 1] {
+        let mut pair = Pair::new(&client, &server);
+        pair.run(5);
+        let before = [0, 1].map(|node| sessions(&mut pair.world, node));
+        let snapshot = pair.world.snapshot(away);
+        pair.world.cut_off(away, true);
+        pair.run(2);
+        let gone = Command::SessionDelete(tunnel("t"), Selector::Name("s3".to_owned()));
+        if away == 1 {
+            assert!(ask(&mut pair.world, 0, gone).is_ok());
+        }
+        pair.run(10);
+        pair.world.cut_off(away, false);
+        let text = [&client, &server][away];
+        pair.world.restore(away, &snapshot, model(text));
+        pair.run(120);
+        let left = 4 - away;
+        for (node, before) in before.iter().enumerate() {
+            let after = sessions(&mut pair.world, node);
+            assert_eq!(after.len(), left);
+            for session in after {
+                assert_eq!(session.state, SessionState::Established);
+                let same = |s: &&SessionStatus| s.session_id == session.session_id;
+                let old = before.iter().find(same);
+                assert_eq!(old.map(|s| s.remote_ipaddr), Some(session.remote_ipaddr));
+            }
+            assert_eq!(pair.ends(node).len(), away);
+        }
+    }
 }
 
 fn config(text: &str) -> EngineConfig {
