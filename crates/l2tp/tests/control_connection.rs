@@ -15,7 +15,7 @@ use l2tp::{
 };
 use sansio::Time;
 use wire::DecodeError;
-use wire::l2tp::{Attribute, Avp, ControlHeader, MessageType};
+use wire::l2tp::{Attribute, AttributeType, Avp, ControlHeader, MessageType};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -499,6 +499,20 @@ fn a_peer_that_never_learned_our_id_can_still_end_its_tunnel() {
     assert_eq!(assigned_tunnel_id(&datagram), Some(77));
     puppet.deliver(&datagram);
     assert_eq!(puppet.end().by, EndedBy::Peer);
+}
+
+#[test]
+fn an_sccrq_with_two_tunnel_ids_is_found_again_by_the_one_that_is_answered() {
+    // The first can't be read, or is another one: both readers must choose the same.
+    let two = avp(true, 0, AttributeType::ASSIGNED_TUNNEL_ID.0, &[0, 0, 0, 8]);
+    let one = avp(true, 0, AttributeType::ASSIGNED_TUNNEL_ID.0, &[0, 8]);
+    for first in [two, one] {
+        let mut avps = with_avp(&just(MessageType::SCCRQ), &first);
+        avps.extend(with_avp(&sccrq(77)[1..], &avp(false, 0, 8, b"vendor")));
+        let datagram = encode_raw(&NO_HEADER, &avps);
+        assert_eq!(decode_sccrq(&datagram).unwrap().assigned_tunnel_id, 77);
+        assert_eq!(assigned_tunnel_id(&datagram), Some(77));
+    }
 }
 
 #[test]

@@ -132,13 +132,15 @@ pub fn assigned_tunnel_id(datagram: &[u8]) -> Option<TunnelId> {
     let Ok((Header::Control(_), payload)) = Header::decode(datagram) else {
         return None;
     };
+    // The one that the tunnel itself would take: of several, the last that can be read.
     let avps = Avps::new(payload).flatten().filter(|avp| !avp.hidden);
-    let mut values =
-        avps.filter(|avp| avp.attribute_type() == Some(AttributeType::ASSIGNED_TUNNEL_ID));
-    match Attribute::decode(AttributeType::ASSIGNED_TUNNEL_ID, values.next()?.value) {
+    let values = avps.filter(|avp| avp.attribute_type() == Some(AttributeType::ASSIGNED_TUNNEL_ID));
+    let decoded = values.map(|avp| Attribute::decode(AttributeType::ASSIGNED_TUNNEL_ID, avp.value));
+    let ids = decoded.filter_map(|attribute| match attribute {
         Ok(Some(Attribute::AssignedTunnelId(id))) => Some(id),
         _ => None,
-    }
+    });
+    ids.last()
 }
 
 /// Octets that people are to read. Peers send other character sets than they should.
