@@ -25,8 +25,12 @@ macro_rules! tools {
 }
 
 tools! {
+    CXX = "c++" in "g++";
+    FREERADIUS = "freeradius" in "freeradius";
     IP = "ip" in "iproute2";
     IPERF3 = "iperf3" in "iperf3";
+    L2TPNS = "l2tpns" in "l2tpns";
+    LLVM_COV = "llvm-cov-19" in "llvm-19";
     MODPROBE = "modprobe" in "kmod";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
@@ -95,6 +99,19 @@ impl Drop for Silence {
     fn drop(&mut self) {
         fs::remove_file(Self::POLICY).ok();
     }
+}
+
+/// Installs a cargo subcommand of this name from crates.io, if it is not there.
+pub(crate) fn ensure_cargo(program: &str) -> Result<()> {
+    if exists(program) {
+        return Ok(());
+    }
+    eprintln!("installing {program}");
+    let mut install = crate::test::cargo(&["install", "--locked", "--quiet", program]);
+    if !install.status()?.success() {
+        bail!("cargo could not install {program}");
+    }
+    Ok(())
 }
 
 /// Refreshes the package lists, once a run. A failure shows when the installation fails.

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask test`, `demo`, `bench` and `vm`.
+//! The project's chores: `cargo xtask test`, `fuzz`, `coverage`, `demo`, `bench` and `vm`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that waits for other programs reads the clock"
@@ -6,7 +6,9 @@
 
 mod apt;
 mod bench;
+mod coverage;
 mod demo;
+mod fuzz;
 mod man;
 mod signals;
 mod tally;
@@ -32,6 +34,13 @@ struct Cli {
 enum Chore {
     /// Run every suite of checks and tests, and say what was skipped and why.
     Test(test::Options),
+    /// Search for octets that break a decoder or a state machine, and keep those that reach code that no others reach.
+    ///
+    /// What breaks something is left in fuzz/artifacts, and the exit status says that there is such. What is worth keeping goes to
+    /// fuzz/corpus, for the tests to replay and for you to commit.
+    Fuzz(fuzz::Options),
+    /// Say how many lines of wire, l2tp and ppp their tests reach, and which ones they do not.
+    Coverage,
     /// A LAC and an LNS on this machine, with traffic between them; the last line is one JSON object.
     Demo {
         /// Leave everything up, to play with.
@@ -72,6 +81,8 @@ struct Uml {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Coverage => coverage::run(),
         Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
         Chore::Man => man::write(),
