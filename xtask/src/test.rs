@@ -80,6 +80,19 @@ const SUITES: &[Suite] = &[
         run: ends,
     },
     Suite {
+        name: "l2tpns",
+        about: "our LAC calls l2tpns with FreeRADIUS, in network namespaces",
+        needs: &[
+            apt::IP,
+            apt::PING,
+            apt::TCPDUMP,
+            apt::L2TPNS,
+            apt::FREERADIUS,
+        ],
+        root: true,
+        run: l2tpns,
+    },
+    Suite {
         name: "peers",
         about: "xl2tpd and pppd against our programs, in User-Mode Linux",
         needs: &[
@@ -282,6 +295,11 @@ fn unit() -> Result<Counts> {
 fn ends() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("ends")))
+}
+
+fn l2tpns() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("l2tpns")))
 }
 
 fn peers() -> Result<Counts> {

@@ -8,6 +8,7 @@
 )]
 
 pub mod capture;
+pub mod l2tpns;
 pub mod netns;
 pub mod ours;
 pub mod process;
