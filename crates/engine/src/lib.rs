@@ -15,6 +15,8 @@
 //!
 //! Feed it with [`Engine::handle`], then empty [`Engine::poll_output`], and wake it at [`Engine::next_timeout`]. The same inputs at the
 //! same times with the same seed give the same outputs.
+//!
+//! [`Engine::snapshot`] and [`Engine::restore`] carry its state into another process.
 
 mod addresses;
 mod clients;
