@@ -25,6 +25,7 @@ pub(crate) fn event(event: &Event) {
             tunnel,
             remote,
             reason,
+            ..
         } => {
             info!("tunnel {tunnel} down: {remote}: {}", Plain(reason));
         }
@@ -77,6 +78,7 @@ pub(crate) fn event(event: &Event) {
             session,
             user,
             reason,
+            ..
         } => {
             let user = user.as_deref().unwrap_or("-");
             info!(
@@ -90,6 +92,7 @@ pub(crate) fn event(event: &Event) {
             session,
             user,
             accepted: true,
+            ..
         } => {
             info!(
                 "session {tunnel}/{session}: user {} authenticated",
@@ -101,6 +104,7 @@ pub(crate) fn event(event: &Event) {
             session,
             user,
             accepted: false,
+            ..
         } => {
             warn!(
                 "session {tunnel}/{session}: user {} failed to authenticate",

@@ -36,6 +36,15 @@ objects! {
         [Modify] deny_local_tunnel_creates: bool = false;
         /// Refuses tunnels that peers ask for.
         [Modify] deny_remote_tunnel_creates: bool = false;
+        /// The most tunnels at a time that peers asked for and that are not established; the oldest makes room for a new one.
+        [Modify] half_open_limit: u32 { 1..=60_000 } = 4_096;
+        /// The same for a source: an IPv4 address, or the /64 of an IPv6 one.
+        [Modify] half_open_source_limit: u32 { 1..=60_000 } = 2_048;
+        /// How many tunnels, and how many calls, of a source may fail at once by its fault (a wrong secret, user or password, a faulty request)
+        /// before it gets new ones only as failure_rate allows. Each success makes good for a failure.
+        [Modify] failure_burst: u32 { 1..=1_000_000 } = 1_000;
+        /// How many more may fail each second from then on; calls of a source with 100 sessions twice as many, and so on.
+        [Modify] failure_rate: u32 { 1..=1_000_000 } = 2;
         /// What to log in detail.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
     }

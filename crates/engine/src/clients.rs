@@ -81,8 +81,7 @@ impl Engine {
                 "creating tunnels is disabled: deny_local_tunnel_creates",
             ));
         }
-        let limit = system.max_tunnels() as usize;
-        if limit != 0 && self.tunnels.len() >= limit {
+        if self.tunnel_room() <= 0 {
             return Err(CommandError::new(
                 ErrorKind::Resources,
                 "the limit of tunnels is reached",

@@ -72,6 +72,24 @@ group! {
 }
 
 group! {
+    /// What unproven or failing peers were denied.
+    Limits = "limits" {
+        /// Tunnels that were not established and made room for others: too many of theirs in all.
+        half_open,
+        /// Too many of their source.
+        half_open_of_source,
+        /// Tunnels that ended because their peer, restarted, has established another in their place.
+        replaced_tunnels,
+        /// SCCRQs that were dropped because tunnels of their source failed too often.
+        throttled_tunnels,
+        /// Calls that were refused because calls of their source failed too often.
+        throttled_calls,
+        /// SCCRQs that were refused without saying so.
+        silent_refusals,
+    }
+}
+
+group! {
     /// PPP.
     Ppp = "ppp" {
         /// Peers that proved who they are.
@@ -115,6 +133,7 @@ impl Ppp {
 pub(crate) struct Counters {
     pub(crate) datagrams: Datagrams,
     pub(crate) refused: Refused,
+    pub(crate) limits: Limits,
     pub(crate) ppp: Ppp,
     /// The counters of the control connections that are gone.
     control: l2tp::Counters,
@@ -156,6 +175,7 @@ impl Counters {
         let mut all = BTreeMap::new();
         self.datagrams.list(&mut all);
         self.refused.list(&mut all);
+        self.limits.list(&mut all);
         let mut ppp = self.ppp.clone();
         links.for_each(|counters| ppp.add(counters));
         ppp.list(&mut all);

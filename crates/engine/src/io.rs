@@ -120,6 +120,8 @@ pub enum Event {
         remote: SocketAddr,
         /// Why.
         reason: String,
+        /// Whether it was ever established.
+        was_up: bool,
     },
     /// A tunnel that we made can't be tried now; it will be again if it is persistent.
     TunnelFailed {
@@ -158,10 +160,14 @@ pub enum Event {
         tunnel: u16,
         /// Our Session ID.
         session: u16,
+        /// The tunnel's peer.
+        remote: SocketAddr,
         /// Who it was.
         user: Option<String>,
         /// Why.
         reason: String,
+        /// Whether it ever carried traffic.
+        was_up: bool,
     },
     /// A peer proved who it is, or failed to.
     Authentication {
@@ -169,9 +175,36 @@ pub enum Event {
         tunnel: u16,
         /// Our Session ID.
         session: u16,
+        /// The tunnel's peer.
+        remote: SocketAddr,
         /// The name given.
         user: String,
         /// Whether it was right.
         accepted: bool,
     },
+}
+
+impl Event {
+    /// The peer that this is about, where it is none that works but one that only tries: logs say so much of a source and no more.
+    pub fn about_stranger(&self) -> Option<SocketAddr> {
+        match *self {
+            Self::TunnelRefused { remote, .. }
+            | Self::TunnelDown {
+                remote,
+                was_up: false,
+                ..
+            }
+            | Self::SessionDown {
+                remote,
+                was_up: false,
+                ..
+            }
+            | Self::Authentication {
+                remote,
+                accepted: false,
+                ..
+            } => Some(remote),
+            _ => None,
+        }
+    }
 }

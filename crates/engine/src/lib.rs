@@ -19,21 +19,26 @@
 //! [`Engine::snapshot`] and [`Engine::restore`] carry its state into another process.
 
 mod addresses;
+mod admission;
+mod buckets;
 mod clients;
 mod commands;
 mod counters;
 mod created;
+mod half_open;
 mod io;
+mod limits;
 mod paths;
 mod policy;
 mod pool;
 mod sessions;
 mod snapshot;
+mod source;
 mod status;
 mod tunnels;
 mod wheel;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -46,6 +51,8 @@ use serde::{Deserialize, Serialize};
 use addresses::Addresses;
 use clients::{Client, ClientId};
 use counters::Counters;
+use half_open::HalfOpen;
+use limits::Limits;
 use policy::Policy;
 use sessions::Pending;
 use tunnels::Tunnel;
@@ -53,6 +60,7 @@ use wheel::Wheel;
 
 pub use io::{Command, Event, Input, Output, Token};
 pub use snapshot::{RestoreError, Snapshot};
+pub use source::Source;
 
 /// At most this many timers fire in one call of [`Engine::handle`]; the rest fire in the next, which is due at once.
 const TIMERS_A_WAKE_UP: usize = 256;
@@ -92,9 +100,12 @@ pub struct Engine {
     wheel: Wheel<Key>,
     /// By our Tunnel ID.
     tunnels: BTreeMap<u16, Tunnel>,
-    /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID: where a repeated SCCRQ belongs.
-    #[serde(with = "snapshot::pairs")]
-    by_peer: BTreeMap<(Listener, SocketAddr, u16), u16>,
+    /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID, then ours: where a repeated SCCRQ belongs, and whose end it is when a
+    /// peer that restarted has a new one.
+    by_peer: BTreeSet<(Listener, SocketAddr, u16, u16)>,
+    /// Those of them that were never established.
+    half_open: HalfOpen,
+    limits: Limits,
     /// Calls of all tunnels, in whatever state.
     calls: usize,
     /// Tunnels that we were told to make.
@@ -141,7 +152,9 @@ impl Engine {
             rng: ChaCha12Rng::from_seed(config.seed),
             wheel: Wheel::new(now),
             tunnels: BTreeMap::new(),
-            by_peer: BTreeMap::new(),
+            by_peer: BTreeSet::new(),
+            half_open: HalfOpen::default(),
+            limits: Limits::default(),
             calls: 0,
             clients: BTreeMap::new(),
             pending: BTreeMap::new(),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::{PppSetup, unless_zero};
 use crate::status::role;
+use crate::tunnels::Tunnel;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output};
 
@@ -56,6 +57,8 @@ pub(crate) struct Session {
     configuring: u32,
     /// Its traffic flows.
     pub(crate) up: bool,
+    /// It did once.
+    was_up: bool,
     /// When it is ended: for not being up by then, and once it is, for having lasted long enough.
     ends_at: Option<Time>,
 }
@@ -158,6 +161,7 @@ impl Engine {
             since: now,
             configuring: 0,
             up: false,
+            was_up: false,
             ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
             setup,
@@ -315,9 +319,19 @@ impl Engine {
             &mut self.counters.ppp.auth_failures
         };
         *count += 1;
+        let Some(remote) = self.tunnels.get(&tunnel).map(|t| t.remote) else {
+            return;
+        };
+        let most = self.allowed_failures();
+        if accepted {
+            self.limits.call_worked(remote.ip().into(), most, now);
+        } else {
+            self.limits.call_failed(remote.ip().into(), most, now);
+        }
         self.event(Event::Authentication {
             tunnel,
             session: id,
+            remote,
             user,
             accepted,
         });
@@ -451,7 +465,11 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
+        let (remote, source) = (tunnel.remote, tunnel.source());
         if let Some(session) = tunnel.sessions.remove(&id) {
+            if session.was_up {
+                self.limits.session_down(source);
+            }
             let handle = session.handle;
             let token = self.expect(Pending::Remove);
             self.outputs
@@ -465,8 +483,10 @@ impl Engine {
             self.event(Event::SessionDown {
                 tunnel: tunnel_id,
                 session: id,
+                remote,
                 user,
                 reason: reason.to_owned(),
+                was_up: session.was_up,
             });
         }
         self.created_call_ended(tunnel_id, id, reason, now);
@@ -516,6 +536,7 @@ impl Engine {
         }
         let lasts = unless_zero(session.setup.profile.max_connect_time());
         (session.up, session.since) = (true, now);
+        let first = !std::mem::replace(&mut session.was_up, true);
         session.ends_at = lasts.map(|lasts| now + lasts);
         let number = session.created;
         let event = Event::SessionUp {
@@ -527,6 +548,14 @@ impl Engine {
         };
         self.event(event);
         self.created_session_up(tunnel, number);
+        if let Some(source) = self
+            .tunnels
+            .get(&tunnel)
+            .filter(|_| first)
+            .map(Tunnel::source)
+        {
+            self.limits.session_up(source);
+        }
     }
 
     /// A device went away under a session.

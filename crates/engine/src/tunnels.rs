@@ -15,8 +15,10 @@ use wire::l2tp::Header;
 use crate::clients::ClientId;
 use crate::commands::Which;
 use crate::created::CreatedSessions;
+use crate::half_open::Place;
 use crate::policy::TunnelSetup;
 use crate::sessions::Session;
+use crate::source::Source;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown};
 
@@ -46,6 +48,8 @@ pub(crate) struct Tunnel {
     pub(crate) idle_at: Option<Time>,
     /// It was Established once.
     pub(crate) was_up: bool,
+    /// Its place among those that peers opened and that are not established, until it is.
+    pub(crate) half_open: Option<Place>,
 }
 
 /// Who opened a tunnel.
@@ -80,72 +84,6 @@ impl Engine {
         tunnel.unreachable = None;
         tunnel.control.handle_message(datagram, now, &mut self.rng);
         self.settle(header.tunnel_id, now);
-    }
-
-    /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
-    fn connection_request(&mut self, path: Transport, datagram: &[u8], now: Time) {
-        let remote = path.remote;
-        let known = l2tp::assigned_tunnel_id(datagram)
-            .and_then(|peer_id| self.by_peer.get(&(path.listener.clone(), remote, peer_id)));
-        if let Some(&id) = known
-            && let Some(tunnel) = self.tunnels.get_mut(&id)
-        {
-            tunnel.control.handle_message(datagram, now, &mut self.rng);
-            return self.settle(id, now);
-        }
-        let sccrq = match l2tp::decode_sccrq(datagram) {
-            Ok(sccrq) => sccrq,
-            Err(error) => return self.counters.bad_connection_request(&error),
-        };
-        let peer_id = sccrq.assigned_tunnel_id;
-        let Some(id) = self.free_tunnel_id() else {
-            self.counters.refused.no_tunnel_id += 1;
-            return;
-        };
-        let setup = self.policy.for_peer(&sccrq.host_name, remote.ip());
-        let host_name = sccrq.host_name.clone();
-        let control = match self.refusal(&setup) {
-            None => l2tp::Tunnel::accept(setup.tunnel.clone(), id, sccrq, now, &mut self.rng),
-            Some(reason) => {
-                self.event(Event::TunnelRefused {
-                    remote,
-                    host_name,
-                    reason: reason.message.clone(),
-                });
-                l2tp::Tunnel::refuse(setup.tunnel.clone(), id, &sccrq, &reason)
-            }
-        };
-        self.by_peer
-            .insert((path.listener.clone(), remote, peer_id), id);
-        let origin = Origin::Peer(remote, peer_id);
-        self.add_tunnel(id, control, setup, path, origin, now);
-        self.settle(id, now);
-    }
-
-    /// Why a peer may not open a tunnel now.
-    fn refusal(&mut self, setup: &TunnelSetup) -> Option<StopReason> {
-        let system = &self.policy.model().system;
-        let limit = system.max_tunnels() as usize;
-        let refused = &mut self.counters.refused;
-        if self.shutdown != Shutdown::No || system.drain_tunnels() {
-            refused.tunnel_policy += 1;
-            return Some(StopReason::shutting_down(
-                "new tunnels are not accepted now",
-            ));
-        }
-        if system.deny_remote_tunnel_creates() {
-            refused.tunnel_policy += 1;
-            return Some(StopReason::not_authorized("tunnels are not accepted here"));
-        }
-        if limit != 0 && self.tunnels.len() >= limit {
-            refused.tunnel_limit += 1;
-            return Some(StopReason::no_resources("the limit of tunnels is reached"));
-        }
-        if !setup.peer_is_known {
-            refused.unknown_peer += 1;
-            return Some(StopReason::not_authorized("no peer profile matches"));
-        }
-        None
     }
 
     /// An id that no tunnel has: random, so that ids of an earlier life are not met again soon.
@@ -185,6 +123,7 @@ impl Engine {
             since: now,
             idle_at: None,
             was_up: false,
+            half_open: None,
         };
         self.tunnels.insert(id, tunnel);
     }
@@ -238,7 +177,8 @@ impl Engine {
     fn tunnel_event(&mut self, id: u16, event: l2tp::Event, now: Time) {
         match event {
             l2tp::Event::Established => self.tunnel_up(id, now),
-            l2tp::Event::CallRequested { session } => self.call_requested(id, session),
+            l2tp::Event::CallRequested { session } => self.call_requested(id, session, now),
+            l2tp::Event::BadRequest => self.call_failed(id, now),
             l2tp::Event::CallEstablished { session, call } => {
                 self.call_established(id, session, call, now)
             }
@@ -258,6 +198,7 @@ impl Engine {
         };
         (tunnel.since, tunnel.was_up) = (now, true);
         let (remote, origin) = (tunnel.remote, tunnel.origin);
+        let path = tunnel.path();
         let host_name = tunnel
             .control
             .peer()
@@ -271,7 +212,10 @@ impl Engine {
         self.start_idling(id, now);
         match origin {
             Origin::Client(client) => self.client_tunnel_up(client, id, now),
-            Origin::Peer(..) => self.place_calls(Which::Peer(id), now),
+            Origin::Peer(_, peer_id) => {
+                self.place_calls(Which::Peer(id), now);
+                self.peer_tunnel_up(id, &path, peer_id, now);
+            }
         }
     }
 
@@ -281,29 +225,38 @@ impl Engine {
         };
         (tunnel.since, tunnel.idle_at) = (now, None);
         tunnel.created = CreatedSessions::default();
-        let (remote, origin) = (tunnel.remote, tunnel.origin);
+        let (remote, origin, was_up) = (tunnel.remote, tunnel.origin, tunnel.was_up);
+        let failed = !was_up && reason.by == EndedBy::PeerFault && tunnel.control.is_proven();
         let reason = match tunnel.unreachable.take() {
             Some(hint) if reason.by == EndedBy::Timeout => format!("{reason} ({hint})"),
             _ => reason.to_string(),
         };
-        if let Origin::Client(client) = origin {
-            self.client_tunnel_down(client, id, &reason, now);
+        match origin {
+            Origin::Client(client) => self.client_tunnel_down(client, id, &reason, now),
+            Origin::Peer(..) if failed => {
+                let most = self.allowed_failures();
+                self.limits.tunnel_failed(remote.ip().into(), most, now);
+            }
+            Origin::Peer(..) => {}
         }
         self.event(Event::TunnelDown {
             tunnel: id,
             remote,
             reason,
+            was_up,
         });
     }
 
     fn tunnel_released(&mut self, id: u16) {
+        self.no_longer_half_open(id);
         let Some(tunnel) = self.tunnels.remove(&id) else {
             return;
         };
         self.wheel.remove(tunnel.entry);
         self.counters.retire_tunnel(tunnel.control.counters());
         if let Origin::Peer(address, peer_id) = tunnel.origin {
-            self.by_peer.remove(&(tunnel.listener, address, peer_id));
+            self.by_peer
+                .remove(&(tunnel.listener, address, peer_id, id));
         }
     }
 
@@ -318,10 +271,11 @@ impl Engine {
     }
 
     /// Whether a peer may have one more call, and what it is told.
-    fn call_requested(&mut self, id: u16, session: u16) {
+    fn call_requested(&mut self, id: u16, session: u16, now: Time) {
         let system = &self.policy.model().system;
         let limit = system.max_sessions() as usize;
         let drain = system.drain_tunnels();
+        let most = self.allowed_failures();
         self.calls += 1;
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
@@ -344,13 +298,41 @@ impl Engine {
                 session,
                 Disconnect::no_facilities("the limit of sessions is reached"),
             );
+        } else if !self.limits.may_call(tunnel.source(), most, now) {
+            self.counters.limits.throttled_calls += 1;
+            tunnel.control.refuse_call(
+                session,
+                Disconnect::no_facilities("too many calls from there failed"),
+            );
         } else {
             tunnel.control.accept_call(session, &mut self.rng);
+        }
+    }
+
+    /// A call that a peer wanted failed by the fault of its end.
+    pub(crate) fn call_failed(&mut self, id: u16, now: Time) {
+        let most = self.allowed_failures();
+        if let Some(tunnel) = self.tunnels.get(&id) {
+            self.limits.call_failed(tunnel.source(), most, now);
         }
     }
 }
 
 impl Tunnel {
+    /// Where it is reached.
+    fn path(&self) -> Transport {
+        Transport {
+            listener: self.listener.clone(),
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+
+    /// Whose limits it counts against.
+    pub(crate) fn source(&self) -> Source {
+        self.remote.ip().into()
+    }
+
     /// Whether nothing is left to wait for at the end: the peer has acknowledged our StopCCN, or was never heard.
     pub(crate) fn has_said_goodbye(&self) -> bool {
         self.control.is_quiet() || self.control.peer().is_none()

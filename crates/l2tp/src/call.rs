@@ -4,7 +4,7 @@ use std::fmt;
 use sansio::{Rng, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use wire::l2tp::{Attribute, BearerTypes, Extension, FramingTypes, MessageType};
+use wire::l2tp::{Attribute, BearerTypes, CallResult, Extension, FramingTypes, MessageType};
 
 use crate::messages::{Body, Builder};
 use crate::{AccessLine, CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
@@ -315,6 +315,19 @@ impl Tunnel {
     ) {
         let id = self.calls.free_id(rng).unwrap_or_default();
         self.send_cdn(peer_id.unwrap_or_default(), id, reason);
+    }
+
+    /// The same for one that may be wrong in itself.
+    pub(crate) fn refuse_bad_request(
+        &mut self,
+        peer_id: Option<SessionId>,
+        reason: &Disconnect,
+        rng: &mut dyn Rng,
+    ) {
+        self.refuse_request(peer_id, reason, rng);
+        if reason.result == CallResult::GENERAL_ERROR {
+            self.event(Event::BadRequest);
+        }
     }
 
     /// CDN: the peer ends a call. One that it placed and does not know our id of, it names by its own.

@@ -99,7 +99,7 @@ impl Tunnel {
     ) {
         let info = match self.take_request(kind, body) {
             Ok(info) => info,
-            Err(reason) => return self.refuse_request(body.assigned_session_id, &reason, rng),
+            Err(reason) => return self.refuse_bad_request(body.assigned_session_id, &reason, rng),
         };
         let peer_session_id = info.peer_session_id;
         if let Some(id) = self.calls.find_by_peer(peer_session_id) {

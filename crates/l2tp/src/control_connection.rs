@@ -8,8 +8,9 @@ use sansio::{Rng, Time};
 use wire::l2tp::{Attribute, AttributeType, Extension, MessageType};
 
 use crate::diffserv::{NotGranted, agreed, per_hop_behavior};
-use crate::messages::{Body, Builder, PeerInfo, Sccrq, required_id};
+use crate::messages::{Body, Builder, PeerInfo, Sccrq, required_id, stop_ccn};
 use crate::reason::cut;
+use crate::unproven::Unproven;
 use crate::{
     CallEnd, ConnectionTimer, Disconnect, EndedBy, Event, StopReason, Tunnel, TunnelConfig,
     TunnelEnd, TunnelId, TunnelState,
@@ -31,43 +32,31 @@ impl Tunnel {
         tunnel
     }
 
-    /// Answers an SCCRQ: queues SCCRP, or StopCCN if the SCCRQ can't be accepted. `local_id` must not be 0, nor another tunnel's.
+    /// Answers an SCCRQ: queues SCCRP. `local_id` must not be 0, nor another tunnel's.
+    ///
+    /// # Errors
+    ///
+    /// Why the SCCRQ can't be accepted: [`Sccrq::refuse`] says it.
     pub fn accept(
         config: Arc<TunnelConfig>,
         local_id: TunnelId,
-        sccrq: Sccrq,
+        sccrq: &Sccrq,
         now: Time,
         rng: &mut dyn Rng,
-    ) -> Self {
-        let mut tunnel = Self::answering(config, local_id, &sccrq);
-        let accepted = sccrq.peer.and_then(|peer| {
-            let response = tunnel.respond(MessageType::SCCRP, sccrq.challenge.as_deref())?;
-            Ok((peer, response))
-        });
-        match accepted {
-            Ok((peer, response)) => {
-                tunnel.take_peer(peer);
-                tunnel.await_establishment(now);
-                tunnel.make_challenge(rng);
-                let avps = tunnel.introduction(MessageType::SCCRP, response, rng);
-                tunnel.send(0, avps);
-            }
-            Err(reason) => tunnel.stop(EndedBy::PeerFault, reason),
-        }
-        tunnel
-    }
-
-    /// Answers an SCCRQ with a StopCCN. The tunnel lives only until that has arrived; its only event is [`Event::Released`].
-    pub fn refuse(
-        config: Arc<TunnelConfig>,
-        local_id: TunnelId,
-        sccrq: &Sccrq,
-        reason: &StopReason,
-    ) -> Self {
-        let mut tunnel = Self::answering(config, local_id, sccrq);
-        tunnel.send_stop_ccn(reason);
-        tunnel.state = TunnelState::Closing;
-        tunnel
+    ) -> Result<Self, StopReason> {
+        let peer = sccrq.peer.clone()?;
+        let expected = sccrq.ns.wrapping_add(1);
+        let mut tunnel = Self::new(config, local_id, TunnelState::WaitCtlConn, expected);
+        let response = tunnel.respond(MessageType::SCCRP, sccrq.challenge.as_deref())?;
+        tunnel.peer_id = sccrq.assigned_tunnel_id;
+        tunnel.unproven = Some(Unproven::new(sccrq.octets, sccrq.fingerprint));
+        tunnel.counters = sccrq.counters.clone();
+        tunnel.take_peer(peer);
+        tunnel.await_establishment(now);
+        tunnel.make_challenge(rng);
+        let avps = tunnel.introduction(MessageType::SCCRP, response, rng);
+        tunnel.send(0, avps);
+        Ok(tunnel)
     }
 
     /// Ends the tunnel and its calls: queues StopCCN, and lives on until that has arrived. Nothing happens if it is ending already.
@@ -75,16 +64,14 @@ impl Tunnel {
         self.stop(EndedBy::Local, reason);
     }
 
-    fn answering(config: Arc<TunnelConfig>, local_id: TunnelId, sccrq: &Sccrq) -> Self {
-        let mut tunnel = Self::new(
-            config,
-            local_id,
-            TunnelState::WaitCtlConn,
-            sccrq.ns.wrapping_add(1),
-        );
-        tunnel.peer_id = sccrq.assigned_tunnel_id;
-        tunnel.counters = sccrq.counters.clone();
-        tunnel
+    /// Ends the tunnel and its calls without a word, at once: the peer has forgotten it, or never knew of it.
+    pub fn abandon(&mut self, reason: StopReason) {
+        self.give_up(EndedBy::Local, reason);
+    }
+
+    pub(crate) fn give_up(&mut self, by: EndedBy, reason: StopReason) {
+        self.end(TunnelEnd { by, reason });
+        self.release();
     }
 
     /// SCCRP: the peer answers our SCCRQ.
@@ -172,10 +159,13 @@ impl Tunnel {
         self.config.hello_interval.filter(|i| !i.is_zero())
     }
 
-    /// Ends the tunnel and tells the peer why.
+    /// Ends the tunnel and tells the peer why. One who may never have heard of it is told only in answer to something.
     pub(crate) fn stop(&mut self, by: EndedBy, reason: StopReason) {
         if matches!(self.state, TunnelState::Closing | TunnelState::Released) {
             return;
+        }
+        if self.unproven.is_some() && by != EndedBy::PeerFault {
+            return self.give_up(by, reason);
         }
         self.transport.drop_waiting();
         self.send_stop_ccn(&reason);
@@ -331,10 +321,6 @@ impl Tunnel {
     }
 
     fn send_stop_ccn(&mut self, reason: &StopReason) {
-        let avps = Builder::new(MessageType::STOP_CCN, None)
-            .put(Attribute::AssignedTunnelId(self.id))
-            .put(Attribute::ResultCode(reason.code()))
-            .finish();
-        self.send(0, avps);
+        self.send(0, stop_ccn(self.id, reason));
     }
 }

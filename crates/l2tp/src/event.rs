@@ -14,6 +14,8 @@ pub enum Event {
         /// The call.
         session: SessionId,
     },
+    /// The peer asked for a call in a way that breaks the protocol, and was refused.
+    BadRequest,
     /// A call is established, and both ends know: at the LAC, the ICCN or OCCN was acknowledged or data came.
     CallEstablished {
         /// The call.

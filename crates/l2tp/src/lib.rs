@@ -14,6 +14,7 @@
 //! lns_incoming_call    the LNS's half (section 7.4.2)
 //! lac_outgoing_call    the LAC's half of an outgoing call (section 7.5.1)
 //! lns_outgoing_call    the LNS's half (section 7.5.2)
+//! unproven             what may be sent to a peer that did not yet show that it gets it
 //! ```
 
 mod access_line;
@@ -32,6 +33,7 @@ mod messages;
 mod reason;
 mod transport;
 mod tunnel;
+mod unproven;
 
 pub use access_line::AccessLine;
 pub use call::{Call, CallInfo, CallKind, CallParams, CallState, Refused};

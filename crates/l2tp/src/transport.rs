@@ -40,6 +40,10 @@ pub(crate) struct Held {
 pub(crate) enum Receipt {
     /// It is the next one: process it, then what [`Transport::next_held`] yields.
     Deliver,
+    /// It came before, and is to be acknowledged again.
+    Duplicate,
+    /// It acknowledges what was never sent: nothing in it counts.
+    Discredited,
     /// Nothing more is to be done with it.
     Done,
 }
@@ -182,6 +186,15 @@ impl Transport {
         self.ack_now = true;
     }
 
+    /// Answers a peer that asked again by the messages that it may not have, at once, and not by an acknowledgement alone.
+    pub(crate) fn answer_again(&mut self) {
+        if !self.queue.is_empty() {
+            self.in_flight = 0;
+            self.ack_now = false;
+            self.deadlines.clear(TransportTimer::Retransmit);
+        }
+    }
+
     /// Takes in a message's numbers: what it acknowledges, and its place in the order.
     pub(crate) fn receive(
         &mut self,
@@ -196,7 +209,7 @@ impl Transport {
             self.take_acknowledgement(acknowledged.into(), config, now);
         } else if acknowledged < HALF {
             counters.troubles.bad_acknowledgements += 1;
-            return Receipt::Done;
+            return Receipt::Discredited;
         }
         if avps.is_empty() {
             counters.received.zlb += 1;
@@ -210,7 +223,9 @@ impl Transport {
         if ahead >= HALF {
             counters.troubles.duplicates += 1;
             self.ack_now = true;
-        } else if ahead < config.rx_window {
+            return Receipt::Duplicate;
+        }
+        if ahead < config.rx_window {
             counters.troubles.out_of_order += 1;
             self.held.entry(header.ns).or_insert_with(|| Held {
                 session_id: header.session_id,
@@ -284,10 +299,11 @@ impl Transport {
         }
     }
 
-    /// Writes the next datagram for the peer's tunnel `tunnel_id` into `out`, if there is one to send now.
+    /// Writes the next datagram for the peer's tunnel `tunnel_id` into `out`, if there is one to send now, of at most `most` octets.
     pub(crate) fn poll_transmit(
         &mut self,
         tunnel_id: TunnelId,
+        most: usize,
         config: &TunnelConfig,
         now: Time,
         counters: &mut Counters,
@@ -306,6 +322,14 @@ impl Transport {
             ),
             None => return false,
         };
+        if ControlHeader::LEN + avps.len() > most {
+            if avps.is_empty() {
+                self.ack_now = false;
+            } else {
+                self.await_acknowledgement(config, now);
+            }
+            return false;
+        }
         encode(
             &ControlHeader {
                 tunnel_id,
@@ -342,6 +366,11 @@ impl Transport {
         } else {
             counters.troubles.retransmissions += 1;
         }
+        self.await_acknowledgement(config, now);
+    }
+
+    /// The peer has until then to acknowledge the front message, be it that it could not be sent: it is given up all the same.
+    fn await_acknowledgement(&mut self, config: &TunnelConfig, now: Time) {
         if self.deadlines.get(TransportTimer::Retransmit).is_none() {
             self.deadlines.set(
                 TransportTimer::Retransmit,
@@ -393,7 +422,7 @@ impl Transport {
 }
 
 /// Writes a whole datagram into `out`, in place of what it held.
-fn encode(header: &ControlHeader, avps: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode(header: &ControlHeader, avps: &[u8], out: &mut Vec<u8>) {
     let mut encoded = [0; ControlHeader::LEN];
     // It fits: the buffer is the header's size, and no message of ours comes near the 65535 octets that its Length can say.
     let fits = header.encode(avps.len(), &mut Writer::new(&mut encoded));
@@ -451,7 +480,12 @@ mod tests {
                     expected.wrapping_add(ahead as u16),
                     0,
                 );
-                assert_eq!(receipt, Receipt::Done);
+                let expected_receipt = if duplicate {
+                    Receipt::Duplicate
+                } else {
+                    Receipt::Done
+                };
+                assert_eq!(receipt, expected_receipt);
                 assert_eq!(
                     counters.troubles.duplicates,
                     u64::from(duplicate),
@@ -489,7 +523,7 @@ mod tests {
         t.congestion_window = 4;
         for _ in 0..4 {
             t.send(0, vec![0; 8], 0);
-            assert!(t.poll_transmit(1, &config, NOW, &mut counters, &mut out));
+            assert!(t.poll_transmit(1, usize::MAX, &config, NOW, &mut counters, &mut out));
         }
         assert_eq!(t.stats().ns, 2);
         // 0xfffd was acknowledged long ago; 3 was never sent.

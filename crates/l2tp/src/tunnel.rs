@@ -9,9 +9,10 @@ use wire::l2tp::{Header, MessageType};
 use crate::call::Calls;
 use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
 use crate::transport::{Receipt, Transport};
+use crate::unproven::Unproven;
 use crate::{
-    CallKind, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, SessionId, StopReason,
-    TransportStats, TransportTimer, TunnelConfig, TunnelEnd, TunnelId,
+    CallKind, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, Sccrq, SessionId,
+    StopReason, TransportStats, TransportTimer, TunnelConfig, TunnelId,
 };
 
 /// Messages that may wait for a peer which keeps asking and does not acknowledge what it is told: two for each possible session.
@@ -89,6 +90,8 @@ pub struct Tunnel {
     pub(crate) challenge: Option<[u8; 16]>,
     pub(crate) calls: Calls,
     pub(crate) transport: Transport,
+    /// Set until the peer, who opened the tunnel, is known to get what we send.
+    pub(crate) unproven: Option<Unproven>,
     pub(crate) deadlines: Deadlines<ConnectionTimer, 3>,
     /// When the peer last sent anything.
     pub(crate) heard_at: Time,
@@ -114,6 +117,7 @@ impl Tunnel {
             challenge: None,
             calls: Calls::default(),
             transport: Transport::new(expected),
+            unproven: None,
             deadlines: Deadlines::new(),
             heard_at: Time::ZERO,
             counters: Counters::default(),
@@ -173,6 +177,20 @@ impl Tunnel {
         self.transport.stats()
     }
 
+    /// Whether the peer is known to get what we send to its address: it sent a message to our Tunnel ID, or we asked it ourselves.
+    ///
+    /// Until then it is sent at most three octets for each that it sent (of UDP payload), and what it does not ask for again may never be sent.
+    pub fn is_proven(&self) -> bool {
+        self.unproven.is_none()
+    }
+
+    /// Whether `sccrq` is the one that opened this tunnel, sent again by a peer that may not have had our answer. One that comes later, or
+    /// says something else, is from a peer that began anew.
+    pub fn is_repeated_by(&self, sccrq: &Sccrq) -> bool {
+        self.unproven
+            .is_some_and(|unproven| unproven.began_with(sccrq.fingerprint))
+    }
+
     /// Whether the peer has acknowledged everything that it is to hear from us.
     pub fn is_quiet(&self) -> bool {
         self.transport.queued() == 0
@@ -200,6 +218,7 @@ impl Tunnel {
         let receipt = self
             .transport
             .receive(&header, avps, &config, now, &mut self.counters);
+        self.judge(header.tunnel_id, datagram.len(), receipt);
         for call in self.transport.take_confirmed() {
             self.call_established(call);
         }
@@ -215,6 +234,19 @@ impl Tunnel {
         }
     }
 
+    /// Lets the peer prove that it gets what we send, or else earn what we may send it.
+    fn judge(&mut self, tunnel_id: TunnelId, octets: usize, receipt: Receipt) {
+        let Some(unproven) = &mut self.unproven else {
+            return;
+        };
+        unproven.earn(octets);
+        if tunnel_id == self.id && receipt != Receipt::Discredited {
+            self.unproven = None;
+        } else if receipt == Receipt::Duplicate {
+            self.transport.answer_again();
+        }
+    }
+
     /// Does what is due at `now`. Calling it when nothing is does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.transport.handle_timeout(&self.config, now).is_err() {
@@ -222,11 +254,7 @@ impl Tunnel {
                 "nothing was acknowledged after {} retransmissions",
                 self.config.max_retries
             );
-            self.end(TunnelEnd {
-                by: EndedBy::Timeout,
-                reason: StopReason::unsaid(message),
-            });
-            return self.release();
+            return self.give_up(EndedBy::Timeout, StopReason::unsaid(message));
         }
         while let Some((_, id)) = self.calls.next_deadline().filter(|&(at, _)| at <= now) {
             self.end_call(id, EndedBy::Timeout, Disconnect::timed_out());
@@ -249,14 +277,18 @@ impl Tunnel {
     ///
     /// Ask again until there is none: after every other call, and before waiting for [`next_timeout`](Self::next_timeout).
     pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
-        self.state != TunnelState::Released
-            && self.transport.poll_transmit(
-                self.peer_id,
-                &self.config,
-                now,
-                &mut self.counters,
-                out,
-            )
+        if self.state == TunnelState::Released {
+            return false;
+        }
+        let most = self.unproven.map_or(usize::MAX, |u| u.credit());
+        let (config, counters) = (&self.config, &mut self.counters);
+        let sent = self
+            .transport
+            .poll_transmit(self.peer_id, most, config, now, counters, out);
+        if let Some(unproven) = self.unproven.as_mut().filter(|_| sent) {
+            unproven.spend(out.len());
+        }
+        sent
     }
 
     /// Takes out the next event.
@@ -325,7 +357,10 @@ impl Tunnel {
             .map_or(Time::MAX, |timeout| now + timeout)
     }
 
-    fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
+        if self.state == TunnelState::Released {
+            return;
+        }
         self.state = TunnelState::Released;
         self.deadlines.clear_all();
         self.transport = Transport::new(0);
@@ -425,7 +460,7 @@ impl Tunnel {
                 self.end_call(session_id, EndedBy::PeerFault, Disconnect::from(fault));
             }
             MessageType::ICRQ | MessageType::OCRQ => {
-                self.refuse_request(body.assigned_session_id, &Disconnect::from(fault), rng);
+                self.refuse_bad_request(body.assigned_session_id, &Disconnect::from(fault), rng);
             }
             _ => self.counters.troubles.unknown_sessions += 1,
         }

@@ -188,7 +188,7 @@ impl Recording {
                 panic!("{} does not begin with an SCCRQ", self.name)
             };
             Stage::new(
-                Tunnel::accept(config, self.lns_id, sccrq, NOW, &mut script),
+                Tunnel::accept(config, self.lns_id, &sccrq, NOW, &mut script).unwrap(),
                 script,
             )
         };

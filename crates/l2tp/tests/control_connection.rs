@@ -2,18 +2,16 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    Pair, Puppet, config, encode, encode_raw, icrq, introduction, just, rng, sccrq, secret_config,
-    stop_ccn, with_avp,
+    Message, Pair, Puppet, config, encode, encode_raw, icrq, introduction, just, sccrq,
+    secret_config, stop_ccn, with_avp,
 };
 use l2tp::{
-    EndedBy, Event, SccrqError, StopReason, Tunnel, TunnelConfig, TunnelState, assigned_tunnel_id,
+    EndedBy, Event, SccrqError, StopReason, TunnelConfig, TunnelState, assigned_tunnel_id,
     decode_sccrq,
 };
-use sansio::Time;
 use wire::DecodeError;
 use wire::l2tp::{Attribute, AttributeType, Avp, ControlHeader, MessageType};
 
@@ -187,10 +185,9 @@ fn a_challenge_is_answered_even_where_we_make_none() {
 fn a_challenge_that_we_have_no_secret_for_ends_the_tunnel() {
     let mut with_challenge = sccrq(77);
     with_challenge.push(Attribute::Challenge(b"prove it"));
-    let (mut puppet, stop) = Puppet::receiver(config(), &with_challenge);
+    let stop = Puppet::refused(config(), &with_challenge);
     assert_eq!(stop.message_type, Some(MessageType::STOP_CCN));
     assert_eq!((stop.result().0, stop.header.tunnel_id), (4, 77));
-    assert_eq!(puppet.end().reason.result.0, 4);
 }
 
 #[test]
@@ -307,13 +304,12 @@ fn introductions_that_lack_something_or_say_nonsense_are_refused() {
     for (change, result, error) in changes {
         let mut message = sccrq(77);
         change(&mut message);
-        let (mut puppet, stop) = Puppet::receiver(config(), &message);
+        let stop = Puppet::refused(config(), &message);
         assert_eq!(
             (stop.result().0, stop.result().1),
             (result, error),
             "{message:?}"
         );
-        assert_eq!(puppet.end().by, EndedBy::PeerFault);
 
         let mut message = introduction(MessageType::SCCRP, 77);
         change(&mut message);
@@ -524,28 +520,22 @@ fn the_stop_ccn_that_answers_an_sccrq_is_acknowledged_to_the_tunnel_that_it_name
 }
 
 #[test]
-fn a_refused_tunnel_says_so_and_is_released() {
+fn a_refusal_answers_one_sccrq_and_needs_no_tunnel() {
     let datagram = encode(&NO_HEADER, &sccrq(77));
     let sccrq = decode_sccrq(&datagram).unwrap();
     let reason = StopReason::not_authorized("who are you?");
-    let tunnel = Tunnel::refuse(Arc::new(config()), 9, &sccrq, &reason);
-    let mut puppet = Puppet {
-        tunnel,
-        now: Time::ZERO,
-        rng: rng(1),
-        id: 77,
-        ns: 1,
-        nr: 0,
-    };
-    let stop = puppet.take_one();
+    let (datagram, counters) = sccrq.refuse(9, &reason);
+    let stop = Message::new(&datagram);
     assert_eq!(stop.result(), (4, Some(0), "who are you?".into()));
     assert_eq!(
         (stop.header.tunnel_id, stop.header.ns, stop.header.nr),
         (77, 0, 1)
     );
-    puppet.acknowledge();
-    puppet.wait(31 * SECOND);
-    assert_eq!(puppet.events(), [Event::Released]);
+    assert!(
+        stop.attributes()
+            .any(|attribute| attribute == Attribute::AssignedTunnelId(9))
+    );
+    assert_eq!((counters.received.sccrq, counters.sent.stop_ccn), (1, 1));
 }
 
 #[test]

@@ -373,7 +373,7 @@ fn an_icrq_that_lacks_something_is_answered_with_a_cdn() {
     puppet.acknowledge();
     puppet.send(0, &icrq(0));
     assert_eq!(sent_cdn(&mut puppet).header.session_id, 0);
-    assert_eq!(puppet.events(), []);
+    assert_eq!(puppet.events(), [Event::BadRequest, Event::BadRequest]);
     assert_eq!(puppet.tunnel.counters().troubles.malformed_messages, 2);
 }
 

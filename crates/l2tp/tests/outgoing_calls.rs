@@ -496,7 +496,7 @@ fn an_ocrq_that_lacks_something_is_answered_with_a_cdn_that_names_it() {
         let cdn = sent_cdn(&mut puppet);
         assert_eq!(cdn.header.session_id, 5);
         assert_eq!(cdn.result(), (2, Some(3), format!("{name} is missing")));
-        assert_eq!(puppet.events(), []);
+        assert_eq!(puppet.events(), [Event::BadRequest]);
         assert_eq!(puppet.tunnel.counters().troubles.malformed_messages, 1);
     }
     for message in [ocrq(0), just(MessageType::OCRQ)] {

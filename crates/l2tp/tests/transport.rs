@@ -417,7 +417,7 @@ fn closing_drops_what_was_not_sent_yet() {
 }
 
 #[test]
-fn a_repeated_sccrq_is_acknowledged_by_the_same_tunnel() {
+fn a_repeated_sccrq_gets_the_same_sccrp_again() {
     let (mut puppet, sccrp) = Puppet::receiver(config(), &sccrq(77));
     let header = ControlHeader {
         tunnel_id: 0,
@@ -426,8 +426,9 @@ fn a_repeated_sccrq_is_acknowledged_by_the_same_tunnel() {
         nr: 0,
     };
     puppet.deliver(&encode(&header, &sccrq(77)));
-    let zlb = puppet.take_one();
-    assert_eq!((zlb.message_type, zlb.header.nr), (None, sccrp.header.nr));
+    let again = puppet.take_one();
+    assert_eq!(again.header, sccrp.header);
+    assert_eq!(again.message_type, Some(MessageType::SCCRP));
     assert_eq!(puppet.tunnel.state(), TunnelState::WaitCtlConn);
 }
 

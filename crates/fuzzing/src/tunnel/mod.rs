@@ -40,8 +40,13 @@ pub(crate) fn sccrq(octets: &[u8]) {
         ..TunnelConfig::default()
     });
     let number = Message::number_of(octets);
-    let tunnel = Tunnel::accept(config, TUNNEL, sccrq, START, &mut rng());
-    Model::new(tunnel, START, number.wrapping_add(1)).end();
+    match Tunnel::accept(config, TUNNEL, &sccrq, START, &mut rng()) {
+        Ok(tunnel) => Model::new(tunnel, START, number.wrapping_add(1)).end(),
+        Err(reason) => {
+            let (datagram, _) = sccrq.refuse(TUNNEL, &reason);
+            assert!(datagram.len() <= 3 * octets.len(), "it amplifies");
+        }
+    }
 }
 
 /// A conversation.
@@ -85,7 +90,7 @@ fn begin(choices: &mut Choices<'_>) -> Option<Model> {
         nr: 0,
     });
     let sccrq = decode_sccrq(&datagram).ok()?;
-    let tunnel = Tunnel::accept(config, TUNNEL, sccrq, START, &mut rng);
+    let tunnel = Tunnel::accept(config, TUNNEL, &sccrq, START, &mut rng).ok()?;
     Some(Model::new(tunnel, START, 1))
 }
 

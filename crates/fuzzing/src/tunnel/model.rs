@@ -312,7 +312,7 @@ impl Model {
             "{event:?} after the end"
         );
         match event {
-            Event::Established => {}
+            Event::Established | Event::BadRequest => {}
             Event::CallRequested { session } => self.begins(*session, Known::Requested),
             Event::CallEstablished { session, call } => {
                 let known = self.calls.get_mut(session).expect("a call that is");

@@ -4,6 +4,7 @@ use wire::l2tp::{AccessLine, AccessLineType, Attribute, Avp, MessageType};
 use wire::{BufferFull, Writer};
 
 use super::hidden::append;
+use crate::{StopReason, TunnelId};
 
 /// What hides a message's AVPs.
 pub(crate) struct Hiding {
@@ -127,4 +128,12 @@ impl Builder {
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.avps)
     }
+}
+
+/// A StopCCN of the tunnel that has `local_id` at our end.
+pub(crate) fn stop_ccn(local_id: TunnelId, reason: &StopReason) -> Vec<u8> {
+    Builder::new(MessageType::STOP_CCN, None)
+        .put(Attribute::AssignedTunnelId(local_id))
+        .put(Attribute::ResultCode(reason.code()))
+        .finish()
 }

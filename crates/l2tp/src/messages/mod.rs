@@ -5,7 +5,7 @@ mod hidden;
 mod parse;
 mod sccrq;
 
-pub(crate) use build::{Builder, Hiding};
+pub(crate) use build::{Builder, Hiding, stop_ccn};
 pub(crate) use hidden::open_hidden;
 pub(crate) use parse::{Body, Fault, Parsed, parse, required, required_id};
 pub(crate) use sccrq::text;

@@ -1,10 +1,14 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wire::DecodeError;
-use wire::l2tp::{Attribute, AttributeType, Avps, BearerTypes, FramingTypes, Header, MessageType};
+use wire::l2tp::{
+    Attribute, AttributeType, Avps, BearerTypes, ControlHeader, FramingTypes, Header, MessageType,
+};
 
+use super::build::stop_ccn;
 use super::parse::{Body, Fault, parse, required};
-use crate::transport::DEFAULT_WINDOW;
+use crate::transport::{DEFAULT_WINDOW, encode};
+use crate::unproven::{allowance, fingerprint};
 use crate::{Counters, StopReason, TunnelId};
 
 /// What a peer says about itself in its SCCRQ or SCCRP (RFC 2661 sections 6.1 and 6.2).
@@ -70,11 +74,41 @@ pub struct Sccrq {
     pub tie_breaker: Option<u64>,
     /// Challenge.
     pub challenge: Option<Vec<u8>>,
-    /// The rest of what the peer says about itself, or what is wrong with it: then [`Tunnel::accept`](crate::Tunnel::accept) refuses it.
+    /// The rest of what the peer says about itself, or what is wrong with it: then [`Tunnel::accept`](crate::Tunnel::accept) does not take it.
     pub peer: Result<PeerInfo, StopReason>,
     /// The message's own number.
     pub(crate) ns: u16,
+    /// The datagram's length.
+    pub(crate) octets: usize,
+    pub(crate) fingerprint: u64,
     pub(crate) counters: Counters,
+}
+
+impl Sccrq {
+    /// The StopCCN that refuses it, and what was counted on the way. No tunnel is needed for that: a peer that misses it asks again, and is
+    /// told again. `local_id` is the Tunnel ID that the peer acknowledges it to, and that no tunnel should have.
+    ///
+    /// Like all that goes to who may be somebody else, it has at most three times the octets of what it answers: what does not fit is its text.
+    pub fn refuse(&self, local_id: TunnelId, reason: &StopReason) -> (Vec<u8>, Counters) {
+        let header = ControlHeader {
+            tunnel_id: self.assigned_tunnel_id,
+            session_id: 0,
+            ns: 0,
+            nr: self.ns.wrapping_add(1),
+        };
+        let mut datagram = Vec::new();
+        encode(&header, &stop_ccn(local_id, reason), &mut datagram);
+        if datagram.len() > allowance(self.octets) {
+            let reason = StopReason {
+                message: String::new(),
+                ..reason.clone()
+            };
+            encode(&header, &stop_ccn(local_id, &reason), &mut datagram);
+        }
+        let mut counters = self.counters.clone();
+        counters.sent.count(MessageType::STOP_CCN);
+        (datagram, counters)
+    }
 }
 
 /// Why a datagram is no SCCRQ that can be answered.
@@ -95,8 +129,7 @@ pub enum SccrqError {
 ///
 /// # Errors
 ///
-/// Where there is nothing to answer. An SCCRQ that is wrong in another way is one that [`Tunnel::accept`](crate::Tunnel::accept) answers
-/// with a StopCCN.
+/// Where there is nothing to answer. An SCCRQ that is wrong in another way is one to [refuse](Sccrq::refuse).
 pub fn decode_sccrq(datagram: &[u8]) -> Result<Sccrq, SccrqError> {
     let (Header::Control(header), payload) = Header::decode(datagram)? else {
         return Err(SccrqError::NotSccrq);
@@ -122,6 +155,8 @@ pub fn decode_sccrq(datagram: &[u8]) -> Result<Sccrq, SccrqError> {
         challenge: body.challenge.map(<[u8]>::to_vec),
         peer: fault.map_or_else(|| PeerInfo::from_body(body), Err),
         ns: header.ns,
+        octets: datagram.len(),
+        fingerprint: fingerprint(header.ns, payload),
         counters,
     })
 }

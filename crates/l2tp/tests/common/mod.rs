@@ -245,6 +245,13 @@ impl Puppet {
 
     /// Our tunnel answers the puppet's SCCRQ.
     pub fn receiver(config: TunnelConfig, sccrq: &[Attribute<'_>]) -> (Self, Message) {
+        let (puppet, mut sent) = Self::asking(config, sccrq);
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        (puppet, sent.remove(0))
+    }
+
+    /// The puppet asks for a tunnel: what it gets at once, if anything.
+    pub fn asking(config: TunnelConfig, sccrq: &[Attribute<'_>]) -> (Self, Vec<Message>) {
         let (now, mut rng) = (Time::from_secs(1000), rng(1));
         let datagram = encode(
             &ControlHeader {
@@ -257,7 +264,7 @@ impl Puppet {
         );
         let sccrq = decode_sccrq(&datagram).unwrap();
         let id = sccrq.assigned_tunnel_id;
-        let tunnel = Tunnel::accept(Arc::new(config), LNS_ID, sccrq, now, &mut rng);
+        let tunnel = Tunnel::accept(Arc::new(config), LNS_ID, &sccrq, now, &mut rng).unwrap();
         let mut puppet = Self {
             tunnel,
             now,
@@ -266,8 +273,23 @@ impl Puppet {
             ns: 1,
             nr: 0,
         };
-        let sent = puppet.take_one();
+        let sent = puppet.take();
         (puppet, sent)
+    }
+
+    /// The StopCCN that refuses the puppet's SCCRQ.
+    pub fn refused(config: TunnelConfig, sccrq: &[Attribute<'_>]) -> Message {
+        let header = ControlHeader {
+            tunnel_id: 0,
+            session_id: 0,
+            ns: 0,
+            nr: 0,
+        };
+        let sccrq = decode_sccrq(&encode(&header, sccrq)).unwrap();
+        let now = Time::from_secs(1000);
+        let reason =
+            Tunnel::accept(Arc::new(config), LNS_ID, &sccrq, now, &mut rng(1)).unwrap_err();
+        Message::new(&sccrq.refuse(LNS_ID, &reason).0)
     }
 
     /// Our tunnel is established as the originator.
@@ -585,13 +607,9 @@ impl Pair {
             Some(tunnel) => tunnel.handle_message(datagram, now, rng),
             None => {
                 let sccrq = decode_sccrq(datagram).unwrap();
-                self.tunnels[to] = Some(Tunnel::accept(
-                    Arc::clone(&self.lns_config),
-                    LNS_ID,
-                    sccrq,
-                    now,
-                    rng,
-                ));
+                let config = Arc::clone(&self.lns_config);
+                let accepted = Tunnel::accept(config, LNS_ID, &sccrq, now, rng);
+                self.tunnels[to] = Some(accepted.unwrap());
             }
         }
         self.settle();
