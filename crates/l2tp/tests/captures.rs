@@ -187,10 +187,11 @@ impl Recording {
             let Some(Ok(sccrq)) = sccrq else {
                 panic!("{} does not begin with an SCCRQ", self.name)
             };
-            Stage::new(
-                Tunnel::accept(config, self.lns_id, &sccrq, NOW, &mut script).unwrap(),
-                script,
-            )
+            let accepted = Tunnel::accept(config, self.lns_id, &sccrq, NOW, &mut script);
+            let Ok(tunnel) = accepted else {
+                panic!("{}: {accepted:?}", self.name)
+            };
+            Stage::new(tunnel, script)
         };
         if as_lac {
             stage.place_calls();

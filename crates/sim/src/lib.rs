@@ -31,6 +31,9 @@ pub struct World {
     names: BTreeMap<String, Vec<IpAddr>>,
     rng: ChaCha12Rng,
     tokens: u64,
+    /// An address of no node, and what was sent there.
+    listener: Option<IpAddr>,
+    heard: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 struct Node {
@@ -98,6 +101,8 @@ impl World {
             names: BTreeMap::new(),
             rng,
             tokens: 0,
+            listener: None,
+            heard: Vec::new(),
         }
     }
 
@@ -231,6 +236,16 @@ impl World {
         self.input(node, Input::Datapath(message::classify(path, datagram)));
     }
 
+    /// Keeps what is sent to an address that no node has: a test speaks from there with [`World::datagram`].
+    pub fn listen(&mut self, address: IpAddr) {
+        self.listener = Some(address);
+    }
+
+    /// Takes out what was sent to that address, each datagram with the port it was for.
+    pub fn take_heard(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        std::mem::take(&mut self.heard)
+    }
+
     /// Gives a node a command; the answer, unless it comes later ([`World::take_reply`]).
     pub fn command(
         &mut self,
@@ -323,6 +338,9 @@ impl World {
         let Some(packet) = self.network.take() else {
             return;
         };
+        if self.listener == Some(packet.to.ip()) {
+            return self.heard.push((packet.to, packet.payload));
+        }
         let to = self
             .nodes
             .iter()

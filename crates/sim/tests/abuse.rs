@@ -1,0 +1,284 @@
+//! Peers that ask for what they can't prove to be entitled to, that fail and fail again, or that break the rules of the transport: each gets the right
+//! answer or none, it is counted, and everybody else is served.
+
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use api::TunnelState;
+use common::{LAC, LNS, address, counter, established, model, tunnels};
+use engine::Event;
+use sim::{NodeId, Quality, World};
+use wire::Writer;
+use wire::l2tp::{Attribute, Avps, ControlHeader, FramingTypes, Header, MessageType, ResultCode};
+
+/// The peer that the test plays, message by message.
+const STRANGER: u8 = 66;
+
+/// An LNS, and a LAC that wants a session of it.
+struct Stage {
+    world: World,
+    lns: NodeId,
+}
+
+/// A message that our node sent to the stranger.
+#[derive(Debug)]
+struct Sent {
+    header: ControlHeader,
+    message_type: Option<MessageType>,
+    avps: Vec<u8>,
+}
+
+fn stranger(port: u16) -> SocketAddr {
+    SocketAddr::new(address(STRANGER), port)
+}
+
+/// A control message.
+fn message(header: ControlHeader, attributes: &[Attribute<'_>]) -> Vec<u8> {
+    let mut body = [0; 1024];
+    let mut w = Writer::new(&mut body);
+    for attribute in attributes {
+        attribute.encode(&mut w).unwrap();
+    }
+    let mut out = [0; 1100];
+    let mut o = Writer::new(&mut out);
+    header.encode(w.len(), &mut o).unwrap();
+    o.bytes(w.written()).unwrap();
+    o.written().to_vec()
+}
+
+fn header(tunnel_id: u16, ns: u16, nr: u16) -> ControlHeader {
+    ControlHeader {
+        tunnel_id,
+        session_id: 0,
+        ns,
+        nr,
+    }
+}
+
+fn introduction(message_type: MessageType, id: u16) -> Vec<Attribute<'static>> {
+    vec![
+        Attribute::MessageType(message_type),
+        Attribute::ProtocolVersion(1, 0),
+        Attribute::FramingCapabilities(FramingTypes::all()),
+        Attribute::HostName(b"stranger"),
+        Attribute::AssignedTunnelId(id),
+    ]
+}
+
+fn sccrq(id: u16) -> Vec<u8> {
+    message(header(0, 0, 0), &introduction(MessageType::SCCRQ, id))
+}
+
+fn just(message_type: MessageType, header: ControlHeader) -> Vec<u8> {
+    message(header, &[Attribute::MessageType(message_type)])
+}
+
+fn read(datagram: &[u8]) -> Sent {
+    let Ok((Header::Control(header), avps)) = Header::decode(datagram) else {
+        panic!("{datagram:?}")
+    };
+    let attribute =
+        |avp: wire::l2tp::Avp<'_>| match Attribute::decode(avp.attribute_type()?, avp.value) {
+            Ok(Some(Attribute::MessageType(message_type))) => Some(message_type),
+            _ => None,
+        };
+    Sent {
+        header,
+        message_type: Avps::new(avps).flatten().find_map(attribute),
+        avps: avps.to_vec(),
+    }
+}
+
+impl Sent {
+    fn find<T>(&self, f: impl Fn(Attribute<'_>) -> Option<T>) -> T {
+        Avps::new(&self.avps)
+            .flatten()
+            .find_map(|avp| f(Attribute::decode(avp.attribute_type()?, avp.value).ok()??))
+            .unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    fn tunnel_id(&self) -> u16 {
+        self.find(|a| match a {
+            Attribute::AssignedTunnelId(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    fn result(&self) -> u16 {
+        self.find(|a| match a {
+            Attribute::ResultCode(ResultCode { result, .. }) => Some(result),
+            _ => None,
+        })
+    }
+}
+
+impl Stage {
+    fn new(lns: &str) -> Self {
+        let mut world = World::new(5, Quality::PERFECT);
+        let lns = world.add(address(2), model(lns));
+        world.listen(address(STRANGER));
+        Self { world, lns }
+    }
+
+    /// Says this as the stranger, from port 1701; what our node sends within a tenth of a second.
+    fn say(&mut self, datagram: &[u8]) -> Vec<Sent> {
+        self.say_from(1701, datagram)
+    }
+
+    fn say_from(&mut self, port: u16, datagram: &[u8]) -> Vec<Sent> {
+        self.world.datagram(self.lns, stranger(port), datagram);
+        self.hear(Duration::from_millis(100))
+    }
+
+    fn hear(&mut self, duration: std::time::Duration) -> Vec<Sent> {
+        self.world.run_for(duration);
+        let heard = self.world.take_heard();
+        heard.iter().map(|(_, payload)| read(payload)).collect()
+    }
+
+    /// A tunnel of the stranger's, up, whose next Ns is 2; our Tunnel ID.
+    fn tunnel(&mut self, peer_id: u16) -> u16 {
+        let id = self.say(&sccrq(peer_id))[0].tunnel_id();
+        self.say(&just(MessageType::SCCCN, header(id, 1, 1)));
+        id
+    }
+
+    fn count(&mut self, name: &str) -> u64 {
+        counter(&mut self.world, self.lns, name)
+    }
+
+    fn states(&mut self) -> Vec<TunnelState> {
+        let all = tunnels(&mut self.world, self.lns);
+        all.iter().map(|t| t.state).collect()
+    }
+
+    /// A LAC that has done nothing wrong gets its session.
+    fn serves_others(&mut self) {
+        let client = model(LAC);
+        let lac = self.world.add(address(1), client.clone());
+        common::start(&mut self.world, lac, &client);
+        let up = self.world.run_until(
+            Duration::from_secs(10),
+            Duration::from_millis(100),
+            |world| established(world, lac) == 1,
+        );
+        assert!(up, "{:?}", self.world.take_events(lac));
+    }
+}
+
+#[test]
+fn a_repeated_sccrq_is_one_from_the_same_address_port_and_tunnel_id() {
+    let mut stage = Stage::new(LNS);
+    let first = stage.say(&sccrq(7));
+    assert_eq!(first[0].message_type, Some(MessageType::SCCRP));
+    let again = stage.say(&sccrq(7));
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_eq!(
+        (again[0].message_type, again[0].tunnel_id()),
+        (Some(MessageType::SCCRP), first[0].tunnel_id())
+    );
+    for (port, id) in [(1702, 7), (1701, 8)] {
+        let other = stage.say_from(port, &sccrq(id));
+        assert_ne!(other[0].tunnel_id(), first[0].tunnel_id());
+    }
+    assert_eq!(stage.states().len(), 3);
+}
+
+#[test]
+fn a_peer_that_restarted_gets_a_new_tunnel_and_the_old_one_ends_in_silence_once_that_is_up() {
+    let mut stage = Stage::new(LNS);
+    let old = stage.tunnel(7);
+    stage.world.take_events(stage.lns);
+
+    // The very same SCCRQ: only a restarted peer says it after its SCCCN, or somebody who forges it.
+    let answer = stage.say(&sccrq(7));
+    assert_eq!(answer[0].message_type, Some(MessageType::SCCRP));
+    let new = answer[0].tunnel_id();
+    assert_ne!(new, old);
+    let alive = stage.say(&just(MessageType::HELLO, header(old, 2, 1)));
+    assert_eq!(alive.len(), 1, "the old one lives: {alive:?}");
+
+    let said = stage.say(&just(MessageType::SCCCN, header(new, 1, 1)));
+    assert!(said.iter().all(|m| m.message_type.is_none()), "{said:?}");
+    assert_eq!(stage.states(), [TunnelState::Established]);
+    assert_eq!(stage.count("limits.replaced_tunnels"), 1);
+    let down = |e: &Event| matches!(e, Event::TunnelDown { tunnel, reason, .. } if *tunnel == old && reason.contains("anew"));
+    assert!(stage.world.take_events(stage.lns).iter().any(down));
+}
+
+#[test]
+fn a_forged_sccrq_of_an_established_peer_ends_in_silence_and_harms_nothing() {
+    let mut stage = Stage::new(LNS);
+    let old = stage.tunnel(7);
+    stage.say(&sccrq(7));
+    let said = stage.hear(Duration::from_secs(50));
+    assert!(
+        said.iter()
+            .all(|m| m.message_type == Some(MessageType::SCCRP)),
+        "no StopCCN, which the peer would take for the old one's: {said:?}"
+    );
+    assert_eq!(stage.states(), [TunnelState::Established]);
+    assert_eq!(tunnels(&mut stage.world, stage.lns)[0].tunnel_id, Some(old));
+}
+
+#[test]
+fn another_sccrq_under_the_same_tunnel_id_replaces_one_that_was_never_answered() {
+    let mut stage = Stage::new(LNS);
+    let old = stage.say(&sccrq(7))[0].tunnel_id();
+    let mut other = introduction(MessageType::SCCRQ, 7);
+    other.push(Attribute::VendorName(b"after the upgrade"));
+    let new = stage.say(&message(header(0, 0, 0), &other))[0].tunnel_id();
+    assert_ne!(new, old);
+    let ids: Vec<_> = tunnels(&mut stage.world, stage.lns);
+    assert_eq!(
+        ids.iter().map(|t| t.tunnel_id).collect::<Vec<_>>(),
+        [Some(new)]
+    );
+}
+
+#[test]
+fn who_spoofs_one_sccrq_has_its_victim_sent_three_times_as_much_at_most() {
+    for lns in [
+        LNS.to_owned(),
+        format!(
+            "{LNS}\ntunnel profile modify profile_name=default auth_mode=challenge secret=s3cret"
+        ),
+        format!("{LNS}\ntunnel profile modify profile_name=default auth_mode=simple"),
+        format!("{LNS}\nsystem modify drain_tunnels=yes"),
+    ] {
+        let mut stage = Stage::new(&lns);
+        let request = sccrq(7);
+        stage.world.datagram(stage.lns, stranger(1701), &request);
+        stage.world.run_for(Duration::from_secs(75));
+        let heard = stage.world.take_heard();
+        let octets: usize = heard.iter().map(|(_, payload)| payload.len()).sum();
+        assert!(octets <= 3 * request.len() && octets > 0, "{octets}");
+        assert_eq!(stage.states(), []);
+        stage.world.run_for(Duration::from_secs(75));
+        assert_eq!(stage.world.take_heard(), []);
+    }
+}
+
+#[test]
+fn a_refused_sccrq_is_answered_by_one_stop_ccn_and_after_many_by_none() {
+    let mut stage = Stage::new(&format!(
+        "{LNS}\ntunnel profile modify profile_name=default auth_mode=simple\npeer profile create profile_name=node1"
+    ));
+    let refused = stage.say(&sccrq(7));
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].result(), refused[0].header.tunnel_id), (4, 7));
+    assert_eq!(stage.states(), [], "no tunnel is kept for it");
+    let mut told = 0;
+    for id in 1..=1_000 {
+        stage.world.datagram(stage.lns, stranger(1701), &sccrq(id));
+    }
+    told += stage.hear(Duration::from_millis(10)).len();
+    told += stage.hear(Duration::from_millis(100)).len();
+    assert!((90..=110).contains(&told), "{told}");
+    assert_eq!(stage.count("limits.silent_refusals") as usize + told, 1_000);
+    stage.serves_others();
+}
