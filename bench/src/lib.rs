@@ -62,8 +62,11 @@ impl Pair {
         for i in 0..sessions {
             let session = config::Session {
                 tunnel_name: Some(format!("t{}", i % tunnels)),
-                user_name: Some("u".to_owned()),
-                user_password: Some("pw".into()),
+                params: config::SessionParams {
+                    user_name: Some("u".to_owned()),
+                    user_password: Some("pw".into()),
+                    ..Default::default()
+                },
                 ..Default::default()
             };
             self.ask(self.lac, Command::SessionCreate(Box::new(session)))?;

@@ -1,6 +1,6 @@
 //! Answers in words and tables.
 
-use api::{SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use api::{CallStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use config::{Command, Object, Role, Verb};
@@ -181,6 +181,8 @@ fn tunnel(t: &TunnelStatus) -> String {
             ("peer vendor name", text(peer.vendor_name.as_deref())),
             ("peer firmware", text(peer.firmware_revision)),
             ("peer rx_window_size", peer.rx_window_size.to_string()),
+            ("peer framing_caps", text(peer.framing_caps)),
+            ("peer bearer_caps", text(peer.bearer_caps)),
         ]);
     }
     if let Some(transport) = &t.transport {
@@ -201,13 +203,14 @@ fn tunnel(t: &TunnelStatus) -> String {
 
 fn session(s: &SessionStatus) -> String {
     let dns: Vec<_> = s.dns.iter().map(ToString::to_string).collect();
-    pairs(vec![
+    let mut rows = vec![
         ("tunnel_id", text(s.tunnel_id)),
         ("tunnel_name", text(s.tunnel_name.as_deref())),
         ("session_id", text(s.session_id)),
         ("session_name", text(s.session_name.as_deref())),
         ("peer session_id", text(s.peer_session_id)),
         ("state", format!("{} for {}", s.state, duration(s.seconds))),
+        ("type", s.call.session_type.description().to_owned()),
         ("role", s.role.to_string()),
         ("created by", s.created_by.to_string()),
         ("profile_name", s.profile_name.clone()),
@@ -225,11 +228,27 @@ fn session(s: &SessionStatus) -> String {
         ("local IPv6", text(s.local_ipv6)),
         ("remote IPv6", text(s.remote_ipv6)),
         ("mtu", text(s.mtu)),
-        ("called_number", text(s.called_number.as_deref())),
-        ("calling_number", text(s.calling_number.as_deref())),
-        ("tx connect speed", text(s.tx_connect_speed)),
-        ("last error", text(s.last_error.as_deref())),
-    ])
+    ];
+    rows.extend(call(&s.call));
+    rows.push(("last error", text(s.last_error.as_deref())));
+    pairs(rows)
+}
+
+fn call(c: &CallStatus) -> Vec<(&'static str, String)> {
+    vec![
+        ("call serial number", text(c.call_serial_number)),
+        ("physical_channel_id", text(c.physical_channel_id)),
+        ("minimum_bps", text(c.minimum_bps)),
+        ("maximum_bps", text(c.maximum_bps)),
+        ("tx connect speed", text(c.tx_connect_speed)),
+        ("rx connect speed", text(c.rx_connect_speed)),
+        ("bearer_type", text(c.bearer_type)),
+        ("framing_type", c.framing_type.to_string()),
+        ("called_number", text(c.called_number.as_deref())),
+        ("calling_number", text(c.calling_number.as_deref())),
+        ("sub_address", text(c.sub_address.as_deref())),
+        ("priv_group_id", text(c.priv_group_id.as_deref())),
+    ]
 }
 
 fn system(s: &SystemStatus) -> String {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use config::{Bearer, Framing, SessionType};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -92,6 +93,10 @@ pub struct TunnelPeer {
     pub firmware_revision: Option<u16>,
     /// Receive Window Size; 4 when it did not say.
     pub rx_window_size: u16,
+    /// Framing Capabilities.
+    pub framing_caps: Option<Framing>,
+    /// Bearer Capabilities: on what it places outgoing calls, if it said.
+    pub bearer_caps: Option<Bearer>,
 }
 
 /// The reliable transport of a control connection (RFC 2661 section 5.8 and appendix A).
@@ -154,6 +159,37 @@ pub struct TunnelStatus {
     pub last_error: Option<String>,
 }
 
+/// What both ends of a session said of its call (RFC 2661 sections 6.6 to 6.11), or will say.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CallStatus {
+    /// Which end of it we are, and which way it goes.
+    pub session_type: SessionType,
+    /// Call Serial Number, once there is a call.
+    pub call_serial_number: Option<u32>,
+    /// Physical Channel ID.
+    pub physical_channel_id: Option<u32>,
+    /// Minimum BPS of an outgoing call, bits a second.
+    pub minimum_bps: Option<u32>,
+    /// Maximum BPS of an outgoing call, bits a second.
+    pub maximum_bps: Option<u32>,
+    /// Bearer Type: `none`, `digital`, `analog` or `any`.
+    pub bearer_type: Option<Bearer>,
+    /// Framing Type: `none`, `sync`, `async` or `any`.
+    pub framing_type: Framing,
+    /// (Tx) Connect Speed, bits a second to the remote system.
+    pub tx_connect_speed: Option<u32>,
+    /// Rx Connect Speed, bits a second from the remote system; where it is absent, as to it.
+    pub rx_connect_speed: Option<u32>,
+    /// Called Number.
+    pub called_number: Option<String>,
+    /// Calling Number.
+    pub calling_number: Option<String>,
+    /// Sub-Address.
+    pub sub_address: Option<String>,
+    /// Private Group ID.
+    pub priv_group_id: Option<String>,
+}
+
 /// A session as `show` and `list` have it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionStatus {
@@ -169,6 +205,9 @@ pub struct SessionStatus {
     pub peer_session_id: Option<u16>,
     /// Our part in the call.
     pub role: Role,
+    /// What is known of the call.
+    #[serde(flatten)]
+    pub call: CallStatus,
     /// Where it is.
     pub state: SessionState,
     /// Who made it.
@@ -197,12 +236,6 @@ pub struct SessionStatus {
     pub remote_ipv6: Option<IpAddr>,
     /// The largest IP packet sent.
     pub mtu: Option<u16>,
-    /// Called Number.
-    pub called_number: Option<String>,
-    /// Calling Number.
-    pub calling_number: Option<String>,
-    /// (Tx) Connect Speed, bits a second, as the LAC said.
-    pub tx_connect_speed: Option<u32>,
     /// Seconds in this state.
     pub seconds: u64,
     /// Why the last attempt ended.

@@ -209,7 +209,7 @@ impl Model {
                     "a session of the configuration names its tunnel by tunnel_name".to_owned(),
                 );
             }
-            if let Some(device) = session.interface_name()
+            if let Some(device) = session.params.interface_name()
                 && !devices.insert(device)
             {
                 breach(

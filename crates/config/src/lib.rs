@@ -23,8 +23,8 @@ pub use objects::{
     TunnelParams, TunnelProfile, User,
 };
 pub use value::{
-    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, Netmask,
-    TraceFlags, Value,
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
+    Netmask, SessionType, TraceFlags, Value,
 };
 pub use words::nearest;
 

@@ -100,10 +100,7 @@ impl Model {
             .peer_profile_name()
             .unwrap_or(DEFAULT_PROFILE)
             .to_owned();
-        let base = PeerProfile::default();
-        let peer = self.peer_profiles.get(&peer_name).unwrap_or(&base);
-        let default_peer = self.peer_profiles.get(DEFAULT_PROFILE).unwrap_or(&base);
-        let peer = peer.merged_over(default_peer);
+        let peer = self.peer_params(&peer_name);
         let session = named(params.session_profile_name())
             .unwrap_or(peer.session_profile_name())
             .to_owned();
@@ -114,6 +111,16 @@ impl Model {
         params.session_profile_name = Some(session);
         params.ppp_profile_name = Some(ppp);
         params
+    }
+
+    /// The parameters of a peer: those of the profile of this name, else those of the profile "default".
+    pub fn peer_params(&self, profile_name: &str) -> PeerProfile {
+        inherit(
+            &PeerProfile::default(),
+            &self.peer_profiles,
+            profile_name,
+            |profile| profile,
+        )
     }
 
     /// The parameters of a tunnel that a peer opens, as [`Model::tunnel_params`]; `peer` is what

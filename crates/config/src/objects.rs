@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, bounds, objects};
 use crate::value::{
-    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, Netmask,
-    TraceFlags, Value,
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
+    Netmask, SessionType, TraceFlags, Value,
 };
 
 objects! {
@@ -57,6 +57,9 @@ objects! {
         [Modify] peer_ipaddr: IpAddr;
         /// How much of the peer's address counts; not set: all of it.
         [Modify] netmask: Netmask;
+        /// What the peer is: a LAC may place incoming calls; an LNS outgoing ones, in which we are its PPP client, as the
+        /// session profile says. OpenL2TP took every peer for both; here that has to be asked for.
+        [Modify] lac_lns: LacLns = LacLns::Lac;
         /// The profile of tunnels that such a peer opens.
         [Modify] tunnel_profile_name -> TunnelProfile: String = DEFAULT_PROFILE;
         /// The profile of sessions in such a tunnel, where the tunnel says nothing.
@@ -90,7 +93,7 @@ objects! {
         [Create] hide_avps: bool = false;
         /// The framing that we say we can do.
         [Create] framing_caps | framing_cap: Framing = Framing::Any;
-        /// The bearers that we say we have.
+        /// The bearers on which we place outgoing calls, said to peers whose lac_lns has lns.
         [Create] bearer_caps | bearer_cap: Bearer = Bearer::Any;
         /// The DSCP of control messages, which we ask the peer for or grant it; not set: left to the system.
         [Create] control_dscp: u16 { 0..=63 };
@@ -150,12 +153,24 @@ objects! {
         [Create] framing_type: Framing = Framing::Any;
         /// The bearer of the call.
         [Create] bearer_type: Bearer = Bearer::Any;
-        /// The speed that we report: TX or RX:TX.
+        /// The lowest speed of an outgoing call that we ask for; 0: any.
+        [Create] minimum_bps: u32 { 0..=4_294_967_295, "bits/s" } = 0;
+        /// The highest speed of an outgoing call that we ask for; 0: any.
+        [Create] maximum_bps: u32 { 0..=4_294_967_295, "bits/s" } = 0;
+        /// The speed that we report as LAC, TX or RX:TX; of an outgoing call, as far as its LNS allows.
         [Create] connect_speed: ConnectSpeed = ConnectSpeed { tx: 1_000_000, rx: 0 };
         /// The DSCP of data messages, which we ask the peer for or grant it; not set: left to the system.
         [Create] session_dscp: u16 { 0..=63 };
         /// The Private Group ID that we send.
         [Create] priv_group_id: String;
+        /// The Physical Channel ID that we send as LAC.
+        [Create] physical_channel_id: u32;
+        /// The name by which we, as LAC, prove to the peer who we are.
+        [Create] user_name: String;
+        /// The password that goes with user_name.
+        [Create] user_password: Secret;
+        /// The name of the network device of a session of which we are the LAC; not set: the daemon chooses.
+        [Create] interface_name: InterfaceName;
     }
 
     /// Parameters that sessions have in common.
@@ -177,12 +192,9 @@ objects! {
         [Id] session_id: u16 { 1..=65_535 };
         /// The profile that gives what the session itself does not; not set: the tunnel's.
         [Create] profile_name -> SessionProfile: String;
-        /// The name by which we prove to the peer who we are.
-        [Create] user_name: String;
-        /// The password that goes with user_name.
-        [Create] user_password: Secret;
-        /// The name of the session's network device; not set: the daemon chooses.
-        [Create] interface_name: InterfaceName;
+        /// laic (we are the LAC, and place an incoming call) or lnoc (we are the LNS, and ask the peer to place an outgoing call); not
+        /// set: laic on tunnels that we opened, lnoc on those that a peer opened. The others are the peer's to place.
+        [Create] session_type: SessionType;
         /// The Called Number that we send.
         [Create] called_number: String;
         /// The Calling Number that we send.

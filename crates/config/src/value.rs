@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crypto::Secret;
+use serde::{Deserialize, Serialize};
 
 use crate::Object;
 use crate::words::pick;
@@ -405,9 +406,9 @@ impl fmt::Display for TraceFlags {
 macro_rules! choices {
     ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
         $(#[doc = $doc])+
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
         pub enum $name {
-            $($(#[doc = $help])+ $variant,)+
+            $($(#[doc = $help])+ #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
@@ -440,6 +441,26 @@ choices! {
         /// That it answers a challenge with the tunnel's secret (RFC 2661 section 5.1.1).
         Challenge = "challenge",
     }
+    /// What a peer is, in the calls that it places.
+    LacLns {
+        /// A LAC: it places incoming calls.
+        Lac = "lac",
+        /// An LNS: it places outgoing calls.
+        Lns = "lns",
+        /// Both.
+        LacLns = "laclns",
+    }
+    /// The kinds of call: which end of it we are, and which way it goes (RFC 2661 sections 7.4 and 7.5).
+    SessionType {
+        /// We are the LAC of an incoming call, and placed it.
+        Laic = "laic",
+        /// We are the LNS of an incoming call, which the peer placed.
+        Lnic = "lnic",
+        /// We are the LAC of an outgoing call, which the peer placed.
+        Laoc = "laoc",
+        /// We are the LNS of an outgoing call, and placed it.
+        Lnoc = "lnoc",
+    }
     /// Framing, as a type or a capability (RFC 2661 section 4.4.3, Framing Capabilities).
     Framing {
         /// Neither.
@@ -464,7 +485,41 @@ choices! {
     }
 }
 
+impl LacLns {
+    /// Whether it is a LAC.
+    pub const fn is_lac(self) -> bool {
+        matches!(self, Self::Lac | Self::LacLns)
+    }
+
+    /// Whether it is an LNS.
+    pub const fn is_lns(self) -> bool {
+        matches!(self, Self::Lns | Self::LacLns)
+    }
+}
+
+impl SessionType {
+    /// The kind in words.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Laic => "LAC Incoming Call",
+            Self::Lnic => "LNS Incoming Call",
+            Self::Laoc => "LAC Outgoing Call",
+            Self::Lnoc => "LNS Outgoing Call",
+        }
+    }
+}
+
 impl Framing {
+    /// The word for a set of framing.
+    pub const fn new(sync: bool, r#async: bool) -> Self {
+        match (sync, r#async) {
+            (false, false) => Self::None,
+            (true, false) => Self::Sync,
+            (false, true) => Self::Async,
+            (true, true) => Self::Any,
+        }
+    }
+
     /// Whether synchronous framing is among it.
     pub const fn is_sync(self) -> bool {
         matches!(self, Self::Sync | Self::Any)
@@ -477,6 +532,16 @@ impl Framing {
 }
 
 impl Bearer {
+    /// The word for a set of bearers.
+    pub const fn new(digital: bool, analog: bool) -> Self {
+        match (digital, analog) {
+            (false, false) => Self::None,
+            (true, false) => Self::Digital,
+            (false, true) => Self::Analog,
+            (true, true) => Self::Any,
+        }
+    }
+
     /// Whether a digital bearer is among it.
     pub const fn is_digital(self) -> bool {
         matches!(self, Self::Digital | Self::Any)

@@ -59,7 +59,7 @@ fn a_file_as_openl2tp_has_it() {
             tx: 128_000
         }
     );
-    assert_eq!(session.user_password().unwrap().as_bytes(), b"p w");
+    assert_eq!(session.params.user_password().unwrap().as_bytes(), b"p w");
     assert_eq!(model.ip_pools["p"].range().unwrap().len(), 9);
     assert_eq!(model.users["a b"].ip_address(), Some([10, 1, 1, 1].into()));
 }

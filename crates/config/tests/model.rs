@@ -269,7 +269,7 @@ fn json_goes_by_name_and_masks_secrets() {
     let json =
         json!({ "tunnel_name": "t", "user_password": "hush", "connect_speed": 5, "tunnel_id": 7 });
     session.set_json(json.as_object().unwrap()).unwrap();
-    assert_eq!(session.user_password().unwrap().as_bytes(), b"hush");
+    assert_eq!(session.params.user_password().unwrap().as_bytes(), b"hush");
     let shown = serde_json::Value::from(session.to_json());
     assert_eq!(
         shown,
@@ -429,7 +429,7 @@ fn complete(model: &mut Model) {
         session.set("tunnel_name", "default").unwrap();
         session.set("session_name", &format!("s{place}")).unwrap();
         session.session_id = None;
-        session.interface_name = None;
+        session.params.interface_name = None;
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Response, Selector};
-use l2tp::StopReason;
+use config::SessionType;
+use l2tp::{CallKind, StopReason};
 use sansio::Time;
 
 use crate::clients::ClientId;
@@ -116,16 +117,19 @@ impl Engine {
             }
         };
         let which = self.find_tunnel(&selector)?;
-        let Which::Client(_) = which else {
-            return Err(CommandError::new(
-                ErrorKind::Invalid,
-                "sessions can be created on tunnels that we made only: outgoing calls are not supported yet",
-            ));
+        let kind = match (session.session_type(), which) {
+            (Some(SessionType::Laic), _) | (None, Which::Client(_)) => CallKind::LacIncoming,
+            (Some(SessionType::Lnoc), _) | (None, Which::Peer(_)) => CallKind::LnsOutgoing,
+            (Some(placed_by_peer), _) => {
+                let message = format!(
+                    "a session of type {placed_by_peer} is the peer's to place: laic and lnoc can be created"
+                );
+                return Err(CommandError::new(ErrorKind::Invalid, message));
+            }
         };
         self.policy.check_session(&session)?;
-        let number = self.add_session(which, session, now)?;
-        let status = self.session_status(WhichSession::Created(which, number), now);
-        status
+        let number = self.add_session(which, kind, session, now)?;
+        self.session_status(WhichSession::Created(which, number), now)
             .map(Box::new)
             .map(Response::Session)
             .ok_or_else(no_session)

@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use api::{CommandError, ErrorKind};
-use crypto::Secret;
-use l2tp::Disconnect;
-use ppp::Credentials;
+use l2tp::{CallKind, Disconnect};
 use rand_core::Rng;
 use sansio::Time;
 use serde::{Deserialize, Serialize};
@@ -22,7 +19,7 @@ use crate::tunnels::Origin;
 pub(crate) struct CreatedSession {
     pub(crate) number: u64,
     pub(crate) config: config::Session,
-    pub(crate) credentials: Option<Arc<Credentials>>,
+    pub(crate) kind: CallKind,
     /// Our Session ID of the present attempt.
     pub(crate) call: Option<u16>,
     /// Attempts since it was up last.
@@ -41,6 +38,8 @@ pub(crate) struct CreatedSessions {
     by_call: BTreeMap<u16, u64>,
     /// Those without a call, by when they are to have one; at once is zero.
     waiting: BTreeSet<(Time, u64)>,
+    /// Why the last one that was forgotten had failed.
+    failure: Option<String>,
 }
 
 impl CreatedSession {
@@ -197,6 +196,7 @@ impl Engine {
     pub(crate) fn add_session(
         &mut self,
         which: Which,
+        kind: CallKind,
         config: config::Session,
         now: Time,
     ) -> Result<u64, CommandError> {
@@ -210,17 +210,10 @@ impl Engine {
                 "a session of this name exists on the tunnel",
             ));
         }
-        let credentials = config.user_name.as_ref().map(|user_name| {
-            let password = config.user_password.clone();
-            Arc::new(Credentials {
-                user_name: user_name.clone(),
-                password: password.unwrap_or_else(|| Secret::from("")),
-            })
-        });
         created.insert(CreatedSession {
             number,
             config,
-            credentials,
+            kind,
             call: None,
             failures: 0,
             retry_at: None,
@@ -228,6 +221,12 @@ impl Engine {
             since: now,
         });
         self.place_calls(which, now);
+        let created = self.created(which).ok_or_else(no_tunnel)?;
+        if created.get(number).is_none() {
+            let reason = created.failure.as_deref().unwrap_or_default();
+            let message = format!("the session failed at once: {reason}");
+            return Err(CommandError::new(ErrorKind::Resources, message));
+        }
         Ok(number)
     }
 
@@ -276,12 +275,16 @@ impl Engine {
             return;
         };
         let params = self.policy.call(&tunnel.setup, &session.config, serial);
+        let kind = session.kind;
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
-        let placed = tunnel
-            .control
-            .place_incoming_call(params, now, &mut self.rng);
+        let (control, rng) = (&mut tunnel.control, &mut self.rng);
+        let placed = if kind.is_incoming() {
+            control.place_incoming_call(params, now, rng)
+        } else {
+            control.place_outgoing_call(params, now, rng)
+        };
         match placed {
             Ok(call) => {
                 tunnel.idle_at = None;
@@ -323,7 +326,10 @@ impl Engine {
         let persists = self.persists(which);
         match self.created_mut(which) {
             Some(created) if persists => created.postpone(number, reason, at, now),
-            Some(created) => drop(created.remove(number)),
+            Some(created) => {
+                created.remove(number);
+                created.failure = Some(reason.to_owned());
+            }
             None => {}
         }
     }

@@ -46,7 +46,7 @@ pub enum Command {
     TunnelList,
     /// One tunnel.
     TunnelShow(Selector),
-    /// Opens a session on a tunnel that we made; it waits for its tunnel.
+    /// Opens a session on a tunnel, whoever opened that; it waits for its tunnel.
     SessionCreate(Box<config::Session>),
     /// Closes a session, and forgets it if its tunnel is persistent.
     SessionDelete(Selector, Selector),

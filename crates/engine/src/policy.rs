@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
-use config::{AuthMode, DEFAULT_PROFILE, Model, PppProfile, TunnelParams};
+use config::{AuthMode, DEFAULT_PROFILE, LacLns, Model, PppProfile, SessionParams, TunnelParams};
 use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{BearerTypes, FramingTypes};
@@ -24,6 +24,8 @@ pub(crate) struct TunnelSetup {
     pub(crate) tunnel: Arc<l2tp::TunnelConfig>,
     /// False when `auth_mode` is `simple` and no peer profile matches.
     pub(crate) peer_is_known: bool,
+    /// What the peer is: which calls it may place.
+    pub(crate) lac_lns: LacLns,
 }
 
 /// How a session's PPP is run.
@@ -124,6 +126,8 @@ impl Policy {
         peer_is_known: bool,
     ) -> TunnelSetup {
         let system = &self.model.system;
+        let peer_profile = params.peer_profile_name().unwrap_or(DEFAULT_PROFILE);
+        let lac_lns = self.model.peer_params(peer_profile).lac_lns();
         let served = self
             .model
             .session_params(&config::Session::default(), &params);
@@ -135,7 +139,10 @@ impl Policy {
             challenge: params.auth_mode() == AuthMode::Challenge,
             hide_avps: params.hide_avps(),
             framing_capabilities: framing(params.framing_caps()),
-            bearer_capabilities: bearer(params.bearer_caps()),
+            bearer_capabilities: match lac_lns.is_lns() {
+                true => bearer(params.bearer_caps()),
+                false => BearerTypes::empty(),
+            },
             control_dscp: params.control_dscp().and_then(dscp),
             session_dscp: served.session_dscp().and_then(dscp),
             require_dscp: params.require_dscp(),
@@ -158,17 +165,17 @@ impl Policy {
             params,
             tunnel: Arc::new(tunnel),
             peer_is_known,
+            lac_lns,
         }
     }
 
-    /// The setup of a session's PPP; `session` is the default one when the peer opened it.
+    /// The setup of a session's PPP.
     pub(crate) fn ppp(
         &mut self,
         tunnel: &TunnelSetup,
-        session: &config::Session,
+        params: &SessionParams,
         role: Role,
     ) -> Arc<PppSetup> {
-        let params = self.model.session_params(session, &tunnel.params);
         let name = params
             .ppp_profile_name()
             .unwrap_or(DEFAULT_PROFILE)
@@ -182,7 +189,7 @@ impl Policy {
         if let Some(setup) = self.ppp.get(&key) {
             return setup.clone();
         }
-        let profile = self.model.ppp_params(&params);
+        let profile = self.model.ppp_params(params);
         let mtu = profile.mtu().min(tunnel.params.mtu());
         let link = Arc::new(link_config(&profile, role, tunnel));
         let setup = Arc::new(PppSetup {
@@ -195,14 +202,23 @@ impl Policy {
         setup
     }
 
-    /// What an ICRQ and its ICCN say of a session of ours.
+    /// The parameters of a session; `session` is the default one when the peer opened it.
+    pub(crate) fn session_params(
+        &self,
+        tunnel: &TunnelSetup,
+        session: &config::Session,
+    ) -> SessionParams {
+        self.model.session_params(session, &tunnel.params)
+    }
+
+    /// What we say of a session: in its request where we place it, in its ICCN or OCCN where we are the LAC.
     pub(crate) fn call(
         &self,
         tunnel: &TunnelSetup,
         session: &config::Session,
         serial: u32,
     ) -> l2tp::CallParams {
-        let params = self.model.session_params(session, &tunnel.params);
+        let params = self.session_params(tunnel, session);
         let text = |text: Option<&str>| text.map(str::to_owned);
         l2tp::CallParams {
             serial_number: serial,
@@ -217,9 +233,9 @@ impl Policy {
                 0 => None,
                 speed => Some(speed),
             },
-            physical_channel_id: None,
-            minimum_bps: None,
-            maximum_bps: None,
+            physical_channel_id: params.physical_channel_id(),
+            minimum_bps: (params.minimum_bps() != 0).then(|| params.minimum_bps()),
+            maximum_bps: (params.maximum_bps() != 0).then(|| params.maximum_bps()),
             sequencing_required: false,
             session_ds: params
                 .session_dscp()
@@ -228,6 +244,28 @@ impl Policy {
             access_line: None,
             speed_updates: true,
         }
+    }
+
+    /// The bearer of an outgoing call that a peer asks for: no line is dialled, so it is as our session profile says, as far as the peer
+    /// allows. With it, its Physical Channel ID.
+    pub(crate) fn bearer(
+        &self,
+        tunnel: &TunnelSetup,
+        asked: &l2tp::CallParams,
+    ) -> (l2tp::Bearer, Option<u32>) {
+        let ours = self.call(tunnel, &config::Session::default(), 0);
+        let most = asked.maximum_bps.filter(|&most| most != 0);
+        let allowed = |speed: u32| {
+            let speed = speed.max(asked.minimum_bps.unwrap_or(0));
+            speed.min(most.unwrap_or(u32::MAX))
+        };
+        let bearer = l2tp::Bearer {
+            framing_type: ours.framing_type,
+            tx_connect_speed: allowed(ours.tx_connect_speed),
+            rx_connect_speed: ours.rx_connect_speed.map(allowed),
+            sequencing_required: ours.sequencing_required,
+        };
+        (bearer, ours.physical_channel_id)
     }
 }
 
@@ -248,6 +286,22 @@ fn framing(framing: config::Framing) -> FramingTypes {
     types.set(FramingTypes::SYNC, framing.is_sync());
     types.set(FramingTypes::ASYNC, framing.is_async());
     types
+}
+
+/// The configuration's word for framing.
+pub(crate) fn framing_word(types: FramingTypes) -> config::Framing {
+    config::Framing::new(
+        types.contains(FramingTypes::SYNC),
+        types.contains(FramingTypes::ASYNC),
+    )
+}
+
+/// The configuration's word for bearers.
+pub(crate) fn bearer_word(types: BearerTypes) -> config::Bearer {
+    config::Bearer::new(
+        types.contains(BearerTypes::DIGITAL),
+        types.contains(BearerTypes::ANALOG),
+    )
 }
 
 fn bearer(bearer: config::Bearer) -> BearerTypes {
@@ -366,7 +420,7 @@ mod tests {
         let mut policy = Policy::new(model, "here".to_owned(), "0.0");
         for (peer, name) in [("x", "first"), ("y", "second"), ("z", "here")] {
             let tunnel = policy.for_peer(peer, Ipv4Addr::LOCALHOST.into());
-            let setup = policy.ppp(&tunnel, &config::Session::default(), Role::Lns);
+            let setup = policy.ppp(&tunnel, &SessionParams::default(), Role::Lns);
             assert_eq!(setup.link.local_name, name);
         }
     }

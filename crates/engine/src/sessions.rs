@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use api::Role;
+use crypto::Secret;
 use datapath::message::overhead;
 use datapath::{
     Completion, DatapathError, Device, Encapsulation, Framing, Handle, Ids, Ipv4Link, Ipv6Link,
@@ -11,7 +12,7 @@ use datapath::{
 };
 use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
-use ppp::{AuthAttempt, Cause, Ipv4Config, NetworkConfig, Verdict};
+use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, NetworkConfig, Verdict};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
 
@@ -138,11 +139,14 @@ impl Engine {
         let role = role(self.tunnels.get(&tunnel_id)?.control.call(id)?.kind);
         let attempt = self.created_session(tunnel_id, id);
         let created = attempt.map(|attempt| attempt.number);
-        let credentials = attempt.and_then(|attempt| attempt.credentials.clone());
         let config = attempt.map(|attempt| attempt.config.clone());
-        let config = config.unwrap_or_default();
         let tunnel = self.tunnels.get(&tunnel_id)?;
-        let setup = self.policy.ppp(&tunnel.setup, &config, role);
+        let params = self
+            .policy
+            .session_params(&tunnel.setup, &config.unwrap_or_default());
+        // Whom we serve need not know who we are.
+        let credentials = credentials(&params).filter(|_| role == Role::Lac);
+        let setup = self.policy.ppp(&tunnel.setup, &params, role);
         let patience = self.policy.model().system.session_establish_timeout();
         Some(Session {
             handle,
@@ -186,8 +190,12 @@ impl Engine {
         let tunnel = self.tunnels.get(&tunnel_id)?;
         let session = tunnel.sessions.get(&id)?;
         // A name once given stays, whatever a datapath would choose now.
-        let wanted = || self.created_session(tunnel_id, id)?.config.interface_name();
-        let name = session.device.as_deref().or_else(wanted);
+        let created = self.created_session(tunnel_id, id);
+        let config = created.map(|created| created.config.clone());
+        let params = self
+            .policy
+            .session_params(&tunnel.setup, &config.unwrap_or_default());
+        let name = session.device.as_deref().or(params.interface_name());
         let spec = SessionSpec {
             transport: Transport {
                 listener: tunnel.listener.clone(),
@@ -488,6 +496,16 @@ impl Engine {
                 reason: reason.to_owned(),
                 was_up: session.was_up,
             });
+        } else if self.created_session(tunnel_id, id).is_some() {
+            // What an operator asked for and never came up, which nothing else may tell.
+            self.event(Event::SessionDown {
+                tunnel: tunnel_id,
+                session: id,
+                remote,
+                user: None,
+                reason: reason.to_owned(),
+                was_up: false,
+            });
         }
         self.created_call_ended(tunnel_id, id, reason, now);
     }
@@ -655,6 +673,15 @@ impl Session {
     pub(crate) fn name_servers(&self) -> Vec<IpAddr> {
         self.dns.iter().flatten().copied().map(IpAddr::V4).collect()
     }
+}
+
+/// By what we prove who we are, if there is anything.
+fn credentials(params: &config::SessionParams) -> Option<Arc<Credentials>> {
+    let password = params.user_password.clone();
+    Some(Arc::new(Credentials {
+        user_name: params.user_name.clone()?,
+        password: password.unwrap_or_else(|| Secret::from("")),
+    }))
 }
 
 /// `fe80::` and an interface identifier.

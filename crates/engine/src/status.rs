@@ -1,17 +1,17 @@
 //! What `show` and `list` see of a shard.
 
 use api::{
-    Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
+    CallStatus, Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
     TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };
-use config::DEFAULT_PROFILE;
+use config::{DEFAULT_PROFILE, SessionType};
 use sansio::Time;
 
 use crate::Engine;
 use crate::clients::{ClientId, State};
 use crate::commands::{Which, WhichSession};
 use crate::created::CreatedSession;
-use crate::policy::TunnelSetup;
+use crate::policy::{TunnelSetup, bearer_word, framing_word};
 use crate::sessions::Session;
 use crate::tunnels::{Origin, Tunnel};
 
@@ -106,6 +106,8 @@ impl Engine {
                 vendor_name: (!peer.vendor_name.is_empty()).then(|| peer.vendor_name.clone()),
                 firmware_revision: peer.firmware_revision,
                 rx_window_size: peer.rx_window,
+                framing_caps: Some(framing_word(peer.framing_capabilities)),
+                bearer_caps: peer.bearer_capabilities.map(bearer_word),
             }),
             sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
@@ -167,6 +169,7 @@ impl Engine {
         } else {
             CreatedBy::Peer
         };
+        let nothing = l2tp::CallParams::default();
         let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
         Some(SessionStatus {
             tunnel_id: Some(tunnel_id),
@@ -175,6 +178,7 @@ impl Engine {
             session_name: ours.and_then(|s| s.config.session_name.clone()),
             peer_session_id: (call.peer_session_id != 0).then_some(call.peer_session_id),
             role: role(call.kind),
+            call: call_status(call.kind, info.map_or(&nothing, |info| &info.params)),
             state: session.map_or_else(|| call_state(call.state), session_state),
             created_by,
             profile_name: session_profile(&tunnel.setup, ours),
@@ -191,11 +195,6 @@ impl Engine {
             local_ipv6: session.and_then(|s| s.ipv6.map(|link| link.local.into())),
             remote_ipv6: session.and_then(|s| s.ipv6.map(|link| link.peer.into())),
             mtu: session.filter(|s| s.up).map(Session::mtu),
-            called_number: info.and_then(|i| i.params.called_number.clone()),
-            calling_number: info.and_then(|i| i.params.calling_number.clone()),
-            tx_connect_speed: info
-                .map(|i| i.params.tx_connect_speed)
-                .filter(|speed| *speed != 0),
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error: ours.and_then(|s| s.last_error.clone()),
         })
@@ -222,7 +221,11 @@ impl Engine {
             session_id: None,
             session_name: config.session_name.clone(),
             peer_session_id: None,
-            role: Role::Lac,
+            role: role(session.kind),
+            call: CallStatus {
+                call_serial_number: None,
+                ..call_status(session.kind, &self.policy.call(setup, config, 0))
+            },
             state: match session.retry_at {
                 Some(_) => SessionState::Retry,
                 None => SessionState::WaitTunnel,
@@ -230,19 +233,16 @@ impl Engine {
             created_by: CreatedBy::Admin,
             profile_name: session_profile(setup, Some(session)),
             ppp_profile_name: config.params.ppp_profile_name.clone().unwrap_or_default(),
-            user_name: config.user_name.clone(),
+            user_name: config.params.user_name.clone(),
             auth_protocol: None,
             datapath: self.datapath.clone(),
-            interface_name: config.interface_name().map(str::to_owned),
+            interface_name: config.params.interface_name().map(str::to_owned),
             local_ipaddr: None,
             remote_ipaddr: None,
             dns: Vec::new(),
             local_ipv6: None,
             remote_ipv6: None,
             mtu: None,
-            called_number: config.called_number.clone(),
-            calling_number: config.calling_number.clone(),
-            tx_connect_speed: None,
             seconds: seconds(session.since, now),
             last_error: session.last_error.clone(),
         })
@@ -324,6 +324,32 @@ fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
         queued: t.waiting as u32,
         retransmits: troubles.retransmissions,
         duplicates: troubles.duplicates,
+    }
+}
+
+/// What both ends said of a call.
+fn call_status(kind: l2tp::CallKind, params: &l2tp::CallParams) -> CallStatus {
+    let said = |value: u32| (value != 0).then_some(value);
+    let group = params.private_group_id.as_deref();
+    CallStatus {
+        session_type: match kind {
+            l2tp::CallKind::LacIncoming => SessionType::Laic,
+            l2tp::CallKind::LnsIncoming => SessionType::Lnic,
+            l2tp::CallKind::LacOutgoing => SessionType::Laoc,
+            l2tp::CallKind::LnsOutgoing => SessionType::Lnoc,
+        },
+        call_serial_number: Some(params.serial_number),
+        physical_channel_id: params.physical_channel_id,
+        minimum_bps: params.minimum_bps,
+        maximum_bps: params.maximum_bps,
+        bearer_type: params.bearer_type.map(bearer_word),
+        framing_type: framing_word(params.framing_type),
+        tx_connect_speed: said(params.tx_connect_speed),
+        rx_connect_speed: params.rx_connect_speed,
+        called_number: params.called_number.clone(),
+        calling_number: params.calling_number.clone(),
+        sub_address: params.sub_address.clone(),
+        priv_group_id: group.map(|group| String::from_utf8_lossy(group).into_owned()),
     }
 }
 

@@ -270,43 +270,67 @@ impl Engine {
         tunnel.idle_at = idle.then(|| now + Duration::from_secs(idle_timeout.into()));
     }
 
-    /// Whether a peer may have one more call, and what it is told.
+    /// A peer wants one more call.
     fn call_requested(&mut self, id: u16, session: u16, now: Time) {
-        let system = &self.policy.model().system;
-        let limit = system.max_sessions() as usize;
-        let drain = system.drain_tunnels();
-        let most = self.allowed_failures();
         self.calls += 1;
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
         tunnel.idle_at = None;
-        let incoming = |call: &l2tp::Call| call.kind.is_incoming();
-        if !tunnel.control.call(session).is_some_and(incoming) {
-            self.counters.refused.call_policy += 1;
-            let reason = Disconnect::administrative("outgoing calls are not accepted");
-            tunnel.control.refuse_call(session, reason);
-        } else if self.shutdown != Shutdown::No || drain {
-            self.counters.refused.call_policy += 1;
-            tunnel.control.refuse_call(
-                session,
-                Disconnect::administrative("new sessions are not accepted now"),
-            );
-        } else if limit != 0 && self.calls > limit {
-            self.counters.refused.call_limit += 1;
-            tunnel.control.refuse_call(
-                session,
-                Disconnect::no_facilities("the limit of sessions is reached"),
-            );
-        } else if !self.limits.may_call(tunnel.source(), most, now) {
-            self.counters.limits.throttled_calls += 1;
-            tunnel.control.refuse_call(
-                session,
-                Disconnect::no_facilities("too many calls from there failed"),
-            );
-        } else {
-            tunnel.control.accept_call(session, &mut self.rng);
+        let Some(call) = tunnel.control.call(session) else {
+            return;
+        };
+        let kind = call.kind;
+        let refusal = self.call_refusal(id, kind, now);
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
+        let info = tunnel.control.call(session).and_then(|c| c.info.as_ref());
+        match (refusal, info) {
+            (Some(reason), _) => tunnel.control.refuse_call(session, reason),
+            (None, Some(info)) if !kind.is_incoming() => {
+                let (bearer, channel) = self.policy.bearer(&tunnel.setup, &info.params);
+                let (control, rng) = (&mut tunnel.control, &mut self.rng);
+                control.accept_outgoing_call(session, channel, rng);
+                control.bearer_up(session, &bearer, rng);
+            }
+            _ => tunnel.control.accept_call(session, &mut self.rng),
         }
+    }
+
+    /// Why a peer may not have one more call, of those that it has counted in.
+    fn call_refusal(&mut self, id: u16, kind: l2tp::CallKind, now: Time) -> Option<Disconnect> {
+        let most = self.allowed_failures();
+        let tunnel = self.tunnels.get(&id)?;
+        let system = &self.policy.model().system;
+        let limit = system.max_sessions() as usize;
+        let refused = &mut self.counters.refused;
+        if self.shutdown != Shutdown::No || system.drain_tunnels() {
+            refused.call_policy += 1;
+            return Some(Disconnect::administrative(
+                "new sessions are not accepted now",
+            ));
+        }
+        if limit != 0 && self.calls > limit {
+            refused.call_limit += 1;
+            return Some(Disconnect::no_facilities(
+                "the limit of sessions is reached",
+            ));
+        }
+        // What one is told that is no LNS follows from our Bearer Capabilities.
+        if kind.is_incoming() && !tunnel.setup.lac_lns.is_lac() {
+            refused.call_policy += 1;
+            return Some(Disconnect::not_supported(
+                "incoming calls are not accepted from this peer",
+            ));
+        }
+        if !self.limits.may_call(tunnel.source(), most, now) {
+            self.counters.limits.throttled_calls += 1;
+            return Some(Disconnect::no_facilities(
+                "too many calls from there failed",
+            ));
+        }
+        None
     }
 
     /// A call that a peer wanted failed by the fault of its end.

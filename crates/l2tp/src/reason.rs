@@ -172,7 +172,7 @@ impl Disconnect {
     }
 
     /// The kind of call is not supported.
-    pub(crate) fn not_supported(message: impl Into<String>) -> Self {
+    pub fn not_supported(message: impl Into<String>) -> Self {
         Self {
             result: CallResult::NO_FACILITIES_PERMANENT,
             error: None,
