@@ -18,6 +18,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, String> {
         (Object::Session, Verb::Delete) => {
             Request::SessionDelete(tunnel(command)?, session(command)?)
         }
+        (Object::Session, Verb::Modify) => session_modify(command, parameters)?,
         (Object::Session, Verb::Show) => Request::SessionShow(tunnel(command)?, session(command)?),
         (Object::Session, Verb::List) => Request::SessionList(tunnel(command).ok()),
         // Those who are logged in: who may log in is for the configuration to say.
@@ -58,6 +59,14 @@ fn session_create(command: &Command, mut parameters: Parameters) -> Result<Reque
     parameters.remove("tunnel_id");
     parameters.remove("tunnel_name");
     Ok(Request::SessionCreate(tunnel, parameters))
+}
+
+fn session_modify(command: &Command, mut parameters: Parameters) -> Result<Request, String> {
+    let (tunnel, session) = (tunnel(command)?, session(command)?);
+    for selector in ["tunnel_id", "tunnel_name", "session_id", "session_name"] {
+        parameters.remove(selector);
+    }
+    Ok(Request::SessionModify(tunnel, session, parameters))
 }
 
 fn kept(

@@ -231,6 +231,23 @@ fn session(s: &SessionStatus) -> String {
     ];
     rows.extend(call(&s.call));
     rows.push(("last error", text(s.last_error.as_deref())));
+    if let Some(t) = &s.traffic {
+        let both = |received: u64, sent: u64| format!("{received} received, {sent} sent");
+        let [received, sent] = [t.rx_sequenced, t.tx_sequenced].map(yes_or_no);
+        rows.extend([
+            ("packets", both(t.rx_packets, t.tx_packets)),
+            ("octets", both(t.rx_bytes, t.tx_bytes)),
+            ("errors", both(t.rx_errors, t.tx_errors)),
+            (
+                "sequence numbers",
+                format!("received: {received}, sent: {sent}"),
+            ),
+            ("out of order", t.rx_out_of_order.to_string()),
+            ("lost", t.rx_lost.to_string()),
+            ("discarded", t.rx_discarded.to_string()),
+            ("without number", t.rx_unnumbered.to_string()),
+        ]);
+    }
     pairs(rows)
 }
 

@@ -40,17 +40,21 @@ impl Backend for Daemon {
             Request::TunnelDelete(tunnel) => self.ask(Command::TunnelDelete(tunnel)).await,
             Request::SessionList(tunnel) => self.ask(Command::SessionList(tunnel)).await,
             Request::SessionCreate(tunnel, mut parameters) => {
-                match tunnel {
-                    Selector::Id(id) => parameters.insert("tunnel_id".to_owned(), id.into()),
-                    Selector::Name(name) => {
-                        parameters.insert("tunnel_name".to_owned(), name.into())
-                    }
-                };
+                select(&mut parameters, "tunnel", &tunnel);
                 let command = command(Object::Session, Verb::Create, &parameters)?;
                 self.open_session(command.build().map_err(refused)?).await
             }
             Request::SessionShow(tunnel, session) => {
                 self.ask(Command::SessionShow(tunnel, session)).await
+            }
+            Request::SessionModify(tunnel, session, mut parameters) => {
+                select(&mut parameters, "tunnel", &tunnel);
+                select(&mut parameters, "session", &session);
+                let command = command(Object::Session, Verb::Modify, &parameters)?;
+                let changed: config::Session = command.build().map_err(refused)?;
+                let change = Box::new(changed.params);
+                self.ask(Command::SessionModify(tunnel, session, change))
+                    .await
             }
             Request::SessionDelete(tunnel, session) => {
                 self.ask(Command::SessionDelete(tunnel, session)).await
@@ -282,6 +286,14 @@ fn shown(object: &impl Parameters) -> api::Parameters {
         (parameter.name.to_owned(), value)
     };
     object.shown().map(value).collect()
+}
+
+/// Adds the parameter that selects a tunnel or a session, which is said of `what`.
+fn select(parameters: &mut api::Parameters, what: &str, selector: &Selector) {
+    match selector {
+        Selector::Id(id) => parameters.insert(format!("{what}_id"), (*id).into()),
+        Selector::Name(name) => parameters.insert(format!("{what}_name"), name.as_str().into()),
+    };
 }
 
 /// The name of the parameter that names objects of a class in a collection.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datapath::null::Null;
 use datapath::socket::Socket;
 use datapath::tun::{Tun, TunConfig};
-use datapath::{Datapath, DatapathError, EventSink, Request};
+use datapath::{Datapath, DatapathError, Event, EventSink, Request};
+use sansio::Time;
 
 use crate::flags::DatapathName;
 use crate::sockets::Sockets;
@@ -35,6 +36,32 @@ impl Carrier {
             Some(null) => null.submit(requests),
             None => self.tun.submit(requests),
         }
+    }
+
+    /// Takes events on their way to the engine, and returns those that are to get there now.
+    pub(crate) fn receive(&mut self, events: Vec<Event>, now: Time) -> Vec<Event> {
+        let Some(null) = &mut self.null else {
+            return events;
+        };
+        let mut onward = Vec::with_capacity(events.len());
+        for event in events {
+            null.receive(event, now, &mut onward);
+        }
+        onward
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.null.as_ref()?.next_timeout()
+    }
+
+    /// What has waited for long enough on its way to the engine.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Event> {
+        let mut onward = Vec::new();
+        if let Some(null) = &mut self.null {
+            null.handle_timeout(now, &mut onward);
+        }
+        onward
     }
 
     /// Receives from one more socket.

@@ -144,6 +144,7 @@ mod tests {
                 local: address,
                 remote: address,
                 ids,
+                ns: None,
                 frame: Vec::new()
             };
             count

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use datapath::{Request, Transport};
+use datapath::{Event, Request, Transport};
 use engine::{Engine, Input, Output, Token};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
@@ -63,7 +63,9 @@ impl Shard {
     /// Works until it is told to stop. The datapath is down when it returns.
     pub(crate) fn run(mut self, inbox: &Inbox) -> Result<(), Broken> {
         loop {
-            let timeout = self.engine.next_timeout().map(|at| at - clock::now());
+            let timers = [self.engine.next_timeout(), self.carrier.next_timeout()];
+            let next = timers.into_iter().flatten().min();
+            let timeout = next.map(|at| at - clock::now());
             let first = inbox.wait(timeout).into_iter();
             let waiting = iter::from_fn(|| inbox.take());
             for mail in first.chain(waiting).take(BUDGET) {
@@ -72,6 +74,8 @@ impl Shard {
                     other => self.receive(other),
                 }
             }
+            let overdue = self.carrier.handle_timeout(clock::now());
+            self.receive_events(overdue);
             self.handle_timeout()?;
             self.carrier.submit(&mut self.requests);
         }
@@ -80,10 +84,8 @@ impl Shard {
     fn receive(&mut self, mail: Mail) {
         match mail {
             Mail::Datapath(events) => {
-                for event in events {
-                    report::received(&event);
-                    self.handle(Input::Datapath(event));
-                }
+                let events = self.carrier.receive(events, clock::now());
+                self.receive_events(events);
             }
             Mail::Command(command, caller) => {
                 self.last_token += 1;
@@ -97,6 +99,13 @@ impl Shard {
             Mail::Socket(socket) => self.carrier.add_socket(socket),
             // Ended the loop.
             Mail::Stop => {}
+        }
+    }
+
+    fn receive_events(&mut self, events: Vec<Event>) {
+        for event in events {
+            report::received(&event);
+            self.handle(Input::Datapath(event));
         }
     }
 

@@ -142,6 +142,11 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
             tunnel(t) + "/sessions/" + &segment(&s.to_string()),
             None,
         ),
+        Request::SessionModify(t, s, p) => (
+            Method::PATCH,
+            tunnel(t) + "/sessions/" + &segment(&s.to_string()),
+            Some(p),
+        ),
         Request::SessionDelete(t, s) => (
             Method::DELETE,
             tunnel(t) + "/sessions/" + &segment(&s.to_string()),

@@ -17,6 +17,6 @@ pub use client::{Client, ClientError};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
-    CallStatus, CommandError, ErrorKind, Origin, Role, SessionState, SessionStatus, Statistics,
-    SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    CallStatus, CommandError, ErrorKind, Origin, Role, SessionState, SessionStatus, SessionTraffic,
+    Statistics, SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };

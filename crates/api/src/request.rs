@@ -85,6 +85,8 @@ pub enum Request {
     SessionCreate(Selector, Parameters),
     /// `GET /v1/tunnels/{tunnel}/sessions/{session}`: answered with [`Response::Session`].
     SessionShow(Selector, Selector),
+    /// `PATCH /v1/tunnels/{tunnel}/sessions/{session}`: changes the parameters given and no other.
+    SessionModify(Selector, Selector, Parameters),
     /// `DELETE /v1/tunnels/{tunnel}/sessions/{session}`: closes it.
     SessionDelete(Selector, Selector),
     /// `GET /v1/users`: those who are logged in; answered with [`Response::Users`].

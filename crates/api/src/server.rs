@@ -49,7 +49,9 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
         )
         .route(
             "/v1/tunnels/{tunnel}/sessions/{session}",
-            get(show_session::<B>).delete(delete_session::<B>),
+            get(show_session::<B>)
+                .patch(modify_session::<B>)
+                .delete(delete_session::<B>),
         )
         .route(
             "/v1/sessions",
@@ -156,6 +158,15 @@ async fn show_session<B: Backend>(
         Request::SessionShow(selector(&tunnel), selector(&session)),
     )
     .await
+}
+
+async fn modify_session<B: Backend>(
+    State(b): Backed<B>,
+    Path((tunnel, session)): Path<(String, String)>,
+    body: Bytes,
+) -> HttpResponse {
+    let (tunnel, session) = (selector(&tunnel), selector(&session));
+    with_body(b, body, |p| Request::SessionModify(tunnel, session, p)).await
 }
 
 async fn delete_session<B: Backend>(

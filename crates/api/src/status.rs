@@ -190,6 +190,35 @@ pub struct CallStatus {
     pub priv_group_id: Option<String>,
 }
 
+/// What went through a session since it was established. Octets and packets are those of IP; the rest is of data messages.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct SessionTraffic {
+    /// Packets received from the peer and given to the host.
+    pub rx_packets: u64,
+    /// Their octets.
+    pub rx_bytes: u64,
+    /// Messages received that could not be used.
+    pub rx_errors: u64,
+    /// Packets sent to the peer.
+    pub tx_packets: u64,
+    /// Their octets.
+    pub tx_bytes: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// What we send has sequence numbers now.
+    pub tx_sequenced: bool,
+    /// The peer's last message had one.
+    pub rx_sequenced: bool,
+    /// Messages that came after a later one and were put in their place.
+    pub rx_out_of_order: u64,
+    /// Sequence numbers that were skipped: not there in time, if at all.
+    pub rx_lost: u64,
+    /// Messages dropped because they came too late, or twice.
+    pub rx_discarded: u64,
+    /// Messages dropped because they had no sequence number where one is required.
+    pub rx_unnumbered: u64,
+}
+
 /// A session as `show` and `list` have it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionStatus {
@@ -236,6 +265,8 @@ pub struct SessionStatus {
     pub remote_ipv6: Option<IpAddr>,
     /// The largest IP packet sent.
     pub mtu: Option<u16>,
+    /// Its traffic, while it is in the datapath; `list` goes without.
+    pub traffic: Option<SessionTraffic>,
     /// Seconds in this state.
     pub seconds: u64,
     /// Why the last attempt ended.

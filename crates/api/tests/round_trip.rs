@@ -104,6 +104,7 @@ fn the_backend_is_asked_what_the_client_asked() {
         Request::SessionList(Some(tunnel())),
         Request::SessionCreate(tunnel(), parameters()),
         Request::SessionShow(tunnel(), Selector::Id(1)),
+        Request::SessionModify(tunnel(), Selector::Id(1), parameters()),
         Request::SessionDelete(Selector::Id(1), tunnel()),
         Request::UserList,
         Request::SystemShow,

@@ -171,6 +171,12 @@ objects! {
         [Create] user_password: Secret;
         /// The name of the network device of a session of which we are the LAC; not set: the daemon chooses.
         [Create] interface_name: InterfaceName;
+        /// Numbers the data messages of a session at all times; those that come without a number are dropped. A LAC asks the LNS for it.
+        [Create] sequencing_required: bool = false;
+        /// As the LNS, numbers the data messages that we send. A LAC numbers its own while the LNS does.
+        [Modify] use_sequence_numbers: bool = false;
+        /// How long a numbered data message waits for those that are missing before it; 0: not at all, so that what comes late is dropped.
+        [Create] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
     }
 
     /// Parameters that sessions have in common.

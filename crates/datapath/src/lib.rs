@@ -21,6 +21,7 @@ pub mod socket;
 pub mod tun;
 
 pub mod message;
+mod sequencing;
 mod spec;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use thiserror::Error;
 
 #[cfg(feature = "tun")]
 pub(crate) use ecn::Ecn;
+pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};
 pub use spec::{
     Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, Listener, NetworkSpec, Outer, Route,
     SessionSpec, Stats, Transport,
@@ -77,6 +79,14 @@ pub enum Request {
         token: Token,
         /// An existing session.
         handle: Handle,
+    },
+    /// Lets what we send in a session have sequence numbers from now on, or none, where that is ours to say ([`Sequencing::Own`]). Never
+    /// completed.
+    SetSequencing {
+        /// An existing session; nothing for any other.
+        handle: Handle,
+        /// Whether to send them.
+        send: bool,
     },
     /// Sends one PPP frame of a session to the peer. Never completed; a frame that can't be sent is counted and dropped.
     Send {
@@ -169,6 +179,8 @@ pub enum Event {
         remote: SocketAddr,
         /// The ids of its header, ours.
         ids: Ids,
+        /// Its sequence number, when it has one.
+        ns: Option<u16>,
         /// The PPP frame: from `FF 03` or the protocol field on.
         frame: Vec<u8>,
     },

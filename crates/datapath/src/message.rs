@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use wire::Writer;
 use wire::l2tp::{DataHeader, Header, Sequence};
+use wire::ppp::iana::code;
+use wire::ppp::{Frame, Protocol};
 
 use crate::{Encapsulation, Event, Framing, Ids, Transport};
 
@@ -25,6 +27,7 @@ pub fn classify(path: Transport, datagram: &[u8]) -> Event {
                 local,
                 remote,
                 ids,
+                ns: header.sequence.map(|sequence| sequence.ns),
                 frame: frame.to_vec(),
             }
         }
@@ -37,22 +40,13 @@ pub fn classify(path: Transport, datagram: &[u8]) -> Event {
     }
 }
 
-/// The header of a session's next data message; `ns` counts those that carry sequence numbers (RFC 2661 section 5.4).
-pub fn header(encapsulation: &Encapsulation, ns: &mut u16) -> DataHeader {
-    let Encapsulation::V2 {
-        peer,
-        send_sequence,
-        ..
-    } = *encapsulation;
-    let sequence = send_sequence.then(|| {
-        let this = *ns;
-        *ns = ns.wrapping_add(1);
-        Sequence { ns: this, nr: 0 }
-    });
+/// The header of a data message of a session, with this Ns or none.
+pub fn header(encapsulation: &Encapsulation, ns: Option<u16>) -> DataHeader {
+    let Encapsulation::V2 { peer, .. } = *encapsulation;
     DataHeader {
         tunnel_id: peer.tunnel,
         session_id: peer.session,
-        sequence,
+        sequence: ns.map(|ns| Sequence { ns, nr: 0 }),
         offset: None,
         has_length: false,
         priority: false,
@@ -60,10 +54,10 @@ pub fn header(encapsulation: &Encapsulation, ns: &mut u16) -> DataHeader {
 }
 
 /// Octets around an IP packet of a session: the outer IP header toward `remote`, UDP, L2TP with or without sequence numbers, PPP.
-pub fn overhead(remote: IpAddr, send_sequence: bool, framing: Framing) -> u16 {
+pub fn overhead(remote: IpAddr, sequenced: bool, framing: Framing) -> u16 {
     const UDP: u16 = 8;
     let ip = if remote.is_ipv4() { 20 } else { 40 };
-    let l2tp = if send_sequence { 10 } else { 6 };
+    let l2tp = if sequenced { 10 } else { 6 };
     let address_control = if framing.address_control_compression {
         0
     } else {
@@ -73,9 +67,17 @@ pub fn overhead(remote: IpAddr, send_sequence: bool, framing: Framing) -> u16 {
     ip + UDP + l2tp + address_control + protocol
 }
 
-/// Makes a whole data message of a PPP frame in `out`, in place of what it held.
-pub fn encapsulate(encapsulation: &Encapsulation, ns: &mut u16, frame: &[u8], out: &mut Vec<u8>) {
-    let header = header(encapsulation, ns);
+/// Makes a whole data message of a PPP control frame in `out`, in place of what it held.
+pub fn encapsulate(
+    encapsulation: &Encapsulation,
+    ns: Option<u16>,
+    frame: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let header = DataHeader {
+        priority: is_echo(frame),
+        ..header(encapsulation, ns)
+    };
     let mut head = [0; DataHeader::MAX_LEN];
     let mut w = Writer::new(&mut head);
     // Without a Length field nothing limits the payload, and the buffer holds the longest header.
@@ -84,4 +86,12 @@ pub fn encapsulate(encapsulation: &Encapsulation, ns: &mut u16, frame: &[u8], ou
     out.clear();
     out.extend_from_slice(w.written());
     out.extend_from_slice(frame);
+}
+
+/// Whether a frame is one of LCP's echoes: a link that is busy is not to look dead for it (RFC 2661 section 3.1).
+fn is_echo(frame: &[u8]) -> bool {
+    Frame::decode(frame).is_ok_and(|frame| {
+        frame.protocol == Protocol::LCP
+            && matches!(frame.payload, [code::ECHO_REQUEST | code::ECHO_REPLY, ..])
+    })
 }

@@ -1,13 +1,15 @@
 //! The engine that carries no traffic: PPP control frames pass, network-layer packets have nowhere to go. For tests, load and machines
 //! that only speak the control protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use sansio::Time;
 
 use crate::message::encapsulate;
 use crate::{
-    Completion, Datapath, DatapathError, Encapsulation, Event, EventSink, Handle, Request,
-    SessionSpec, Stats, Transport,
+    Completion, Datapath, DatapathError, Encapsulation, Event, EventSink, Handle, Ids, Request,
+    Sequencer, SessionSpec, Stats, Transport, Verdict,
 };
 
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
@@ -16,11 +18,14 @@ pub trait Outlet: Send {
     fn send(&mut self, transport: &Transport, datagram: &[u8]);
 }
 
-/// The engine.
+/// The engine. It receives nothing by itself: who does, passes through [`Null::receive`] what goes to the control plane.
 pub struct Null<O> {
     outlet: O,
     sink: Arc<dyn EventSink>,
     sessions: BTreeMap<Handle, Session>,
+    by_ids: BTreeMap<Ids, Handle>,
+    /// The sessions that hold frames back for what is missing before them.
+    holding: BTreeSet<Handle>,
     events: Vec<Event>,
     datagram: Vec<u8>,
 }
@@ -28,7 +33,16 @@ pub struct Null<O> {
 struct Session {
     transport: Transport,
     encapsulation: Encapsulation,
-    ns: u16,
+    sequencer: Sequencer<Event>,
+}
+
+impl Session {
+    fn stats(&self) -> Stats {
+        Stats {
+            sequencing: self.sequencer.stats(),
+            ..Stats::default()
+        }
+    }
 }
 
 impl<O: Outlet> Null<O> {
@@ -38,6 +52,8 @@ impl<O: Outlet> Null<O> {
             outlet,
             sink,
             sessions: BTreeMap::new(),
+            by_ids: BTreeMap::new(),
+            holding: BTreeSet::new(),
             events: Vec::new(),
             datagram: Vec::new(),
         }
@@ -48,66 +64,133 @@ impl<O: Outlet> Null<O> {
         self.sessions.len()
     }
 
+    /// Takes an event on its way to the control plane, and puts into `onward` what is to get there now: frames of sessions in the order of
+    /// their numbers.
+    pub fn receive(&mut self, event: Event, now: Time, onward: &mut Vec<Event>) {
+        let Event::Frame {
+            remote,
+            ids,
+            ns,
+            ref frame,
+            ..
+        } = event
+        else {
+            onward.push(event);
+            return;
+        };
+        let handle = self.by_ids.get(&ids).copied();
+        let known = handle.and_then(|handle| Some((handle, self.sessions.get_mut(&handle)?)));
+        let Some((handle, session)) = known.filter(|(_, s)| s.transport.remote == remote) else {
+            onward.push(event);
+            return;
+        };
+        match session.sequencer.receive(ns) {
+            Verdict::Deliver => onward.push(event),
+            Verdict::Hold(ns) => {
+                let octets = frame.len();
+                session.sequencer.hold(ns, event, octets, now);
+                self.holding.insert(handle);
+            }
+            Verdict::Drop => {}
+        }
+        if session.sequencer.is_holding() {
+            while let Some(event) = session.sequencer.pop() {
+                onward.push(event);
+            }
+            if !session.sequencer.is_holding() {
+                self.holding.remove(&handle);
+            }
+        }
+    }
+
+    /// When to call [`Null::handle_timeout`].
+    pub fn next_timeout(&self) -> Option<Time> {
+        let holding = self.holding.iter();
+        holding
+            .filter_map(|handle| self.sessions.get(handle)?.sequencer.next_timeout())
+            .min()
+    }
+
+    /// Puts into `onward` what has waited for long enough for what is missing before it.
+    pub fn handle_timeout(&mut self, now: Time, onward: &mut Vec<Event>) {
+        let sessions = &mut self.sessions;
+        self.holding.retain(|handle| {
+            let Some(session) = sessions.get_mut(handle) else {
+                return false;
+            };
+            while let Some(event) = session.sequencer.pop_overdue(now) {
+                onward.push(event);
+            }
+            session.sequencer.is_holding()
+        });
+    }
+
     fn create(&mut self, handle: Handle, spec: &SessionSpec) -> Result<Completion, DatapathError> {
-        if self.sessions.contains_key(&handle) {
+        let Encapsulation::V2 {
+            local,
+            sequencing,
+            reorder_timeout,
+            ..
+        } = spec.encapsulation;
+        if self.sessions.contains_key(&handle) || self.by_ids.contains_key(&local) {
             return Err(DatapathError::InUse);
         }
         let session = Session {
             transport: spec.transport.clone(),
             encapsulation: spec.encapsulation,
-            ns: 0,
+            sequencer: Sequencer::new(sequencing, reorder_timeout),
         };
         self.sessions.insert(handle, session);
+        self.by_ids.insert(local, handle);
         Ok(Completion::Done)
     }
 
-    fn existing(
-        &self,
-        handle: Handle,
-        completion: Completion,
-    ) -> Result<Completion, DatapathError> {
-        if self.sessions.contains_key(&handle) {
-            Ok(completion)
-        } else {
-            Err(DatapathError::NoSuchSession)
-        }
+    fn session(&self, handle: Handle) -> Result<&Session, DatapathError> {
+        self.sessions
+            .get(&handle)
+            .ok_or(DatapathError::NoSuchSession)
+    }
+
+    fn remove(&mut self, handle: Handle) -> Result<Completion, DatapathError> {
+        let session = self.sessions.remove(&handle);
+        let session = session.ok_or(DatapathError::NoSuchSession)?;
+        let Encapsulation::V2 { local, .. } = session.encapsulation;
+        self.by_ids.remove(&local);
+        Ok(Completion::Stats(session.stats()))
     }
 
     fn send(&mut self, handle: Handle, frame: &[u8]) {
         if let Some(session) = self.sessions.get_mut(&handle) {
-            encapsulate(
-                &session.encapsulation,
-                &mut session.ns,
-                frame,
-                &mut self.datagram,
-            );
+            let ns = session.sequencer.next_ns();
+            encapsulate(&session.encapsulation, ns, frame, &mut self.datagram);
             self.outlet.send(&session.transport, &self.datagram);
+        }
+    }
+
+    fn set_sequencing(&mut self, handle: Handle, send: bool) {
+        if let Some(session) = self.sessions.get_mut(&handle) {
+            session.sequencer.set_sending(send);
         }
     }
 
     fn carry_out(&mut self, request: Request) {
         let (token, result) = match request {
             Request::Send { handle, frame } => return self.send(handle, &frame),
+            Request::SetSequencing { handle, send } => return self.set_sequencing(handle, send),
             Request::Create {
                 token,
                 handle,
                 spec,
             } => (token, self.create(handle, &spec)),
-            Request::Configure { token, handle, .. } => (
-                token,
-                self.existing(handle, Completion::Device("null".to_owned())),
-            ),
-            Request::Stats { token, handle } => (
-                token,
-                self.existing(handle, Completion::Stats(Stats::default())),
-            ),
-            Request::Remove { token, handle } => {
-                let removed = self
-                    .sessions
-                    .remove(&handle)
-                    .ok_or(DatapathError::NoSuchSession);
-                (token, removed.map(|_| Completion::Stats(Stats::default())))
+            Request::Configure { token, handle, .. } => {
+                let device = |_: &Session| Completion::Device("null".to_owned());
+                (token, self.session(handle).map(device))
             }
+            Request::Stats { token, handle } => {
+                let stats = |session: &Session| Completion::Stats(session.stats());
+                (token, self.session(handle).map(stats))
+            }
+            Request::Remove { token, handle } => (token, self.remove(handle)),
         };
         self.events.push(Event::Completed { token, result });
     }

@@ -1,8 +1,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::{Sequencing, SequencingStats};
 
 /// The two ids of an L2TPv2 data header (RFC 2661 section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -23,8 +26,10 @@ pub enum Encapsulation {
         local: Ids,
         /// The ids that the peer wants in what we send.
         peer: Ids,
-        /// The peer wants sequence numbers in what we send (Sequencing Required, or we were sent some).
-        send_sequence: bool,
+        /// Whether data messages have sequence numbers.
+        sequencing: Sequencing,
+        /// How long a message waits for those that are missing before it; zero: not at all.
+        reorder_timeout: Duration,
     },
 }
 
@@ -148,4 +153,6 @@ pub struct Stats {
     pub tx_bytes: u64,
     /// Packets that could not be sent.
     pub tx_errors: u64,
+    /// What became of sequence numbers.
+    pub sequencing: SequencingStats,
 }

@@ -30,8 +30,14 @@ impl Engine {
         if let Command::Shutdown = command {
             return self.shut_down(token, now);
         }
-        let result = match self.shutdown {
-            Shutdown::No => self.carry_out(command, now),
+        let result = match (self.shutdown, command) {
+            (Shutdown::No, Command::SessionShow(tunnel, session)) => {
+                match self.find_session(&tunnel, &session) {
+                    Ok(which) => return self.begin_show_session(token, which, now),
+                    Err(error) => Err(error),
+                }
+            }
+            (Shutdown::No, command) => self.carry_out(command, now),
             _ => Err(CommandError::new(
                 ErrorKind::Shutdown,
                 "the daemon is shutting down",
@@ -73,6 +79,12 @@ impl Engine {
                 return Ok(Response::Tunnel(Box::new(status)));
             }
             Command::SessionCreate(session) => return self.create_session(*session, now),
+            Command::SessionModify(tunnel, session, change) => {
+                let which = self.find_session(&tunnel, &session)?;
+                if let Some(send) = change.use_sequence_numbers {
+                    self.use_sequence_numbers(which, send)?;
+                }
+            }
             Command::SessionDelete(tunnel, session) => {
                 match self.find_session(&tunnel, &session)? {
                     WhichSession::Created(which, number) => self.remove_session(which, number, now),
@@ -83,15 +95,11 @@ impl Engine {
                 let which = selector.map(|s| self.find_tunnel(&s)).transpose()?;
                 return Ok(Response::Sessions(self.session_statuses(which, now)));
             }
-            Command::SessionShow(tunnel, session) => {
-                let which = self.find_session(&tunnel, &session)?;
-                let status = self.session_status(which, now).ok_or_else(no_session)?;
-                return Ok(Response::Session(Box::new(status)));
-            }
             Command::UserList => return Ok(Response::Users(self.user_statuses(now))),
             Command::SystemShow => return Ok(Response::System(self.system_status(now))),
             Command::Statistics => return Ok(Response::Statistics(self.statistics())),
-            Command::Shutdown => {}
+            // Answered when more is known.
+            Command::SessionShow(..) | Command::Shutdown => {}
         }
         Ok(Response::Done)
     }
@@ -213,7 +221,7 @@ fn no_tunnel(selector: &Selector) -> CommandError {
     CommandError::new(ErrorKind::NotFound, message)
 }
 
-fn no_session() -> CommandError {
+pub(crate) fn no_session() -> CommandError {
     CommandError::new(
         ErrorKind::NotFound,
         "there is no such session on the tunnel",

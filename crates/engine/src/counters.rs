@@ -128,6 +128,48 @@ impl Ppp {
     }
 }
 
+group! {
+    /// Data messages of the sessions that are gone.
+    Data = "data" {
+        /// Packets received from peers and given to the host.
+        rx_packets,
+        /// Their octets of IP.
+        rx_bytes,
+        /// Messages that could not be used: malformed, spoofed, refused by the device.
+        rx_errors,
+        /// Packets sent to peers.
+        tx_packets,
+        /// Their octets of IP.
+        tx_bytes,
+        /// Packets that could not be sent.
+        tx_errors,
+        /// Messages that came after a later one and were put in their place.
+        rx_out_of_order,
+        /// Sequence numbers that were skipped.
+        rx_lost,
+        /// Messages that came too late, or twice.
+        rx_discarded,
+        /// Messages without a sequence number where one is required.
+        rx_unnumbered,
+    }
+}
+
+impl Data {
+    /// Adds what was counted of a session.
+    pub(crate) fn add(&mut self, stats: &datapath::Stats) {
+        self.rx_packets += stats.rx_packets;
+        self.rx_bytes += stats.rx_bytes;
+        self.rx_errors += stats.rx_errors;
+        self.tx_packets += stats.tx_packets;
+        self.tx_bytes += stats.tx_bytes;
+        self.tx_errors += stats.tx_errors;
+        self.rx_out_of_order += stats.sequencing.rx_out_of_order;
+        self.rx_lost += stats.sequencing.rx_lost;
+        self.rx_discarded += stats.sequencing.rx_discarded;
+        self.rx_unnumbered += stats.sequencing.rx_unnumbered;
+    }
+}
+
 /// Everything that a shard counts.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
@@ -135,6 +177,7 @@ pub(crate) struct Counters {
     pub(crate) refused: Refused,
     pub(crate) limits: Limits,
     pub(crate) ppp: Ppp,
+    pub(crate) data: Data,
     /// The counters of the control connections that are gone.
     control: l2tp::Counters,
 }
@@ -176,6 +219,7 @@ impl Counters {
         self.datagrams.list(&mut all);
         self.refused.list(&mut all);
         self.limits.list(&mut all);
+        self.data.list(&mut all);
         let mut ppp = self.ppp.clone();
         links.for_each(|counters| ppp.add(counters));
         ppp.list(&mut all);

@@ -35,6 +35,7 @@ mod sessions;
 mod snapshot;
 mod source;
 mod status;
+mod traffic;
 mod tunnels;
 mod wheel;
 

@@ -236,7 +236,7 @@ impl Policy {
             physical_channel_id: params.physical_channel_id(),
             minimum_bps: (params.minimum_bps() != 0).then(|| params.minimum_bps()),
             maximum_bps: (params.maximum_bps() != 0).then(|| params.maximum_bps()),
-            sequencing_required: false,
+            sequencing_required: params.sequencing_required(),
             session_ds: params
                 .session_dscp()
                 .and_then(dscp)

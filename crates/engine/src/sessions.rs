@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::Role;
 use crypto::Secret;
 use datapath::message::overhead;
 use datapath::{
     Completion, DatapathError, Device, Encapsulation, Framing, Handle, Ids, Ipv4Link, Ipv6Link,
-    Listener, NetworkSpec, Outer, Request, Route, SessionSpec, Transport,
+    Listener, NetworkSpec, Outer, Request, Route, Sequencing, SessionSpec, Transport,
 };
 use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
@@ -20,7 +21,7 @@ use crate::policy::{PppSetup, unless_zero};
 use crate::status::role;
 use crate::tunnels::Tunnel;
 use crate::wheel::Entry;
-use crate::{Engine, Event, Key, Output};
+use crate::{Engine, Event, Key, Output, Token};
 
 /// IPv6 can't be carried by a link of less (RFC 8200 section 5).
 const IPV6_MINIMUM_MTU: u16 = 1280;
@@ -48,6 +49,10 @@ pub(crate) struct Session {
     remote: IpAddr,
     /// The largest IP packet that the path to it takes, where that bounds the session.
     pub(crate) path_mtu: Option<u16>,
+    /// Whether data messages are numbered.
+    pub(crate) sequencing: Sequencing,
+    /// How long one waits for those before it.
+    reorder_timeout: Duration,
     /// The datapath's device, once traffic flows.
     pub(crate) device: Option<Arc<str>>,
     /// Who proved to be the peer, or who we claim to be.
@@ -70,6 +75,8 @@ pub(crate) enum Pending {
     Create(Handle, u16, u16),
     Configure(Handle, u16, u16),
     Remove,
+    /// For the answer to a command.
+    Show(Token, u16, u16),
 }
 
 impl Engine {
@@ -147,6 +154,14 @@ impl Engine {
         // Whom we serve need not know who we are.
         let credentials = credentials(&params).filter(|_| role == Role::Lac);
         let setup = self.policy.ppp(&tunnel.setup, &params, role);
+        let sequencing = match role {
+            _ if call.params.sequencing_required || params.sequencing_required() => {
+                Sequencing::Required
+            }
+            Role::Lac => Sequencing::AsPeer,
+            Role::Lns => Sequencing::Own(params.use_sequence_numbers()),
+        };
+        let reorder_timeout = Duration::from_millis(params.reorder_timeout().into());
         let patience = self.policy.model().system.session_establish_timeout();
         Some(Session {
             handle,
@@ -159,6 +174,8 @@ impl Engine {
             dns: [None; 2],
             remote: tunnel.remote.ip(),
             path_mtu: tunnel.path_mtu,
+            sequencing,
+            reorder_timeout,
             device: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
@@ -211,7 +228,8 @@ impl Engine {
                     tunnel: tunnel.control.peer_id(),
                     session: session.call.peer_session_id,
                 },
-                send_sequence: session.call.params.sequencing_required,
+                sequencing: session.sequencing,
+                reorder_timeout: session.reorder_timeout,
             },
             outer: Outer {
                 dscp: session.call.dscp.unwrap_or_default(),
@@ -520,7 +538,10 @@ impl Engine {
             return;
         };
         let (handle, tunnel, id) = match pending {
-            Pending::Remove => return,
+            Pending::Remove => return self.traffic_ended(result),
+            Pending::Show(token, tunnel, id) => {
+                return self.show_session(token, (tunnel, id), result.ok(), now);
+            }
             Pending::Create(handle, tunnel, id) | Pending::Configure(handle, tunnel, id) => {
                 (handle, tunnel, id)
             }
@@ -597,7 +618,7 @@ impl Engine {
         }
     }
 
-    fn expect(&mut self, pending: Pending) -> datapath::Token {
+    pub(crate) fn expect(&mut self, pending: Pending) -> datapath::Token {
         let token = datapath::Token(self.next_number());
         self.pending.insert(token, pending);
         token
@@ -619,7 +640,10 @@ impl Session {
         let agreed = self.setup.mtu.min(self.link.peer_mru());
         let around = overhead(
             self.remote,
-            self.call.params.sequencing_required,
+            matches!(
+                self.sequencing,
+                Sequencing::Required | Sequencing::Own(true)
+            ),
             self.framing(),
         );
         let least = match self.ipv6 {

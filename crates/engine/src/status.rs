@@ -195,6 +195,7 @@ impl Engine {
             local_ipv6: session.and_then(|s| s.ipv6.map(|link| link.local.into())),
             remote_ipv6: session.and_then(|s| s.ipv6.map(|link| link.peer.into())),
             mtu: session.filter(|s| s.up).map(Session::mtu),
+            traffic: None,
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error: ours.and_then(|s| s.last_error.clone()),
         })
@@ -243,6 +244,7 @@ impl Engine {
             local_ipv6: None,
             remote_ipv6: None,
             mtu: None,
+            traffic: None,
             seconds: seconds(session.since, now),
             last_error: session.last_error.clone(),
         })

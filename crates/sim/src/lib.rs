@@ -233,7 +233,28 @@ impl World {
             local,
             remote,
         };
-        self.input(node, Input::Datapath(message::classify(path, datagram)));
+        self.receive(node, message::classify(path, datagram));
+    }
+
+    /// Hands what came from the network to a node's datapath, and on to its engine what gets there.
+    fn receive(&mut self, id: NodeId, event: datapath::Event) {
+        let node = &mut self.nodes[id];
+        let mut onward = Vec::new();
+        node.carrier.datapath.receive(event, self.now, &mut onward);
+        for event in onward {
+            self.input(id, Input::Datapath(event));
+        }
+    }
+
+    /// Fires the timers of a node that are due.
+    fn wake(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        let mut onward = Vec::new();
+        node.carrier.datapath.handle_timeout(self.now, &mut onward);
+        for event in onward {
+            self.input(id, Input::Datapath(event));
+        }
+        self.input(id, Input::Timeout);
     }
 
     /// Keeps what is sent to an address that no node has: a test speaks from there with [`World::datagram`].
@@ -316,7 +337,7 @@ impl World {
     fn step(&mut self, end: Time) -> bool {
         let timers = self.nodes.iter().enumerate();
         let timer = timers
-            .filter_map(|(id, node)| Some((node.engine.next_timeout()?, id)))
+            .filter_map(|(id, node)| Some((node.next_timeout()?, id)))
             .min();
         let delivery = self.network.next_delivery();
         match (delivery, timer) {
@@ -327,7 +348,7 @@ impl World {
             }
             (_, Some((at, node))) if at <= end => {
                 self.now = self.now.max(at);
-                self.input(node, Input::Timeout);
+                self.wake(node);
                 true
             }
             _ => false,
@@ -352,7 +373,7 @@ impl World {
                 remote: packet.from,
             };
             let event = message::classify(path, &packet.payload);
-            self.input(node, Input::Datapath(event));
+            self.receive(node, event);
         }
     }
 
@@ -415,6 +436,14 @@ impl World {
 }
 
 impl Node {
+    fn next_timeout(&self) -> Option<Time> {
+        let timers = [
+            self.engine.next_timeout(),
+            self.carrier.datapath.next_timeout(),
+        ];
+        timers.into_iter().flatten().min()
+    }
+
     fn source(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, self.source_port.unwrap_or(port))
     }

@@ -125,7 +125,7 @@ pub(super) fn put_before(
     packet_len: usize,
     framing: Framing,
     encapsulation: &Encapsulation,
-    ns: &mut u16,
+    ns: Option<u16>,
 ) -> Result<usize, BufferFull> {
     let mut octets = [0; HEADROOM];
     let mut w = Writer::new(&mut octets);
@@ -143,8 +143,10 @@ pub(super) fn put_before(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::Ids;
+    use crate::{Ids, Sequencing};
 
     fn ipv4(total: u16, len: usize) -> Vec<u8> {
         let mut packet = vec![0; len];
@@ -215,16 +217,21 @@ mod tests {
             tunnel: 0x0102,
             session: 0x0304,
         };
-        for (protocol, address_control, send_sequence, expected) in [
+        for (protocol, address_control, ns, expected) in [
             (
                 false,
                 false,
-                false,
+                None,
                 &[0, 2, 1, 2, 3, 4, 0xff, 3, 0, 0x21][..],
             ),
-            (true, false, false, &[0, 2, 1, 2, 3, 4, 0xff, 3, 0x21]),
-            (true, true, false, &[0, 2, 1, 2, 3, 4, 0x21]),
-            (false, true, true, &[8, 2, 1, 2, 3, 4, 0, 9, 0, 0, 0, 0x21]),
+            (true, false, None, &[0, 2, 1, 2, 3, 4, 0xff, 3, 0x21]),
+            (true, true, None, &[0, 2, 1, 2, 3, 4, 0x21]),
+            (
+                false,
+                true,
+                Some(9),
+                &[8, 2, 1, 2, 3, 4, 0, 9, 0, 0, 0, 0x21],
+            ),
         ] {
             let framing = Framing {
                 protocol_compression: protocol,
@@ -233,13 +240,13 @@ mod tests {
             let encapsulation = Encapsulation::V2 {
                 local: ids,
                 peer: ids,
-                send_sequence,
+                sequencing: Sequencing::AsPeer,
+                reorder_timeout: Duration::ZERO,
             };
-            let (mut room, mut ns) = ([0; HEADROOM], 9);
+            let mut room = [0; HEADROOM];
             let start =
-                put_before(&mut room, Layer::Ipv4, 28, framing, &encapsulation, &mut ns).unwrap();
+                put_before(&mut room, Layer::Ipv4, 28, framing, &encapsulation, ns).unwrap();
             assert_eq!(&room[start..], expected);
-            assert_eq!(ns, 9 + u16::from(send_sequence));
         }
     }
 }

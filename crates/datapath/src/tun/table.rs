@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,11 +11,12 @@ use super::packet::Layer;
 use crate::device::TunDevice;
 use crate::socket::Socket;
 use crate::{
-    DatapathError, Device, Handle, Ids, NetworkSpec, Route, SessionSpec, Stats, Transport,
+    DatapathError, Device, Ecn, Encapsulation, Handle, Ids, NetworkSpec, Route, Sequencer,
+    SessionSpec, Stats, Transport,
 };
 
 /// Where a session stands in the table, for as long as it is there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Slot(usize);
 
 /// What the engine knows of one session.
@@ -25,13 +26,23 @@ pub(super) struct Session {
     pub(super) spec: SessionSpec,
     /// The socket that its datagrams leave through.
     pub(super) socket: Arc<Socket>,
-    /// Ns of the next data message that we send.
-    pub(super) next_ns: u16,
+    pub(super) sequencer: Sequencer<HeldFrame>,
+    /// Without those of the sequencer.
     pub(super) stats: Stats,
     /// The network layers that are ours to carry; until the device is ready their packets are dropped.
     pub(super) carried: Carried,
     /// Set when the device is ready.
     pub(super) network: Option<Network>,
+}
+
+/// A frame that waits for those before it.
+#[derive(Debug)]
+pub(super) struct HeldFrame {
+    /// The address and port that it was sent to.
+    pub(super) local: SocketAddr,
+    pub(super) ns: u16,
+    pub(super) ecn: Ecn,
+    pub(super) frame: Vec<u8>,
 }
 
 /// Which network layers a session's latest specification opens.
@@ -67,11 +78,16 @@ pub(super) struct Network {
 impl Session {
     /// A session without network side.
     pub(super) fn new(handle: Handle, spec: SessionSpec, socket: Arc<Socket>) -> Self {
+        let Encapsulation::V2 {
+            sequencing,
+            reorder_timeout,
+            ..
+        } = spec.encapsulation;
         Self {
             handle,
             spec,
             socket,
-            next_ns: 0,
+            sequencer: Sequencer::new(sequencing, reorder_timeout),
             stats: Stats::default(),
             carried: Carried::default(),
             network: None,
@@ -80,12 +96,20 @@ impl Session {
 
     /// The ids in what the peer sends us.
     pub(super) fn local_ids(&self) -> Ids {
-        let crate::Encapsulation::V2 { local, .. } = self.spec.encapsulation;
+        let Encapsulation::V2 { local, .. } = self.spec.encapsulation;
         local
     }
 
     pub(super) fn transport(&self) -> &Transport {
         &self.spec.transport
+    }
+
+    /// Everything that was counted.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            sequencing: self.sequencer.stats(),
+            ..self.stats
+        }
     }
 }
 
@@ -253,8 +277,10 @@ impl Destinations {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{Encapsulation, Framing, Ipv4Link, Ipv6Link, Outer};
+    use crate::{Framing, Ipv4Link, Ipv6Link, Outer, Sequencing};
 
     fn session(socket: &Arc<Socket>, number: u16) -> Session {
         let ids = Ids {
@@ -271,7 +297,8 @@ mod tests {
             encapsulation: Encapsulation::V2 {
                 local: ids,
                 peer: ids,
-                send_sequence: false,
+                sequencing: Sequencing::AsPeer,
+                reorder_timeout: Duration::ZERO,
             },
             outer: Outer::default(),
             device: Device::Shared,

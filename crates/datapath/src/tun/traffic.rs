@@ -1,31 +1,52 @@
 //! What is done with each datagram from a peer and each packet from the host.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use sansio::Time;
 use wire::BufferFull;
 use wire::l2tp::Header;
 use wire::ppp::Frame;
 
+use super::clock::Clock;
 use super::packet::{HEADROOM, IpHeader, Layer, put_before, set_ecn};
-use super::table::{Network, Session, Slot, Table, open_routes};
+use super::table::{HeldFrame, Network, Session, Slot, Table, open_routes};
 use crate::message::{classify, encapsulate};
 use crate::socket::{Datagram, Headers};
-use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport};
+use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
 /// The largest packet that a path without room for it gets in fragments: what every link of IPv6 carries (RFC 8200 section 5). Whoever tells lies of
 /// the path's MTU cannot take that away.
 const ALWAYS_CARRIED: usize = 1280;
 
 /// The sessions, and the events that their traffic makes.
-#[derive(Default)]
 pub(super) struct Traffic {
     pub(super) table: Table,
     pub(super) events: Vec<Event>,
     datagram: Vec<u8>,
+    clock: Clock,
+    /// The sessions that hold frames back for what is missing before them, and some that did.
+    holding: BTreeSet<Slot>,
+    /// No frame has been held for long enough before.
+    wake: Option<Time>,
 }
 
 /// Why a frame or a packet goes no further; it is counted with its session.
 struct Dropped;
 
 impl Traffic {
+    /// Nothing yet.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            table: Table::default(),
+            events: Vec::new(),
+            datagram: Vec::new(),
+            clock,
+            holding: BTreeSet::new(),
+            wake: None,
+        }
+    }
+
     /// Takes a datagram from a peer: a packet to the host, or an event to the control plane.
     pub(super) fn inbound(&mut self, datagram: Datagram<'_>) {
         let Datagram {
@@ -41,15 +62,35 @@ impl Traffic {
                 session: header.session_id,
             };
             let slot = self.table.by_ids(ids);
-            if let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) {
+            if let Some(slot) = slot
+                && let Some(session) = self.table.get_mut(slot)
+            {
                 let path = session.transport();
                 if (&path.listener, path.remote) != (listener, remote) {
                     session.stats.rx_errors += 1;
                     return;
                 }
-                if session.carry(frame, ecn) {
-                    return;
+                let ns = header.sequence.map(|sequence| sequence.ns);
+                match session.sequencer.receive(ns) {
+                    Verdict::Deliver => session.take(local, ns, ecn, frame, &mut self.events),
+                    Verdict::Hold(ns) => {
+                        let held = HeldFrame {
+                            local,
+                            ns,
+                            ecn,
+                            frame: frame.to_vec(),
+                        };
+                        let now = self.clock.now();
+                        let until = session.sequencer.hold(ns, held, frame.len(), now);
+                        self.holding.insert(slot);
+                        self.wake = Some(self.wake.map_or(until, |wake| wake.min(until)));
+                    }
+                    Verdict::Drop => {}
                 }
+                while let Some(held) = session.sequencer.pop() {
+                    session.take_held(&held, &mut self.events);
+                }
+                return;
             }
         }
         let path = Transport {
@@ -58,6 +99,36 @@ impl Traffic {
             remote,
         };
         self.events.push(classify(path, payload));
+    }
+
+    /// How long until [`release_overdue`](Self::release_overdue) has something to do, or may.
+    pub(super) fn until_overdue(&self) -> Option<std::time::Duration> {
+        self.wake.map(|wake| wake - self.clock.now())
+    }
+
+    /// Takes the frames that have waited long enough for those before them, if it is time.
+    pub(super) fn release_overdue(&mut self) {
+        let Some(wake) = self.wake else {
+            return;
+        };
+        let now = self.clock.now();
+        if now < wake {
+            return;
+        }
+        self.wake = None;
+        let (table, events) = (&mut self.table, &mut self.events);
+        self.holding.retain(|&slot| {
+            // Another session may have the slot by now.
+            let Some(session) = table.get_mut(slot) else {
+                return false;
+            };
+            while let Some(held) = session.sequencer.pop_overdue(now) {
+                session.take_held(&held, events);
+            }
+            let next = session.sequencer.next_timeout();
+            self.wake = [self.wake, next].into_iter().flatten().min();
+            next.is_some()
+        });
     }
 
     /// Takes a packet that the host sent into a device: into that of session `owner`, or into the shared one. It starts after [`HEADROOM`]
@@ -99,12 +170,8 @@ impl Traffic {
         let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
             return;
         };
-        encapsulate(
-            &session.spec.encapsulation,
-            &mut session.next_ns,
-            frame,
-            &mut self.datagram,
-        );
+        let ns = session.sequencer.next_ns();
+        encapsulate(&session.spec.encapsulation, ns, frame, &mut self.datagram);
         // It knows no ECN, and has to arrive whatever the path is like.
         if session.transmit(&self.datagram, Ecn::NotEct, 0).is_err() {
             session.stats.tx_errors += 1;
@@ -113,6 +180,31 @@ impl Traffic {
 }
 
 impl Session {
+    /// Takes a frame from the peer whose turn it is: for the host, or for the control plane.
+    fn take(
+        &mut self,
+        local: SocketAddr,
+        ns: Option<u16>,
+        ecn: Ecn,
+        frame: &[u8],
+        events: &mut Vec<Event>,
+    ) {
+        if !self.carry(frame, ecn) {
+            events.push(Event::Frame {
+                listener: self.transport().listener.clone(),
+                local,
+                remote: self.transport().remote,
+                ids: self.local_ids(),
+                ns,
+                frame: frame.to_vec(),
+            });
+        }
+    }
+
+    fn take_held(&mut self, held: &HeldFrame, events: &mut Vec<Event>) {
+        self.take(held.local, Some(held.ns), held.ecn, &held.frame, events);
+    }
+
     /// Takes a frame from the peer if it is of a network layer that is open; says whether it did.
     fn carry(&mut self, frame: &[u8], ecn: Ecn) -> bool {
         let Ok(frame) = Frame::decode(frame) else {
@@ -164,15 +256,8 @@ impl Session {
             return Err(Dropped);
         }
         let encapsulation = &self.spec.encapsulation;
-        put_before(
-            room,
-            layer,
-            len,
-            spec.framing,
-            encapsulation,
-            &mut self.next_ns,
-        )
-        .map_err(|BufferFull| Dropped)
+        let ns = self.sequencer.next_ns();
+        put_before(room, layer, len, spec.framing, encapsulation, ns).map_err(|BufferFull| Dropped)
     }
 
     /// Sends a datagram to the peer, with a packet of `len` octets and this ECN field in it. Whatever hinders it (no route, too large, refused by a

@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use super::Wake;
+use super::clock::Clock;
 use super::host::{Job, Report};
 use super::packet::HEADROOM;
 use super::paths::Paths;
@@ -130,7 +131,7 @@ impl Worker {
             sockets: BTreeMap::new(),
             next_socket: 0,
             devices: BTreeMap::new(),
-            traffic: Traffic::default(),
+            traffic: Traffic::new(Clock::start()),
             paths,
             datagrams: ReceiveBuffers::new(),
             packet: vec![0; HEADROOM + PACKET_MAX],
@@ -154,10 +155,13 @@ impl Worker {
         let mut ready = Vec::with_capacity(READY_PER_TURN);
         let mut next = Next::Wait;
         while next != Next::Stop {
-            let at_once = Timespec::default();
-            let timeout = (next == Next::GoOn).then_some(&at_once);
+            let timeout = match next {
+                Next::GoOn => Some(Duration::ZERO),
+                _ => self.traffic.until_overdue(),
+            };
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             ready.clear();
-            match epoll::wait(&self.poll, spare_capacity(&mut ready), timeout) {
+            match epoll::wait(&self.poll, spare_capacity(&mut ready), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!("the tun engine stops: epoll: {error}");
@@ -178,6 +182,7 @@ impl Worker {
                     Source::Paths => self.traffic.events.extend(self.paths.check_all()),
                 }
             }
+            self.traffic.release_overdue();
             next = self.take_messages();
             if !self.traffic.events.is_empty() {
                 self.sink.deliver(&mut self.traffic.events);
@@ -299,6 +304,11 @@ impl Worker {
     fn carry_out(&mut self, request: Request) {
         match request {
             Request::Send { handle, frame } => self.traffic.send(handle, &frame),
+            Request::SetSequencing { handle, send } => {
+                if let Ok(session) = self.session(handle) {
+                    session.sequencer.set_sending(send);
+                }
+            }
             Request::Create {
                 token,
                 handle,
@@ -308,7 +318,7 @@ impl Worker {
                 self.complete(token, result.map(|()| Completion::Done));
             }
             Request::Stats { token, handle } => {
-                let result = self.session(handle).map(|session| session.stats);
+                let result = self.session(handle).map(|session| session.stats());
                 self.complete(token, result.map(Completion::Stats));
             }
             Request::Configure {
@@ -414,7 +424,7 @@ impl Worker {
         if let (Some(network), true) = (&session.network, session.spec.device != Device::Shared) {
             self.detach(network.device.index());
         }
-        Ok(session.stats)
+        Ok(session.stats())
     }
 
     fn take_report(&mut self, report: Report) {

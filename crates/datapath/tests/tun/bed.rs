@@ -14,7 +14,8 @@ use datapath::socket::Socket;
 use datapath::tun::{Tun, TunConfig};
 use datapath::{
     Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Framing, Handle,
-    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer, Request, SessionSpec, Stats, Token, Transport,
+    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer, Request, Sequencing, SessionSpec, Stats, Token,
+    Transport,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use socket2::{Domain, Socket as Socket2, Type};
@@ -349,7 +350,8 @@ pub(crate) fn session(
         encapsulation: Encapsulation::V2 {
             local: local_ids,
             peer: peer_ids,
-            send_sequence: false,
+            sequencing: Sequencing::AsPeer,
+            reorder_timeout: Duration::ZERO,
         },
         outer: Outer::default(),
         device,

@@ -157,6 +157,7 @@ fn what_is_not_an_open_sessions_packet_goes_up() {
         local,
         remote,
         ids,
+        ns: None,
         frame: frame.to_vec(),
     };
     lac.send_to(&to_lns(1, LCP), local).unwrap();
@@ -201,7 +202,8 @@ fn answers_leave_from_the_address_that_was_asked() {
     let (len, from) = lac.recv_from(&mut octets).unwrap();
     assert_eq!(
         (&octets[..len], from),
-        (&[&[0, 2, 0, 200, 0, 201], LCP].concat()[..], local)
+        (&[&[1, 2, 0, 200, 0, 201], LCP].concat()[..], local),
+        "an echo goes first: P is set"
     );
 }
 

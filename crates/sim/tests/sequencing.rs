@@ -1,0 +1,155 @@
+//! Sequence numbers of data messages between two engines (RFC 2661 section 5.4).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests only")]
+
+mod common;
+
+use api::{CommandError, Response, Selector, SessionTraffic};
+use common::{LAC, LNS, Pair, ask, counter, model, tunnel};
+use config::SessionParams;
+use engine::Command;
+use sim::{NodeId, Quality, World};
+
+/// Adds parameters to the default session profile.
+fn with(base: &str, parameters: &str) -> String {
+    format!(
+        "{base}\nsession profile modify profile_name=default {parameters}
+         ppp profile modify profile_name=default lcp_echo_interval=1 lcp_echo_failure_count=60\n"
+    )
+}
+
+/// The only session of a node, by its ids.
+fn session(world: &mut World, node: NodeId) -> [Selector; 2] {
+    let status = common::sessions(world, node).remove(0);
+    [status.tunnel_id, status.session_id].map(|id| Selector::Id(id.unwrap()))
+}
+
+fn traffic(world: &mut World, node: NodeId) -> SessionTraffic {
+    let [tunnel, session] = session(world, node);
+    match ask(world, node, Command::SessionShow(tunnel, session)) {
+        Ok(Response::Session(status)) => status.traffic.expect("it is in the datapath"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn numbers(world: &mut World, node: NodeId, use_them: bool) -> Result<Response, CommandError> {
+    let [tunnel, session] = session(world, node);
+    let change = SessionParams {
+        use_sequence_numbers: Some(use_them),
+        ..SessionParams::default()
+    };
+    ask(
+        world,
+        node,
+        Command::SessionModify(tunnel, session, Box::new(change)),
+    )
+}
+
+fn sent_and_received(world: &mut World, node: NodeId) -> (bool, bool) {
+    let traffic = traffic(world, node);
+    (traffic.tx_sequenced, traffic.rx_sequenced)
+}
+
+#[test]
+fn a_lac_sends_numbers_while_the_lns_does_whenever_it_turns_them_on_or_off() {
+    let mut pair = Pair::new(&with(LAC, ""), &with(LNS, ""));
+    pair.up();
+    for on in [false, true, false, true] {
+        numbers(&mut pair.world, pair.lns, on).unwrap();
+        pair.run(5);
+        for node in [pair.lac, pair.lns] {
+            let both = sent_and_received(&mut pair.world, node);
+            assert_eq!(both, (on, on), "node {node}");
+        }
+    }
+    for node in [pair.lac, pair.lns] {
+        let traffic = traffic(&mut pair.world, node);
+        let troubles = [traffic.rx_lost, traffic.rx_discarded, traffic.rx_unnumbered];
+        assert_eq!(troubles, [0; 3], "the count went on where it stopped");
+    }
+}
+
+#[test]
+fn an_lns_that_is_told_to_sends_numbers_from_the_start() {
+    let mut pair = Pair::new(&with(LAC, ""), &with(LNS, "use_sequence_numbers=yes"));
+    pair.up();
+    for node in [pair.lac, pair.lns] {
+        assert_eq!(sent_and_received(&mut pair.world, node), (true, true));
+    }
+}
+
+#[test]
+fn what_a_lac_requires_is_sent_both_ways_and_cannot_be_turned_off() {
+    let mut pair = Pair::new(&with(LAC, "sequencing_required=yes"), &with(LNS, ""));
+    pair.up();
+    pair.run(5);
+    for node in [pair.lac, pair.lns] {
+        assert_eq!(sent_and_received(&mut pair.world, node), (true, true));
+        assert_eq!(traffic(&mut pair.world, node).rx_unnumbered, 0);
+        let refused = numbers(&mut pair.world, node, false).unwrap_err();
+        assert!(refused.message.contains("required"), "{refused}");
+    }
+}
+
+#[test]
+fn a_lac_is_told_that_the_lns_decides() {
+    let mut pair = Pair::new(&with(LAC, ""), &with(LNS, ""));
+    let early = Command::SessionModify(
+        tunnel("t"),
+        Selector::Name("s".into()),
+        Box::new(SessionParams {
+            use_sequence_numbers: Some(true),
+            ..SessionParams::default()
+        }),
+    );
+    let refused = ask(&mut pair.world, pair.lac, early).unwrap_err();
+    assert!(refused.message.contains("not established"), "{refused}");
+    pair.up();
+    let refused = numbers(&mut pair.world, pair.lac, true).unwrap_err();
+    assert!(refused.message.contains("decides"), "{refused}");
+}
+
+#[test]
+fn over_a_bad_network_late_messages_are_put_in_order_and_lost_ones_counted() {
+    let reordering = "use_sequence_numbers=yes reorder_timeout=1000";
+    let mut pair = Pair::new(&with(LAC, reordering), &with(LNS, reordering));
+    pair.up();
+    pair.world.set_quality(Quality::BAD);
+    pair.run(20 * 60);
+    for node in [pair.lac, pair.lns] {
+        let traffic = traffic(&mut pair.world, node);
+        assert!(traffic.tx_sequenced && traffic.rx_sequenced);
+        // Of some 2,400 messages 10 % are lost and 5 % doubled.
+        let bounds = [(traffic.rx_lost, 150..350), (traffic.rx_discarded, 60..180)];
+        for (count, bounds) in bounds {
+            assert!(bounds.contains(&count), "{traffic:?}");
+        }
+        assert!(traffic.rx_out_of_order > 0, "{traffic:?}");
+    }
+    let before = traffic(&mut pair.world, pair.lns).rx_lost;
+    pair.world.set_quality(Quality::PERFECT);
+    let [tunnel, session] = session(&mut pair.world, pair.lns);
+    ask(
+        &mut pair.world,
+        pair.lns,
+        Command::SessionDelete(tunnel, session),
+    )
+    .unwrap();
+    pair.run(5);
+    assert!(counter(&mut pair.world, pair.lns, "data.rx_lost") >= before);
+}
+
+#[test]
+fn a_restored_shard_counts_from_0_and_is_heard_again() {
+    let mut pair = Pair::new(&with(LAC, "sequencing_required=yes"), &with(LNS, ""));
+    pair.up();
+    pair.run(60);
+    let sequencing_before = traffic(&mut pair.world, pair.lac);
+    assert_eq!(sequencing_before.rx_discarded, 0);
+    let snapshot = pair.world.snapshot(pair.lns);
+    pair.world
+        .restore(pair.lns, &snapshot, model(&with(LNS, "")));
+    pair.run(60);
+    let after = traffic(&mut pair.world, pair.lac);
+    assert_eq!((after.rx_discarded, after.rx_lost), (7, 0), "{after:?}");
+    assert!(traffic(&mut pair.world, pair.lns).tx_sequenced);
+}
