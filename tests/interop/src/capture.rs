@@ -180,6 +180,19 @@ impl Recording {
             .any(|sent| sent.control.message == Some(message))
     }
 
+    /// The sequence numbers of the data messages that `from` sent, in order; none for one without.
+    pub fn numbers(&self, from: Ipv4Addr) -> Vec<Option<u16>> {
+        let number = |packet: &Packet| match packet.kind {
+            Kind::L2tp {
+                from: sender,
+                data: Some(data),
+                ..
+            } if *sender.ip() == from => Some(data.ns),
+            _ => None,
+        };
+        self.packets.iter().filter_map(number).collect()
+    }
+
     /// Octets of the frames that crossed the underlay outside UDP port 1701, ARP aside.
     pub fn octets_outside(&self) -> u64 {
         self.packets
@@ -230,6 +243,8 @@ pub enum Kind {
         to: SocketAddrV4,
         /// The message, when it is a control message.
         control: Option<Control>,
+        /// The header, when it is a data message.
+        data: Option<Data>,
     },
     /// Anything else: it does not belong there. A fragment after the first is of this kind too, for it says no ports:
     /// an MTU that makes them is a fault to be found.
@@ -249,6 +264,13 @@ pub struct Control {
     pub ns: u16,
     /// Sequence number that its sender expects next.
     pub nr: u16,
+}
+
+/// What is looked at of a data message's header (RFC 2661 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Its sequence number, when it has one.
+    pub ns: Option<u16>,
 }
 
 /// Stop-Control-Connection-Notification.
@@ -318,7 +340,25 @@ fn classify(frame: &[u8]) -> Option<Kind> {
         from,
         to,
         control: control(udp.get(8..)?),
+        data: data(udp.get(8..)?),
     })
+}
+
+/// Reads a data message's header, like [`control`].
+fn data(message: &[u8]) -> Option<Data> {
+    const TYPE: u16 = 0x8000;
+    const LENGTH: u16 = 0x4000;
+    const SEQUENCE: u16 = 0x0800;
+    let flags = u16_at(message, 0)?;
+    if flags & TYPE != 0 || flags & 0x0f != 2 {
+        return None;
+    }
+    let numbers = if flags & LENGTH != 0 { 8 } else { 6 };
+    let ns = match flags & SEQUENCE {
+        0 => None,
+        _ => Some(u16_at(message, numbers)?),
+    };
+    Some(Data { ns })
 }
 
 /// Reads a control message's header and its Message Type, which is always the first AVP. This reads the bytes itself
@@ -393,6 +433,24 @@ mod tests {
             // Too short to say its ports: not inside. Long enough: no control message.
             assert_ne!(classify(&data[..length]), Some(Kind::Arp));
         }
+    }
+
+    #[test]
+    fn sequence_numbers_of_data_messages_are_found() {
+        let with_length = [0x48, 0x02, 0, 14, 0, 7, 0, 9, 1, 2, 0, 0, 0xff, 0x03];
+        let without = [0x08, 0x02, 0, 7, 0, 9, 1, 3, 0, 0, 0xff, 0x03];
+        let packets = [&[0, 2, 0, 7, 0, 9, 0xff, 3][..], &with_length, &without];
+        let packet = |message: &&[u8]| Packet {
+            at: Duration::ZERO,
+            length: 0,
+            kind: classify(&frame(LAC, LNS, [1701, 1701], message)).unwrap(),
+        };
+        let mut packets: Vec<Packet> = packets.iter().map(packet).collect();
+        packets.push(control(LAC, LNS, &[], 2, 4));
+        let recording = Recording { packets, missed: 0 };
+        let numbers = recording.numbers(LAC.into());
+        assert_eq!(numbers, [None, Some(0x0102), Some(0x0103)]);
+        assert_eq!(recording.numbers(LNS.into()), []);
     }
 
     #[test]

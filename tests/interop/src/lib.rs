@@ -91,6 +91,14 @@ pub trait Side {
     /// The daemon does not say.
     fn idle(&mut self) -> Result<bool>;
 
+    /// What went through its only session, where it says so.
+    ///
+    /// # Errors
+    /// It has no session, or does not answer.
+    fn traffic(&self) -> Result<Option<serde_json::Value>> {
+        Ok(None)
+    }
+
     /// What it wrote so far.
     fn log(&self) -> String;
 }

@@ -144,6 +144,18 @@ impl Ours {
     }
 }
 
+impl Ours {
+    /// The words that select its only session.
+    fn session(&self) -> Result<[String; 2]> {
+        let session = self
+            .sessions()?
+            .into_iter()
+            .next()
+            .context("openl2tpd has no session")?;
+        Ok(["tunnel_id", "session_id"].map(|key| format!("{key}={}", session[key])))
+    }
+}
+
 fn list(value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(list) => Ok(list),
@@ -153,14 +165,15 @@ fn list(value: Value) -> Result<Vec<Value>> {
 
 impl Side for Ours {
     fn close_session(&mut self) -> Result<()> {
-        let session = self
-            .sessions()?
-            .into_iter()
-            .next()
-            .context("openl2tpd has no session")?;
-        let words = ["tunnel_id", "session_id"].map(|key| format!("{key}={}", session[key]));
-        self.query(&["session", "delete", &words[0], &words[1]])?;
+        let [tunnel, session] = self.session()?;
+        self.query(&["session", "delete", &tunnel, &session])?;
         Ok(())
+    }
+
+    fn traffic(&self) -> Result<Option<Value>> {
+        let [tunnel, session] = self.session()?;
+        let mut status = self.query(&["session", "show", &tunnel, &session])?;
+        Ok(Some(status["traffic"].take()))
     }
 
     fn shut_down(&mut self) -> Result<()> {
@@ -191,6 +204,10 @@ fn tunnel_profile(secret: bool) -> String {
         String::new()
     }
 }
+
+/// Numbers data messages, as an LNS does that wants to, and puts those in order that come.
+pub const SEQUENCED: &str =
+    "session profile modify profile_name=default use_sequence_numbers=yes reorder_timeout=100\n";
 
 /// An LNS that authenticates its users by `auth` alone, and gives addresses from a pool.
 pub fn lns(auth: Auth, secret: bool) -> String {

@@ -20,15 +20,34 @@ pub struct Xl2tpd {
 }
 
 impl Xl2tpd {
-    /// Writes the configuration of a case into `folder` and starts xl2tpd with it. A LAC dials at once.
+    /// Writes the configuration of a case into `folder` and starts xl2tpd with it. A LAC dials at once. If `sequenced`, it hides its AVPs
+    /// where there is a secret, and its kernel numbers the data messages.
     ///
     /// # Errors
     /// A file cannot be written, or the program not be started.
-    pub fn start(bed: &Bed, folder: &Path, role: Role, auth: Auth, secret: bool) -> Result<Self> {
+    pub fn start(
+        bed: &Bed,
+        folder: &Path,
+        role: Role,
+        auth: Auth,
+        secret: bool,
+        sequenced: bool,
+    ) -> Result<Self> {
         let file = |name: &str| folder.join(format!("xl2tpd-{role:?}.{name}"));
         let ppp_log = file("pppd.log");
-        fs::write(file("ppp"), ppp_options(role, auth, &ppp_log))?;
-        fs::write(file("conf"), configuration(role, secret, &file("ppp")))?;
+        let (mut options, mut configuration) = (
+            ppp_options(role, auth, &ppp_log),
+            configuration(role, secret, &file("ppp")),
+        );
+        if sequenced {
+            options.push_str("pppol2tp_send_seq\n");
+            configuration.push_str("flow bit = yes\n");
+            if secret {
+                configuration.push_str("hidden bit = yes\n");
+            }
+        }
+        fs::write(file("ppp"), options)?;
+        fs::write(file("conf"), configuration)?;
         fs::write(file("secrets"), format!("* * {SECRET}\n"))?;
         // pppd looks for these nowhere else.
         for name in ["pap-secrets", "chap-secrets"] {

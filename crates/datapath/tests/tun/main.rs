@@ -5,6 +5,8 @@
 mod bed;
 #[cfg(test)]
 mod outer;
+#[cfg(test)]
+mod sequencing;
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::capture::{CDN, Capture, Extent, STOP_CCN};
+use interop::capture::{CDN, Capture, Extent, Recording, STOP_CCN};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::report::Report;
@@ -95,6 +95,8 @@ struct Case {
     lns: Program,
     auth: Auth,
     secret: bool,
+    /// Data messages have sequence numbers, both ways.
+    sequenced: bool,
     ending: Ending,
 }
 
@@ -104,7 +106,12 @@ impl fmt::Display for Case {
             Program::Xl2tpd => "xl2tpd",
             Program::Openl2tpd => "openl2tpd",
         };
-        let secret = if self.secret { "secret" } else { "open" };
+        let secret = match (self.secret, self.sequenced) {
+            (false, false) => "open",
+            (true, false) => "secret",
+            (false, true) => "seq",
+            (true, true) => "hidden seq",
+        };
         let message = if self.ending.tunnel { "StopCCN" } else { "CDN" };
         let by = if self.ending.by == Role::Lac {
             "LAC"
@@ -114,7 +121,7 @@ impl fmt::Display for Case {
         let (lac, lns) = (name(self.lac), name(self.lns));
         write!(
             f,
-            "{lac:>9} -> {lns:<9} {:<8} {secret:<6} {message:>7} by {by}",
+            "{lac:>9} -> {lns:<9} {:<8} {secret:<10} {message:>7} by {by}",
             self.auth
         )
     }
@@ -169,9 +176,20 @@ fn cases(control: bool) -> Vec<Case> {
                     lns,
                     auth,
                     secret,
+                    sequenced: false,
                     ending,
                 }));
             }
+        }
+        for secret in [false, true] {
+            cases.extend(endings.next().map(|ending| Case {
+                lac,
+                lns,
+                auth: Auth::Chap,
+                secret,
+                sequenced: true,
+                ending,
+            }));
         }
     }
     cases
@@ -185,19 +203,32 @@ fn run(case: Case, programs: &Path) -> Result<String> {
         &folder.path().join("underlay.pcap"),
         Extent::Control,
     )?;
+    let all = if case.sequenced {
+        let file = folder.path().join("data.pcap");
+        Some(Capture::start(&bed.lns, &file, Extent::All)?)
+    } else {
+        None
+    };
     let mut lns = start(case, Role::Lns, &bed, folder.path(), programs)?;
     let mut lac = match start(case, Role::Lac, &bed, folder.path(), programs) {
         Ok(lac) => lac,
         Err(error) => return Err(error.context(format!("LNS:\n{}", lns.log()))),
     };
-    live(case, &bed, &mut *lac, &mut *lns, &capture).with_context(|| {
-        let ladder = capture.ladder();
-        format!(
-            "{case}\n-- LAC:\n{}\n-- LNS:\n{}\n-- underlay:\n{ladder}",
-            lac.log(),
-            lns.log()
-        )
-    })
+    let lived = live(case, &bed, &mut *lac, &mut *lns, &capture);
+    let counted = match all.map(Capture::finish).transpose() {
+        Ok(Some(recording)) if lived.is_ok() => is_sequenced(&recording),
+        other => other.map(drop),
+    };
+    lived
+        .and_then(|text| counted.map(|()| text))
+        .with_context(|| {
+            let ladder = capture.ladder();
+            format!(
+                "{case}\n-- LAC:\n{}\n-- LNS:\n{}\n-- underlay:\n{ladder}",
+                lac.log(),
+                lns.log()
+            )
+        })
 }
 
 fn start(
@@ -212,12 +243,18 @@ fn start(
         Role::Lns => (case.lns, "lns"),
     };
     Ok(match program {
-        Program::Xl2tpd => Box::new(Xl2tpd::start(bed, folder, role, case.auth, case.secret)?),
+        Program::Xl2tpd => {
+            let (auth, secret, sequenced) = (case.auth, case.secret, case.sequenced);
+            Box::new(Xl2tpd::start(bed, folder, role, auth, secret, sequenced)?)
+        }
         Program::Openl2tpd => {
-            let configuration = match role {
+            let mut configuration = match role {
                 Role::Lac => ours::lac(case.secret, &netns::LNS.to_string(), PASSWORD),
                 Role::Lns => ours::lns(case.auth, case.secret),
             };
+            if case.sequenced {
+                configuration.push_str(ours::SEQUENCED);
+            }
             Box::new(Ours::start(
                 programs,
                 bed.side(role),
@@ -227,6 +264,53 @@ fn start(
             )?)
         }
     })
+}
+
+/// Both sides numbered their data messages, one after the other, from the first that they numbered on.
+fn is_sequenced(recording: &Recording) -> Result<()> {
+    ensure!(
+        recording.missed == 0,
+        "tcpdump missed {} frames",
+        recording.missed
+    );
+    for from in [netns::LAC, netns::LNS] {
+        let numbers = recording.numbers(from);
+        let numbered = numbers.iter().skip_while(|ns| ns.is_none());
+        let mut expected = 0_u16;
+        let mut count = 0;
+        for ns in numbered {
+            ensure!(
+                *ns == Some(expected),
+                "{from} sent {ns:?} after {count} numbered messages"
+            );
+            expected = expected.wrapping_add(1);
+            count += 1;
+        }
+        let without = numbers.len() - count;
+        ensure!(
+            count > TRANSFER / 1500 && without < 10,
+            "{from} sent {count} messages with numbers and {without} without"
+        );
+    }
+    Ok(())
+}
+
+/// Where a side counts what went through its session, it has seen numbers both ways and missed none.
+fn check_counters(side: &dyn Side) -> Result<()> {
+    let Some(traffic) = side.traffic()? else {
+        return Ok(());
+    };
+    for flag in ["tx_sequenced", "rx_sequenced"] {
+        ensure!(traffic[flag] == true, "{flag}: {traffic}");
+    }
+    for none in ["rx_lost", "rx_discarded", "rx_errors"] {
+        ensure!(traffic[none] == 0, "{none}: {traffic}");
+    }
+    for many in ["rx_packets", "tx_packets"] {
+        let count = traffic[many].as_u64().unwrap_or(0);
+        ensure!(count > TRANSFER as u64 / 1500, "{many}: {traffic}");
+    }
+    Ok(())
 }
 
 /// The session's life: it comes up, carries traffic and ends, and nothing is left of it.
@@ -245,6 +329,11 @@ fn live<'a>(
     let rate = transfer(bed, INNER_LNS, TRANSFER)?;
     let received = ping(&bed.lac, &INNER_LNS.to_string(), 3)?.received;
     ensure!(received == 3, "{received} of 3 pings were answered");
+    if case.sequenced {
+        for side in [&*lac, &*lns] {
+            check_counters(side)?;
+        }
+    }
     let (ender, other) = match case.ending.by {
         Role::Lac => (lac, lns),
         Role::Lns => (lns, lac),
