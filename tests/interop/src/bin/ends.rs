@@ -48,6 +48,12 @@ type Case = fn(&World) -> Result<String>;
 
 const CASES: &[(&str, Case)] = &[
     ("traffic crosses: IPv4, IPv6, TCP", traffic),
+    ("an LNS calls out on the tunnel of its LAC", |world| {
+        outgoing(world, Role::Lac)
+    }),
+    ("an LNS calls out on its own tunnel", |world| {
+        outgoing(world, Role::Lns)
+    }),
     ("SIGTERM to the LAC takes all down", |world| {
         sigterm(world, Role::Lac)
     }),
@@ -204,6 +210,39 @@ fn traffic(world: &World) -> Result<String> {
         "{outside} octets crossed outside UDP port 1701"
     );
     Ok(format!("{rate:.0} Mbit/s"))
+}
+
+/// An outgoing call on a tunnel that `opener` has opened.
+fn outgoing(world: &World, opener: Role) -> Result<String> {
+    let tunnel = |to| format!("tunnel create tunnel_name=office dest_ipaddr={to} persist=yes\n");
+    let mut dials = format!(
+        "peer profile modify profile_name=default lac_lns=laclns\n\
+         session profile modify profile_name=default user_name={USER} user_password={PASSWORD} interface_name=ppp0\n"
+    );
+    let mut serves = ours::lns(Auth::Chap, false);
+    match opener {
+        Role::Lac => dials += &tunnel(netns::LNS),
+        Role::Lns => serves += &tunnel(netns::LAC),
+    }
+    let lns = world.start(Role::Lns, &serves)?;
+    let lac = world.start(Role::Lac, &dials)?;
+    let id = until(RECOVERY, "an established tunnel", || {
+        let tunnels = lns.tunnels()?;
+        let mut up = tunnels.iter().filter(|t| t["state"] == "established");
+        Ok(up.next().map(|tunnel| tunnel["tunnel_id"].to_string()))
+    })?;
+    let tunnel = format!("tunnel_id={id}");
+    let called = ["session_type=lnoc", "called_number=5551234"];
+    lns.query(&[&["session", "create", &tunnel][..], &called].concat())?;
+    let at_lac = lac.established(PROMPT)?;
+    let at_lns = lns.established(PROMPT)?;
+    ensure!(
+        at_lac["session_type"] == "laoc" && at_lac["called_number"] == "5551234",
+        "the LAC's session: {at_lac}"
+    );
+    ensure!(at_lns["user_name"] == USER, "the LNS's session: {at_lns}");
+    carries(world, "the session does not carry")?;
+    Ok(String::new())
 }
 
 fn sigterm(world: &World, role: Role) -> Result<String> {
