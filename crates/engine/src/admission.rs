@@ -13,7 +13,9 @@ use crate::{Engine, Event, Output, Shutdown};
 impl Engine {
     /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
     pub(crate) fn connection_request(&mut self, path: Transport, datagram: &[u8], now: Time) {
-        let sccrq = match l2tp::decode_sccrq(datagram) {
+        let (policy, address) = (&mut self.policy, path.remote.ip());
+        let secret_of = |name: &str| policy.for_peer(name, address).tunnel.secret.clone();
+        let sccrq = match l2tp::open_sccrq(datagram, secret_of) {
             Ok(sccrq) => sccrq,
             Err(error) => {
                 let named = l2tp::assigned_tunnel_id(datagram)

@@ -4,10 +4,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Pair, Puppet, call_params, config, just, secret_config, with_avp};
-use crypto::hiding;
-use l2tp::{Event, TunnelConfig, TunnelState};
-use wire::l2tp::{Attribute, AttributeType, Avp, MessageType};
+use common::{
+    Pair, Puppet, call_params, config, encode, encode_raw, introduction, just, secret_config,
+    with_avp,
+};
+use crypto::{Secret, hiding};
+use l2tp::{Event, SccrqError, TunnelConfig, TunnelState, open_sccrq};
+use wire::l2tp::{Attribute, AttributeType, Avp, ControlHeader, MessageType};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -213,4 +216,53 @@ fn an_sccrp_that_does_not_open_is_answered_where_its_sender_looks() {
     let unreadable = hidden_avp(true, AttributeType::VENDOR_NAME, &vendor);
     puppet.send_raw(0, &with_avp(&sccrp, &unreadable));
     assert_eq!(puppet.take_one().header.tunnel_id, 77);
+}
+
+/// The header of an SCCRQ.
+const FIRST: ControlHeader = ControlHeader {
+    tunnel_id: 0,
+    session_id: 0,
+    ns: 0,
+    nr: 0,
+};
+
+#[test]
+fn hidden_avps_of_an_sccrq_open_with_the_secret_of_its_host_name() {
+    let hide = |attribute, value: &[u8]| hidden(attribute, "s3cret", b"vector", value);
+    let id = hide(AttributeType::ASSIGNED_TUNNEL_ID, &77_u16.to_be_bytes());
+    let vendor = hide(AttributeType::VENDOR_NAME, b"them");
+    let mut plain = introduction(MessageType::SCCRQ, 1);
+    plain.retain(|avp| avp.attribute_type() != AttributeType::ASSIGNED_TUNNEL_ID);
+    plain.push(Attribute::RandomVector(b"vector"));
+    let mut avps = with_avp(
+        &plain,
+        &hidden_avp(true, AttributeType::ASSIGNED_TUNNEL_ID, &id),
+    );
+    avps.extend(with_avp(
+        &[],
+        &hidden_avp(true, AttributeType::VENDOR_NAME, &vendor),
+    ));
+    let datagram = encode_raw(&FIRST, &avps);
+
+    let mut asked = String::new();
+    let opened = open_sccrq(&datagram, |name| {
+        name.clone_into(&mut asked);
+        Some(Secret::from("s3cret"))
+    });
+    let sccrq = opened.unwrap();
+    assert_eq!(sccrq.host_name, asked);
+    assert_eq!(sccrq.assigned_tunnel_id, 77);
+    assert_eq!(sccrq.peer.unwrap().vendor_name, "them");
+
+    for secret in [None, Some(Secret::from("other"))] {
+        let opened = open_sccrq(&datagram, |_| secret);
+        assert_eq!(opened.unwrap_err(), SccrqError::NoTunnelId);
+    }
+}
+
+#[test]
+fn nobody_is_asked_for_the_secret_of_an_sccrq_that_hides_nothing() {
+    let datagram = encode(&FIRST, &introduction(MessageType::SCCRQ, 77));
+    let sccrq = open_sccrq(&datagram, |name| panic!("{name}")).unwrap();
+    assert_eq!(sccrq.assigned_tunnel_id, 77);
 }

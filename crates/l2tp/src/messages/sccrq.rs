@@ -1,3 +1,4 @@
+use crypto::Secret;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wire::DecodeError;
@@ -6,6 +7,7 @@ use wire::l2tp::{
 };
 
 use super::build::stop_ccn;
+use super::hidden::open_hidden;
 use super::parse::{Body, Fault, parse, required};
 use crate::transport::{DEFAULT_WINDOW, encode};
 use crate::unproven::{allowance, fingerprint};
@@ -120,22 +122,44 @@ pub enum SccrqError {
     /// It is a data message, or a control message of another type.
     #[error("not an SCCRQ")]
     NotSccrq,
-    /// It does not say an Assigned Tunnel ID that could be answered: none, a malformed or hidden one, or 0.
+    /// It does not say an Assigned Tunnel ID that could be answered: none, a malformed one, one that does not open, or 0.
     #[error("no Assigned Tunnel ID that could be answered")]
     NoTunnelId,
 }
 
-/// Reads an SCCRQ. Hidden AVPs in it are not opened: its receiver can't know yet which secret it shares with the sender.
+/// Reads an SCCRQ of a peer that we share no secret with: its hidden AVPs stay closed.
+///
+/// # Errors
+///
+/// As [`open_sccrq`].
+pub fn decode_sccrq(datagram: &[u8]) -> Result<Sccrq, SccrqError> {
+    open_sccrq(datagram, |_| None)
+}
+
+/// Reads an SCCRQ. `secret_of` tells the secret that we share with the peer of a Host Name, which is never hidden; it is asked only where
+/// there is something to open with it.
 ///
 /// # Errors
 ///
 /// Where there is nothing to answer. An SCCRQ that is wrong in another way is one to [refuse](Sccrq::refuse).
-pub fn decode_sccrq(datagram: &[u8]) -> Result<Sccrq, SccrqError> {
+pub fn open_sccrq(
+    datagram: &[u8],
+    secret_of: impl FnOnce(&str) -> Option<Secret>,
+) -> Result<Sccrq, SccrqError> {
     let (Header::Control(header), payload) = Header::decode(datagram)? else {
         return Err(SccrqError::NotSccrq);
     };
+    let mut scratch = Vec::new();
+    let hides = Avps::new(payload).flatten().any(|avp| avp.hidden);
+    let secret = if hides {
+        let closed = parse(payload, &mut Counters::default());
+        secret_of(&closed.body.host_name.map(text).unwrap_or_default())
+    } else {
+        None
+    };
+    let opened = open_hidden(payload, secret.as_ref(), &mut scratch);
     let mut counters = Counters::default();
-    let parsed = parse(payload, &mut counters);
+    let parsed = parse(opened, &mut counters);
     if parsed.message_type != MessageType::SCCRQ {
         return Err(SccrqError::NotSccrq);
     }
