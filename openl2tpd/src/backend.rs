@@ -110,17 +110,31 @@ impl Daemon {
     }
 
     async fn open_tunnel(&self, tunnel: config::Tunnel) -> Result<Response, CommandError> {
-        let port = self.model().tunnel_params(&tunnel).our_udp_port();
-        if port != 0 {
-            let sockets = self
-                .sockets
-                .bind(port)
-                .map_err(|e| CommandError::new(ErrorKind::Resources, e.to_string()))?;
-            sockets
-                .into_iter()
-                .for_each(|socket| self.mail(Mail::Socket(socket)));
+        let model = Arc::clone(&self.model());
+        let params = model.tunnel_params(&tunnel);
+        let named = params.listener_name();
+        let listener = named.and_then(|name| model.listeners.get(name));
+        // The shard refuses a tunnel of a listener that is not there.
+        if named.is_none() || listener.is_some() {
+            self.open_sockets(listener, params.our_udp_port())?;
         }
         self.ask(Command::TunnelCreate(Box::new(tunnel))).await
+    }
+
+    /// Opens the sockets of a listener, or the daemon's own, on this port or on theirs, unless they are open.
+    fn open_sockets(
+        &self,
+        listener: Option<&config::Listener>,
+        port: u16,
+    ) -> Result<(), CommandError> {
+        let sockets = self
+            .sockets
+            .bind(listener, port)
+            .map_err(|e| CommandError::new(ErrorKind::Resources, e.to_string()))?;
+        sockets
+            .into_iter()
+            .for_each(|socket| self.mail(Mail::Socket(socket)));
+        Ok(())
     }
 
     async fn open_session(&self, session: config::Session) -> Result<Response, CommandError> {
@@ -250,6 +264,17 @@ impl Daemon {
                 .iter()
                 .try_for_each(|change| changed.apply(change))
                 .map_err(refused)?;
+            for (name, listener) in &changed.listeners {
+                if !model.listeners.contains_key(name) {
+                    self.open_sockets(Some(listener), 0)?;
+                }
+            }
+            for name in model.listeners.keys() {
+                if !changed.listeners.contains_key(name) {
+                    let closed = self.sockets.close(name).into_iter();
+                    closed.for_each(|socket| self.mail(Mail::SocketGone(socket)));
+                }
+            }
             *model = Arc::new(changed);
             self.log.trace(model.system.trace_flags());
             // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
@@ -272,6 +297,7 @@ fn list(model: &Model, collection: Collection) -> Vec<api::Parameters> {
         Collection::PppProfiles => model.ppp_profiles.values().map(shown).collect(),
         Collection::Users => model.users.values().map(shown).collect(),
         Collection::IpPools => model.ip_pools.values().map(shown).collect(),
+        Collection::Listeners => model.listeners.values().map(shown).collect(),
     }
 }
 

@@ -68,4 +68,9 @@ impl Carrier {
     pub(crate) fn add_socket(&self, socket: Arc<Socket>) {
         self.tun.add_socket(socket);
     }
+
+    /// Receives from a socket no more.
+    pub(crate) fn remove_socket(&self, socket: &Arc<Socket>) {
+        self.tun.remove_socket(socket);
+    }
 }

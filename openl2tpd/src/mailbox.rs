@@ -23,6 +23,8 @@ pub(crate) enum Mail {
     Input(Input),
     /// One more socket to receive from and to send through.
     Socket(Arc<Socket>),
+    /// A socket to receive from no more.
+    SocketGone(Arc<Socket>),
     /// Take the datapath down and end.
     Stop,
 }

@@ -122,8 +122,8 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     allow_descriptors();
     let log = start_log(flags)?;
     let _pid_file = PidFile::create(&flags.pid_file)?;
-    let sockets = Sockets::default();
-    let bound = sockets.bind(flags.udp_port).context("cannot serve")?;
+    let sockets = Sockets::new(flags.udp_port);
+    let bound = sockets.serve(&model).context("cannot serve")?;
     let control_socket = ControlSocket::bind(&flags.socket)?;
 
     let (mailbox, inbox) = mailbox::mailbox();

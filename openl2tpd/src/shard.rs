@@ -97,6 +97,7 @@ impl Shard {
                 self.handle(input);
             }
             Mail::Socket(socket) => self.carrier.add_socket(socket),
+            Mail::SocketGone(socket) => self.carrier.remove_socket(&socket),
             // Ended the loop.
             Mail::Stop => {}
         }
@@ -201,7 +202,7 @@ mod tests {
             version: "0.0".to_owned(),
             datapath: "null".to_owned(),
         };
-        let sockets = Sockets::default();
+        let sockets = Sockets::new(1701);
         let sink = Arc::new(mailbox);
         let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
         let (resolver, _questions) = mpsc::unbounded_channel();

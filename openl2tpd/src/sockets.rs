@@ -1,42 +1,95 @@
-//! The UDP sockets: one of each address family for every port that we serve or start tunnels from.
+//! The UDP sockets: one of each address family, or of an address, for every listener and port that we serve or start tunnels from.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use config::Model;
 use datapath::Transport;
 use datapath::null::Outlet;
-use datapath::socket::{Headers, Socket};
+use datapath::socket::{Headers, Place, Socket};
 use tracing::{debug, warn};
 
 /// The sockets there are, shared between management, which adds some, and the shard, which sends through them.
-#[derive(Clone, Default)]
-pub(crate) struct Sockets(Arc<RwLock<Vec<Arc<Socket>>>>);
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    /// The port of those who name none.
+    port: u16,
+    open: Arc<RwLock<Vec<Arc<Socket>>>>,
+}
 
 impl Sockets {
-    /// Makes `port` ours, and returns the sockets that are new: none when it is ours already. A machine without IPv6 has only IPv4.
-    pub(crate) fn bind(&self, port: u16) -> io::Result<Vec<Arc<Socket>>> {
-        let mut sockets = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if sockets
+    /// None yet; `port` is the daemon's own.
+    pub(crate) fn new(port: u16) -> Self {
+        Self {
+            port,
+            open: Arc::default(),
+        }
+    }
+
+    /// Opens what a daemon with this configuration starts with: its listeners, or every address where there are none.
+    pub(crate) fn serve(&self, model: &Model) -> io::Result<Vec<Arc<Socket>>> {
+        if model.listeners.is_empty() {
+            return self.bind(None, 0);
+        }
+        let opened = model.listeners.values().map(|l| self.bind(Some(l), 0));
+        let opened: io::Result<Vec<_>> = opened.collect();
+        Ok(opened?.concat())
+    }
+
+    /// Makes `port` a listener's, or the daemon's own where there is none, and returns the sockets that are new; 0 is the port of the listener or
+    /// the daemon. A machine without IPv6 has only IPv4.
+    pub(crate) fn bind(
+        &self,
+        listener: Option<&config::Listener>,
+        port: u16,
+    ) -> io::Result<Vec<Arc<Socket>>> {
+        let ports = [port, listener.map_or(0, config::Listener::udp_port)];
+        let port = ports
+            .into_iter()
+            .find(|&port| port != 0)
+            .unwrap_or(self.port);
+        let name = listener.and_then(config::Listener::listener_name);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut its = open
             .iter()
-            .any(|socket| socket.local_addr().port() == port)
-        {
+            .filter(|socket| socket.listener().as_deref() == name);
+        if its.any(|socket| socket.local_addr().port() == port) {
             return Ok(Vec::new());
         }
-        let mut new = vec![Socket::bind((Ipv4Addr::UNSPECIFIED, port).into())?];
-        match Socket::bind((Ipv6Addr::UNSPECIFIED, port).into()) {
-            Ok(socket) => new.push(socket),
-            Err(error) if is_ours_to_solve(&error) => return Err(error),
-            Err(error) => warn!("IPv4 only on port {port}: {error}"),
-        }
-        sockets.extend_from_slice(&new);
+        let place = |ip: IpAddr| Place {
+            listener: name.map(Arc::from),
+            address: SocketAddr::new(ip, port),
+            interface: listener.and_then(|l| Some(l.interface_name()?.to_owned())),
+            namespace: listener.and_then(|l| Some(l.netns()?.to_owned())),
+        };
+        let new = match listener.and_then(|l| l.ipaddr) {
+            Some(ip) => vec![Socket::open(&place(ip))?],
+            None => {
+                let mut new = vec![Socket::open(&place(Ipv4Addr::UNSPECIFIED.into()))?];
+                match Socket::open(&place(Ipv6Addr::UNSPECIFIED.into())) {
+                    Ok(socket) => new.push(socket),
+                    Err(error) if is_ours_to_solve(&error) => return Err(error),
+                    Err(error) => warn!("IPv4 only on port {port}: {error}"),
+                }
+                new
+            }
+        };
+        open.extend_from_slice(&new);
         Ok(new)
+    }
+
+    /// Takes away the sockets of a listener. They are closed with the last session that sends through them.
+    pub(crate) fn close(&self, listener: &str) -> Vec<Arc<Socket>> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let its = |socket: &mut Arc<Socket>| socket.listener().as_deref() == Some(listener);
+        open.extract_if(.., its).collect()
     }
 
     /// Sends one datagram; a failure is the network's and the peer's timers deal with it.
     pub(crate) fn transmit(&self, path: &Transport, dscp: u8, payload: &[u8]) {
         let (local, remote) = (path.local, path.remote);
-        let sockets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let serves =
             |socket: &&Arc<Socket>| *socket.listener() == path.listener && socket.serves(local);
         let Some(socket) = sockets.iter().find(serves) else {
@@ -54,7 +107,7 @@ impl Sockets {
 
     /// Datagrams that full send queues dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        let sockets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.open.read().unwrap_or_else(PoisonError::into_inner);
         sockets.iter().map(|socket| socket.dropped()).sum()
     }
 }

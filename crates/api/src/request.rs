@@ -23,6 +23,8 @@ pub enum Collection {
     Users,
     /// Ranges of addresses for those who do.
     IpPools,
+    /// Where peers reach us.
+    Listeners,
 }
 
 impl Collection {
@@ -42,17 +44,19 @@ impl Collection {
             Self::PppProfiles => Object::PppProfile,
             Self::Users => Object::User,
             Self::IpPools => Object::IpPool,
+            Self::Listeners => Object::Listener,
         }
     }
 
     /// Every collection.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PeerProfiles,
         Self::TunnelProfiles,
         Self::SessionProfiles,
         Self::PppProfiles,
         Self::Users,
         Self::IpPools,
+        Self::Listeners,
     ];
 
     /// Where it is. The users and pools of the configuration stand apart from the live ones.
@@ -64,6 +68,7 @@ impl Collection {
             Self::PppProfiles => "/v1/ppp_profiles",
             Self::Users => "/v1/config/users",
             Self::IpPools => "/v1/config/ip_pools",
+            Self::Listeners => "/v1/listeners",
         }
     }
 }

@@ -105,6 +105,7 @@ impl Model {
             Object::PppProfile => keyed(&mut self.ppp_profiles, command),
             Object::User => keyed(&mut self.users, command),
             Object::IpPool => keyed(&mut self.ip_pools, command),
+            Object::Listener => keyed(&mut self.listeners, command),
             Object::Tunnel => {
                 let name = command.value("tunnel_name");
                 listed(&mut self.tunnels, command, name, |tunnel| {
@@ -229,6 +230,7 @@ impl Model {
             Object::PppProfile => self.ppp_profiles.keys().map(String::as_str).collect(),
             Object::User => self.users.keys().map(String::as_str).collect(),
             Object::IpPool => self.ip_pools.keys().map(String::as_str).collect(),
+            Object::Listener => self.listeners.keys().map(String::as_str).collect(),
             Object::Tunnel => self
                 .tunnels
                 .iter()
@@ -271,6 +273,7 @@ impl Model {
             SessionProfile session_profiles
             PppProfile ppp_profiles
             IpPool ip_pools
+            Listener listeners
             User users;
             Tunnel tunnels
             Session sessions

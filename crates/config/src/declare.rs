@@ -68,6 +68,8 @@ classes! {
     User = "user", [Create Modify Delete List];
     /// Addresses for the peers of our sessions.
     IpPool = "ip_pool", [Create Modify Delete Show List];
+    /// Where peers reach us, and tunnels of ours may start: an address, a device, a network namespace.
+    Listener = "listener", [Create Delete Show List];
 }
 
 impl Object {

@@ -19,8 +19,8 @@ pub use diagnostic::{ConfigError, Diagnostic, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};
 pub use model::Model;
 pub use objects::{
-    IpPool, PeerProfile, PppProfile, Session, SessionParams, SessionProfile, System, Tunnel,
-    TunnelParams, TunnelProfile, User,
+    IpPool, Listener, PeerProfile, PppProfile, Session, SessionParams, SessionProfile, System,
+    Tunnel, TunnelParams, TunnelProfile, User,
 };
 pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DEFAULT_PROFILE, IpPool, Netmask, Parameters, PeerProfile, PppProfile, Session, SessionParams,
-    SessionProfile, System, Tunnel, TunnelParams, TunnelProfile, User,
+    DEFAULT_PROFILE, IpPool, Listener, Netmask, Parameters, PeerProfile, PppProfile, Session,
+    SessionParams, SessionProfile, System, Tunnel, TunnelParams, TunnelProfile, User,
 };
 
 /// A whole configuration. The four profiles called "default" are always there.
@@ -31,6 +31,8 @@ pub struct Model {
     pub users: BTreeMap<String, User>,
     /// By pool_name.
     pub ip_pools: BTreeMap<String, IpPool>,
+    /// By listener_name.
+    pub listeners: BTreeMap<String, Listener>,
 }
 
 /// A map with the object called "default" in it.
@@ -59,6 +61,7 @@ impl Default for Model {
             sessions: Vec::new(),
             users: BTreeMap::new(),
             ip_pools: BTreeMap::new(),
+            listeners: BTreeMap::new(),
         }
     }
 }

@@ -72,11 +72,13 @@ objects! {
     TunnelParams {
         /// The peer's host name or address; a name is resolved anew for every attempt.
         [Create] dest_ipaddr: Host;
-        /// Our address; not set: the one that the route to the peer takes.
+        /// Our address; not set: the listener's, or the one that the route to the peer takes.
         [Create] src_ipaddr: IpAddr;
+        /// The listener whose socket a tunnel of ours starts from; not set: the daemon's own.
+        [Create] listener_name -> Listener: String;
         /// The peer's UDP port.
         [Create] peer_udp_port: u16 { 1..=65_535 } = 1701;
-        /// Our UDP port; 0: the daemon's own.
+        /// Our UDP port; 0: the listener's or the daemon's own.
         [Create] our_udp_port: u16 = 0;
         /// Lets no packet of a session be fragmented on its way to the peer: the MTU of the path, which routers report, bounds that of the session,
         /// and less than 1280 octets with IPv6 inside, 576 without, is not believed but fragmented.
@@ -304,5 +306,20 @@ objects! {
         [Key] pool_name: String;
         /// The addresses, FIRST-LAST, both included.
         [Required] range: AddressRange;
+    }
+
+    /// Where peers reach us, and tunnels of ours may start: an address, a device, a network namespace. A daemon that starts without any serves every
+    /// address of its own network.
+    Listener {
+        /// The listener's name.
+        [Key] listener_name: String;
+        /// The address; not set: every one, of IPv4 and IPv6.
+        [Create] ipaddr: IpAddr;
+        /// The UDP port; 0: the daemon's own.
+        [Create] udp_port: u16 = 0;
+        /// The only network device that it sends and receives through.
+        [Create] interface_name: InterfaceName;
+        /// The network namespace that it is in, a name of ip-netns(8) or a path; not set: the daemon's. The devices of sessions stay in the daemon's.
+        [Create] netns: String;
     }
 }

@@ -93,7 +93,7 @@ fn statements_that_are_none() {
     assert_eq!(
         errors("sytem modify\n"),
         [
-            "1:1: expected one of system, peer, tunnel, session, ppp, user, ip_pool, not `sytem`; did you mean `system`?"
+            "1:1: expected one of system, peer, tunnel, session, ppp, user, ip_pool, listener, not `sytem`; did you mean `system`?"
         ]
     );
     assert_eq!(errors("s modify"), ["1:1: `s` can be system or session"]);
@@ -396,7 +396,7 @@ fn commands_of_the_command_line() {
     let message = |text| parse_command(text).unwrap_err().message;
     assert_eq!(
         message(""),
-        "expected one of system, peer, tunnel, session, ppp, user, ip_pool, not nothing"
+        "expected one of system, peer, tunnel, session, ppp, user, ip_pool, listener, not nothing"
     );
     assert_eq!(
         message("user list; user list"),

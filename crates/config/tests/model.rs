@@ -387,10 +387,11 @@ fn model() -> impl Strategy<Value = Model> {
         proptest::collection::vec(object::<Session>(Object::Session), 3),
         named!(User, user_name),
         named!(IpPool, pool_name),
+        named!(Listener, listener_name),
     );
     (profiles, others).prop_map(
         |((peers, tunnel_profiles, session_profiles, ppp_profiles), others)| {
-            let (system, tunnels, sessions, users, ip_pools) = others;
+            let (system, tunnels, sessions, users, ip_pools, listeners) = others;
             let mut model = Model {
                 system,
                 peer_profiles: peers,
@@ -401,6 +402,7 @@ fn model() -> impl Strategy<Value = Model> {
                 sessions,
                 users,
                 ip_pools,
+                listeners,
             };
             complete(&mut model);
             model

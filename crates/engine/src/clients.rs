@@ -199,7 +199,8 @@ impl Engine {
         if self.shutdown != Shutdown::No {
             return;
         }
-        let wanted = client.setup.params.src_ipaddr;
+        let source = self.policy.source(&client.setup.params);
+        let wanted = source.ok().and_then(|(_, address, _)| address);
         let usable = result.map(|all| {
             all.into_iter()
                 .filter(|a| wanted.is_none_or(|w| w.is_ipv4() == a.is_ipv4()))
@@ -225,17 +226,16 @@ impl Engine {
         };
         let setup = client.setup.clone();
         let params = &setup.params;
+        let (listener, source, port) = match self.policy.source(params) {
+            Ok(source) => source,
+            Err(error) => return self.attempt_failed(id, &error.message, now),
+        };
         let any = if address.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()
         } else {
             Ipv6Addr::UNSPECIFIED.into()
         };
-        let port = if params.our_udp_port() == 0 {
-            self.udp_port
-        } else {
-            params.our_udp_port()
-        };
-        let local = SocketAddr::new(params.src_ipaddr.unwrap_or(any), port);
+        let local = SocketAddr::new(source.unwrap_or(any), port.unwrap_or(self.udp_port));
         let remote = SocketAddr::new(address, params.peer_udp_port());
         (client.state, client.since) = (State::Tunnel(tunnel_id), now);
         let control = l2tp::Tunnel::originate(setup.tunnel.clone(), tunnel_id, now, &mut self.rng);
@@ -244,7 +244,7 @@ impl Engine {
             control,
             setup,
             Transport {
-                listener: None,
+                listener,
                 local,
                 remote,
             },

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
 use config::{AuthMode, DEFAULT_PROFILE, LacLns, Model, PppProfile, SessionParams, TunnelParams};
+use datapath::Listener;
 use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{BearerTypes, FramingTypes};
@@ -99,11 +100,36 @@ impl Policy {
             return Err(missing("tunnel", profile_name));
         }
         let params = self.model.tunnel_params(tunnel);
+        self.source(&params)?;
         Ok(Arc::new(self.tunnel_setup(
             profile_name.to_owned(),
             params,
             true,
         )))
+    }
+
+    /// Where a tunnel that we make starts: whose socket that is, and the address and port, as far as they are given.
+    pub(crate) fn source(
+        &self,
+        params: &TunnelParams,
+    ) -> Result<(Listener, Option<IpAddr>, Option<u16>), CommandError> {
+        let given = |port: u16| Some(port).filter(|&port| port != 0);
+        let (address, port) = (params.src_ipaddr, given(params.our_udp_port()));
+        let Some(name) = params.listener_name() else {
+            return Ok((None, address, port));
+        };
+        let Some(listener) = self.model.listeners.get(name) else {
+            return Err(CommandError::new(
+                ErrorKind::NotFound,
+                format!("there is no listener {name}"),
+            ));
+        };
+        let address = address.or(listener.ipaddr);
+        Ok((
+            Some(name.into()),
+            address,
+            port.or(given(listener.udp_port())),
+        ))
     }
 
     /// Whether the profiles that a session names exist.

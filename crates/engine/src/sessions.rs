@@ -97,6 +97,7 @@ impl Engine {
             self.counters.datagrams.wrong_address += 1;
             return;
         }
+        tunnel.unreachable = None;
         tunnel.control.data_received(ids.session, now);
         if !tunnel.sessions.contains_key(&ids.session) {
             // Data that overtook the acknowledgement of our ICCN establishes its call.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
@@ -36,6 +36,16 @@ impl Namespace {
             handle,
             kept: false,
         })
+    }
+
+    /// Makes one that has nothing but its loopback, named after this process and `what` it is.
+    ///
+    /// # Errors
+    /// Not root, or `ip` failed.
+    pub fn new(what: &str) -> Result<Self> {
+        let made = Self::create(format!("openl2tp-{}-{what}", std::process::id()))?;
+        made.ip("link set lo up\n")?;
+        Ok(made)
     }
 
     /// Its name, for `ip netns exec`.
@@ -135,6 +145,26 @@ impl Bed {
             ))?;
         }
         Ok(bed)
+    }
+
+    /// Turns IPv6 on, on the wire; returns the addresses of the LAC and the LNS there.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn with_ipv6(&self) -> Result<(Ipv6Addr, Ipv6Addr)> {
+        let address = |last| Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, last);
+        let (lac, lns) = (address(1), address(2));
+        for (namespace, address) in [(&self.lac, lac), (&self.lns, lns)] {
+            namespace.enter(|| {
+                std::fs::write(
+                    format!("/proc/sys/net/ipv6/conf/{UNDERLAY}/disable_ipv6"),
+                    "0",
+                )
+                .context("cannot turn IPv6 on")
+            })?;
+            namespace.ip(&format!("address add {address}/64 dev {UNDERLAY} nodad\n"))?;
+        }
+        Ok((lac, lns))
     }
 
     /// The namespace of a role.

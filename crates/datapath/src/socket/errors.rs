@@ -1,6 +1,6 @@
 //! What the network says of datagrams of ours that did not arrive: ICMP errors, from the sockets' error queues.
 
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 
@@ -17,13 +17,13 @@ pub(crate) struct Complaint {
     /// Where it was to go.
     pub(crate) remote: SocketAddr,
     /// Why it did not.
-    pub(crate) error: io::Error,
+    pub(crate) error: nix::Error,
 }
 
 impl Complaint {
     /// Whether it was too large for its path.
     pub(crate) fn is_about_size(&self) -> bool {
-        self.error.raw_os_error() == Some(libc::EMSGSIZE)
+        self.error == nix::Error::EMSGSIZE
     }
 }
 
@@ -51,7 +51,7 @@ fn take_one(socket: &UdpSocket, control: &mut [u8]) -> Option<Option<Complaint>>
     let complaint = || {
         Some(Complaint {
             remote: address(message.address.as_ref()?)?,
-            error: io::Error::from_raw_os_error(errno?),
+            error: nix::Error::from_raw(errno?),
         })
     };
     Some(complaint())

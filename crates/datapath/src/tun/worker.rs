@@ -215,7 +215,7 @@ impl Worker {
                 Some(Event::Unreachable {
                     listener: listener.clone(),
                     remote: complaint.remote,
-                    reason: complaint.error.to_string(),
+                    reason: complaint.error.desc().to_owned(),
                 })
             };
             self.traffic.events.extend(event);

@@ -5,6 +5,7 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,6 +21,7 @@ use interop::relay::Relay;
 use interop::report::Report;
 use interop::traffic::{has_address, ping, transfer};
 use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, USER, until};
+use pcap_file::pcap::PcapReader;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -68,6 +70,9 @@ const CASES: &[(&str, Case)] = &[
     ),
     ("a killed LNS is dialled again", killed_lns),
     ("the LNS answers from the address asked", other_address),
+    ("over IPv6, without checksums, on a narrow path", over_ipv6),
+    ("listeners in other namespaces", other_namespaces),
+    ("listeners come and go", listeners_at_run_time),
     ("the LAC follows an answer from another port", other_port),
     ("the port is in use", port_in_use),
     ("no privilege", no_privilege),
@@ -349,6 +354,141 @@ fn carries(world: &World, otherwise: &'static str) -> Result<()> {
     let pings = ping(&world.bed.lac, &INNER_LNS.to_string(), 3)?;
     ensure!(pings.received == 3, otherwise);
     Ok(())
+}
+
+/// A tunnel profile with everything that changes the headers around data.
+const HEADERS: &str = "tunnel profile modify profile_name=default do_pmtu_discovery=yes \
+     use_udp_checksums=no control_dscp=46 use_ecn=yes\n\
+     session profile modify profile_name=default session_dscp=10\n";
+
+/// The traffic classes of L2TP's packets over IPv6 in a capture, and whether they have UDP checksums: of control messages, and of data messages.
+fn headers(capture: &Path) -> Result<[BTreeSet<(u8, bool)>; 2]> {
+    const ETHERNET: usize = 14;
+    const UDP: usize = ETHERNET + 40;
+    let mut reader = PcapReader::new(fs::File::open(capture)?)?;
+    let mut seen = <[BTreeSet<_>; 2]>::default();
+    while let Some(packet) = reader.next_packet() {
+        let data = packet?.data;
+        if data.len() <= UDP + 8 || data[12..14] != [0x86, 0xdd] || data[ETHERNET + 6] != 17 {
+            continue;
+        }
+        let class = data[ETHERNET] << 4 | data[ETHERNET + 1] >> 4;
+        let is_data = data[UDP + 8] & 0x80 == 0;
+        seen[usize::from(is_data)].insert((class, data[UDP + 6..UDP + 8] != [0, 0]));
+    }
+    Ok(seen)
+}
+
+fn over_ipv6(world: &World) -> Result<String> {
+    let (_, address) = world.bed.with_ipv6()?;
+    let device = netns::UNDERLAY;
+    world
+        .bed
+        .lac
+        .ip(&format!("route add {address} dev {device} mtu 1400\n"))?;
+    let lns = world.start(
+        Role::Lns,
+        &format!("{HEADERS}{}", ours::lns(Auth::Chap, false)),
+    )?;
+    let capture = world.capture(Extent::All)?;
+    let lac = ours::lac(false, &address.to_string(), PASSWORD);
+    let lac = world.start(Role::Lac, &format!("{HEADERS}{lac}"))?;
+    lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    let tunnel = lac.tunnels()?.into_iter().next().context("no tunnel")?;
+    ensure!(tunnel["path_mtu"] == 1400, "not the path's MTU: {tunnel}");
+    // 40 octets of IPv6, 8 of UDP, 6 of L2TP, at most 4 of PPP.
+    let mtu = |of: &Ours| Ok::<_, anyhow::Error>(of.established(PROMPT)?["mtu"].clone());
+    let (narrow, wide) = (mtu(&lac)?, mtu(&lns)?);
+    let expected = (1400 - 58)..=(1400 - 55);
+    ensure!(
+        narrow.as_u64().is_some_and(|mtu| expected.contains(&mtu)),
+        "the session's MTU is {narrow}"
+    );
+    ensure!(wide.as_u64() > narrow.as_u64(), "the LNS's path is wider");
+    carries(world, "it does not carry")?;
+    capture.finish()?;
+    let seen = headers(&world.folder.path().join("underlay.pcap"))?;
+    let expected = [(46 << 2, true), (10 << 2, false)].map(|one| BTreeSet::from([one]));
+    ensure!(seen == expected, "traffic classes and checksums: {seen:?}");
+    let rate = transfer(&world.bed, INNER_LNS, TRANSFER)?;
+    Ok(format!("{rate:.0} Mbit/s with an MTU of {narrow}"))
+}
+
+/// Both daemons have nothing but their listeners in the network that joins them.
+fn other_namespaces(world: &World) -> Result<String> {
+    let listener = |namespace: &netns::Namespace| {
+        format!(
+            "listener create listener_name=wire netns={} interface_name={}\n",
+            namespace.name(),
+            netns::UNDERLAY
+        )
+    };
+    let (office, home) = (
+        netns::Namespace::new("office")?,
+        netns::Namespace::new("home")?,
+    );
+    let start = |namespace: &netns::Namespace, name: &str, configuration: &str| {
+        let folder = world.folder.path();
+        Ours::start(&world.programs, namespace, folder, name, configuration)
+    };
+    let lns = ours::lns(Auth::Chap, true);
+    let lns = start(
+        &office,
+        "Lns",
+        &format!("{}{lns}", listener(&world.bed.lns)),
+    )?;
+    let dest = format!("{} listener_name=wire", netns::LNS);
+    let lac = ours::lac(true, &dest, PASSWORD);
+    let lac = start(&home, "Lac", &format!("{}{lac}", listener(&world.bed.lac)))?;
+    lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    for of in [&lac, &lns] {
+        let tunnel = of.tunnels()?.into_iter().next().context("no tunnel")?;
+        ensure!(
+            tunnel["listener_name"] == "wire",
+            "not its listener: {tunnel}"
+        );
+    }
+    let received = ping(&home, &INNER_LNS.to_string(), 3)?.received;
+    ensure!(received == 3, "{received} of 3 pings were answered");
+    ensure!(
+        !has_address(&world.bed.lac, INNER_LAC)?,
+        "the device is where the listener is"
+    );
+    Ok(String::new())
+}
+
+fn listeners_at_run_time(world: &World) -> Result<String> {
+    let here = format!(
+        "listener create listener_name=first ipaddr=127.0.0.1\n{}",
+        ours::lns(Auth::Chap, false)
+    );
+    let lns = world.start(Role::Lns, &here)?;
+    let lac = world.start(Role::Lac, &ours::lac(false, &persistent(), PASSWORD))?;
+    let reason = last_error(&lac, Ours::tunnels)?;
+    ensure!(
+        reason.contains("refused"),
+        "no hint of the network's: {reason}"
+    );
+    let address = format!("ipaddr={}", netns::LNS);
+    lns.query(&["listener", "create", "listener_name=second", &address])?;
+    lac.established(RECOVERY)?;
+    let taken = lns.query(&["listener", "create", "listener_name=third", &address]);
+    let said = taken.map_or_else(|e| e.to_string(), |answer| answer.to_string());
+    ensure!(said.contains("in use"), "the same address twice: {said}");
+    lns.query(&["listener", "delete", "listener_name=first"])?;
+    until(PROMPT, "the address is free again", || {
+        let again = [
+            "listener",
+            "create",
+            "listener_name=third",
+            "ipaddr=127.0.0.1",
+        ];
+        Ok(lns.query(&again).ok())
+    })?;
+    carries(world, "the session no longer carries")?;
+    Ok(reason)
 }
 
 fn killed_lns(world: &World) -> Result<String> {
