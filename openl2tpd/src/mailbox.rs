@@ -36,6 +36,9 @@ const BACKLOG: usize = 65_536;
 /// The share of [`BACKLOG`] that PPP frames may take, so that a flood of data for sessions that are not there does not push out control messages.
 const BACKLOG_OF_FRAMES: usize = BACKLOG / 2;
 
+/// Messages to tunnel 0 that may wait: a flood of SCCRQs pushes out neither what established tunnels say nor, for long, other SCCRQs.
+const BACKLOG_OF_STRANGERS: usize = BACKLOG / 8;
+
 /// The sending end; what is delivered by the datapath is bounded, what management sends is not.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
@@ -52,6 +55,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Load {
     waiting: AtomicUsize,
+    /// Those of them that are to tunnel 0.
+    strangers: AtomicUsize,
     dropped: AtomicU64,
 }
 
@@ -84,8 +89,11 @@ impl EventSink for Mailbox {
     fn deliver(&self, events: &mut Vec<Event>) {
         let before = events.len();
         let mut waiting = self.load.waiting.load(Ordering::Relaxed);
+        let mut strangers = self.load.strangers.load(Ordering::Relaxed);
         events.retain(|event| {
+            let stranger = is_stranger(event);
             let limit = match event {
+                Event::Control { .. } if stranger && strangers >= BACKLOG_OF_STRANGERS => 0,
                 Event::Control { .. } => BACKLOG,
                 Event::Frame { .. } | Event::Unreachable { .. } => BACKLOG_OF_FRAMES,
                 Event::Completed { .. } | Event::Failed { .. } | Event::PathMtu { .. } => {
@@ -94,8 +102,11 @@ impl EventSink for Mailbox {
             };
             let keep = waiting < limit;
             waiting += usize::from(keep);
+            strangers += usize::from(keep && stranger);
             keep
         });
+        let strangers = events.iter().filter(|event| is_stranger(event)).count();
+        self.load.strangers.fetch_add(strangers, Ordering::Relaxed);
         let dropped = u64::try_from(before - events.len()).unwrap_or(u64::MAX);
         self.load.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.load.waiting.fetch_add(events.len(), Ordering::Relaxed);
@@ -125,8 +136,15 @@ impl Inbox {
     fn note(&self, mail: &Mail) {
         if let Mail::Datapath(events) = mail {
             self.load.waiting.fetch_sub(events.len(), Ordering::Relaxed);
+            let strangers = events.iter().filter(|event| is_stranger(event)).count();
+            self.load.strangers.fetch_sub(strangers, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether this is a control message to tunnel 0 (RFC 2661 section 3.1): of one who has no tunnel yet.
+fn is_stranger(event: &Event) -> bool {
+    matches!(event, Event::Control { payload, .. } if matches!(payload.get(4..6), None | Some([0, 0])))
 }
 
 #[cfg(test)]
@@ -154,13 +172,17 @@ mod tests {
     }
 
     fn messages(count: usize) -> Vec<Event> {
+        messages_to(7, count)
+    }
+
+    fn messages_to(tunnel: u8, count: usize) -> Vec<Event> {
         let address = "192.0.2.1:1701".parse().unwrap();
         vec![
             Event::Control {
                 listener: None,
                 local: address,
                 remote: address,
-                payload: Vec::new()
+                payload: vec![0xc8, 2, 0, 12, 0, tunnel, 0, 0, 0, 0, 0, 0]
             };
             count
         ]
@@ -193,5 +215,16 @@ mod tests {
 
         mailbox.deliver(&mut frames(7));
         assert_eq!(received(&inbox), 7, "what was received makes room");
+    }
+
+    #[test]
+    fn a_flood_of_strangers_leaves_room_for_the_tunnels_that_are_there() {
+        let (mailbox, inbox) = mailbox();
+        mailbox.deliver(&mut messages_to(0, BACKLOG));
+        mailbox.deliver(&mut messages_to(0, BACKLOG));
+        mailbox.deliver(&mut messages(1_000));
+        assert_eq!(received(&inbox), BACKLOG_OF_STRANGERS + 1_000);
+        mailbox.deliver(&mut messages_to(0, 1));
+        assert_eq!(received(&inbox), 1, "what was received makes room");
     }
 }

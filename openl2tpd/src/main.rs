@@ -14,6 +14,7 @@ mod carrier;
 mod clock;
 mod control_socket;
 mod flags;
+mod log_limit;
 mod logging;
 mod mailbox;
 mod management;

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
 use datapath::{Ids, Request};
-use engine::Event;
+use engine::{Event, Source};
 use tracing::{Level, debug, enabled, info, trace, warn};
 use wire::l2tp::{Attribute, Avps, ControlHeader, Header};
 use wire::ppp::{Frame, Packet};
@@ -111,6 +111,14 @@ pub(crate) fn event(event: &Event) {
                 Plain(user)
             );
         }
+    }
+}
+
+/// One line for those that were left out.
+pub(crate) fn left_out(source: Option<Source>, lines: u64) {
+    match source {
+        Some(source) => warn!("{source}: {lines} more lines about it were left out in a minute"),
+        None => warn!("other sources: {lines} more lines about them were left out in a minute"),
     }
 }
 

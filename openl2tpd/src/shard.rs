@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::carrier::Carrier;
+use crate::log_limit::LogLimit;
 use crate::mailbox::{Answer, Inbox, Mail};
 use crate::sockets::Sockets;
 use crate::{clock, report};
@@ -36,6 +37,7 @@ pub(crate) struct Shard {
     last_token: u64,
     /// Collected for one submission.
     requests: Vec<Request>,
+    log_limit: LogLimit,
 }
 
 /// The engine panics whenever it handles the timeout that is due: it would for ever.
@@ -57,13 +59,18 @@ impl Shard {
             callers: BTreeMap::new(),
             last_token: 0,
             requests: Vec::new(),
+            log_limit: LogLimit::default(),
         }
     }
 
     /// Works until it is told to stop. The datapath is down when it returns.
     pub(crate) fn run(mut self, inbox: &Inbox) -> Result<(), Broken> {
         loop {
-            let timers = [self.engine.next_timeout(), self.carrier.next_timeout()];
+            let timers = [
+                self.engine.next_timeout(),
+                self.carrier.next_timeout(),
+                self.log_limit.next(),
+            ];
             let next = timers.into_iter().flatten().min();
             let timeout = next.map(|at| at - clock::now());
             let first = inbox.wait(timeout).into_iter();
@@ -77,6 +84,9 @@ impl Shard {
             let overdue = self.carrier.handle_timeout(clock::now());
             self.receive_events(overdue);
             self.handle_timeout()?;
+            for (source, lines) in self.log_limit.left_out(clock::now()) {
+                report::left_out(source, lines);
+            }
             self.carrier.submit(&mut self.requests);
         }
     }
@@ -136,6 +146,14 @@ impl Shard {
         Ok(())
     }
 
+    /// Logs what happened, unless it is one thing too many of a peer that comes to nothing.
+    fn report(&mut self, event: &engine::Event) {
+        let stranger = event.about_stranger();
+        if stranger.is_none_or(|peer| self.log_limit.admit(peer.ip().into(), clock::now())) {
+            report::event(event);
+        }
+    }
+
     fn take(&mut self, output: Output) {
         match output {
             Output::Transmit {
@@ -167,7 +185,7 @@ impl Shard {
                     let _ = caller.send(result);
                 }
             }
-            Output::Event(event) => report::event(&event),
+            Output::Event(event) => self.report(&event),
         }
     }
 }
