@@ -1,6 +1,8 @@
 //! Whole-program benchmarks, each printing one JSON line. `cargo xtask bench NAME` runs them.
 
-use std::net::{IpAddr, Ipv4Addr};
+pub mod daemon;
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use api::{Response, Selector};
 use config::Model;
 use engine::Command;
 use sim::{NodeId, Quality, World};
+use wire::Writer;
+use wire::l2tp::{Attribute, Avps, ControlHeader, FramingTypes, Header, MessageType};
 
 /// The LNS of both session benchmarks: CHAP, a pool, nobody's limit in the way.
 const LNS: &str = "
@@ -129,4 +133,93 @@ pub fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
 pub fn median(readings: &mut [f64]) -> f64 {
     readings.sort_by(f64::total_cmp);
     readings[readings.len() / 2]
+}
+
+/// The time that is so far from now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is where the clock is read"
+)]
+pub fn after(duration: Duration) -> Instant {
+    Instant::now() + duration
+}
+
+/// How long it is until then, if it is not past.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is where the clock is read"
+)]
+pub fn until(then: Instant) -> Option<Duration> {
+    then.checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+}
+
+/// Lets some time pass.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a daemon of its own is watched from outside"
+)]
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// A control message.
+fn message(header: ControlHeader, attributes: &[Attribute<'_>]) -> Result<Vec<u8>> {
+    let mut body = [0; 512];
+    let mut w = Writer::new(&mut body);
+    for attribute in attributes {
+        attribute.encode(&mut w)?;
+    }
+    let mut out = [0; 512];
+    let mut o = Writer::new(&mut out);
+    header.encode(w.len(), &mut o)?;
+    o.bytes(w.written())?;
+    Ok(o.written().to_vec())
+}
+
+/// An SCCRQ: with what it must have, or with what daemons usually say as well.
+pub fn sccrq(id: u16, host_name: &[u8], usual: bool) -> Result<Vec<u8>> {
+    let mut attributes = vec![
+        Attribute::MessageType(MessageType::SCCRQ),
+        Attribute::ProtocolVersion(1, 0),
+        Attribute::FramingCapabilities(FramingTypes::all()),
+        Attribute::HostName(host_name),
+        Attribute::AssignedTunnelId(id),
+    ];
+    if usual {
+        attributes.push(Attribute::ReceiveWindowSize(4));
+        attributes.push(Attribute::FirmwareRevision(0x690));
+        attributes.push(Attribute::VendorName(b"bench"));
+    }
+    message(header(0, 0, 0), &attributes)
+}
+
+fn header(tunnel_id: u16, ns: u16, nr: u16) -> ControlHeader {
+    ControlHeader {
+        tunnel_id,
+        session_id: 0,
+        ns,
+        nr,
+    }
+}
+
+/// Opens a tunnel with whoever `socket` is connected to, and returns when that has acknowledged it.
+pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<()> {
+    let mut buffer = [0; 2048];
+    socket.send(&sccrq(id, b"lac.example.net", true)?)?;
+    let received = socket.recv(&mut buffer).context("no SCCRP")?;
+    let Ok((Header::Control(_), avps)) = Header::decode(&buffer[..received]) else {
+        bail!("no control message");
+    };
+    let assigned =
+        |avp: wire::l2tp::Avp<'_>| match Attribute::decode(avp.attribute_type()?, avp.value) {
+            Ok(Some(Attribute::AssignedTunnelId(id))) => Some(id),
+            _ => None,
+        };
+    let tunnel = Avps::new(avps).flatten().find_map(assigned);
+    let tunnel = tunnel.context("no Assigned Tunnel ID")?;
+    let connected = [Attribute::MessageType(MessageType::SCCCN)];
+    socket.send(&message(header(tunnel, 1, 1), &connected)?)?;
+    socket.recv(&mut buffer).context("no acknowledgement")?;
+    Ok(())
 }

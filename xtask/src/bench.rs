@@ -16,6 +16,17 @@ pub(crate) enum Subject {
     Setup,
     /// Octets that an open session costs an LNS.
     Memory,
+    /// What forged and endless SCCRQs cost the daemon and others, over loopback; takes two minutes.
+    Abuse,
+    /// Seconds until a thousand tunnels with twenty thousand sessions are back after a restart, over loopback.
+    Reconnect,
+}
+
+impl Subject {
+    /// Whether it measures the daemon itself, as a child.
+    fn wants_daemon(self) -> bool {
+        matches!(self, Self::Abuse | Self::Reconnect)
+    }
 }
 
 /// Builds and runs one benchmark; its exit status is ours.
@@ -23,6 +34,12 @@ pub(crate) fn run(subject: Subject) -> Result<ExitCode> {
     let bin = subject
         .to_possible_value()
         .context("every subject has a name")?;
+    if subject.wants_daemon() {
+        let built = cargo(&["build", "--quiet", "--release", "--package", "openl2tpd"]).status()?;
+        if !built.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     let status = cargo(&[
         "run",
         "--quiet",

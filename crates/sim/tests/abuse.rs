@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::TunnelState;
-use common::{LAC, LNS, address, counter, established, model, tunnels};
+use common::{LAC, LNS, address, counter, established, model, tunnels, tunnels_in};
 use engine::Event;
 use sim::{NodeId, Quality, World};
 use wire::Writer;
@@ -75,6 +75,17 @@ fn sccrq(id: u16) -> Vec<u8> {
 
 fn just(message_type: MessageType, header: ControlHeader) -> Vec<u8> {
     message(header, &[Attribute::MessageType(message_type)])
+}
+
+fn icrq(header: ControlHeader, id: u16) -> Vec<u8> {
+    message(
+        header,
+        &[
+            Attribute::MessageType(MessageType::ICRQ),
+            Attribute::AssignedSessionId(id),
+            Attribute::CallSerialNumber(1),
+        ],
+    )
 }
 
 fn read(datagram: &[u8]) -> Sent {
@@ -280,5 +291,176 @@ fn a_refused_sccrq_is_answered_by_one_stop_ccn_and_after_many_by_none() {
     told += stage.hear(Duration::from_millis(100)).len();
     assert!((90..=110).contains(&told), "{told}");
     assert_eq!(stage.count("limits.silent_refusals") as usize + told, 1_000);
+    stage.serves_others();
+}
+
+#[test]
+fn a_stop_ccn_for_a_tunnel_that_does_not_exist_is_met_with_silence() {
+    let mut stage = Stage::new(LNS);
+    let stop = |header| {
+        message(
+            header,
+            &[
+                Attribute::MessageType(MessageType::STOP_CCN),
+                Attribute::AssignedTunnelId(99),
+                Attribute::ResultCode(ResultCode {
+                    result: 6,
+                    error: None,
+                    message: b"",
+                }),
+            ],
+        )
+    };
+    for id in [4242, 0] {
+        let heard = stage.say(&stop(header(id, 1, 1)));
+        assert!(heard.is_empty(), "{heard:?}");
+    }
+    assert_eq!(stage.count("datagrams.unknown_tunnel"), 1);
+    assert_eq!(stage.count("datagrams.not_sccrq"), 1);
+    stage.serves_others();
+}
+
+#[test]
+fn an_sccrp_from_another_address_than_asked_is_dropped() {
+    let mut world = World::new(5, Quality::PERFECT);
+    let client = model(&format!(
+        "{LAC}\ntunnel create tunnel_name=u dest_ipaddr=192.0.2.{STRANGER}"
+    ));
+    let lac = world.add(address(1), client.clone());
+    world.add(address(2), model(LNS));
+    world.listen(address(STRANGER));
+    common::start(&mut world, lac, &client);
+    world.run_for(Duration::from_millis(100));
+    let asked = read(&world.take_heard()[0].1).tunnel_id();
+    let answer = message(header(asked, 0, 1), &introduction(MessageType::SCCRP, 77));
+    world.datagram(lac, SocketAddr::new(address(67), 1701), &answer);
+    assert_eq!(counter(&mut world, lac, "datagrams.wrong_address"), 1);
+    assert_eq!(tunnels_in(&mut world, lac, TunnelState::WaitCtlReply), 1);
+    world.datagram(lac, stranger(1701), &answer);
+    assert_eq!(tunnels_in(&mut world, lac, TunnelState::WaitCtlReply), 0);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(
+        established(&mut world, lac),
+        1,
+        "the other tunnel's session"
+    );
+}
+
+#[test]
+fn a_window_of_0_is_refused() {
+    let mut stage = Stage::new(LNS);
+    let mut request = introduction(MessageType::SCCRQ, 7);
+    request.push(Attribute::ReceiveWindowSize(0));
+    let heard = stage.say(&message(header(0, 0, 0), &request));
+    assert_eq!(heard[0].message_type, Some(MessageType::STOP_CCN));
+    assert_eq!(heard[0].result(), 2);
+    assert_eq!(stage.count("control.malformed_messages"), 1);
+    assert_eq!(stage.states(), []);
+    stage.serves_others();
+}
+
+#[test]
+fn a_peer_that_acknowledges_what_was_not_sent_is_not_heard() {
+    let mut stage = Stage::new(LNS);
+    let id = stage.tunnel(7);
+    // An Nr past what was sent; the farthest that is not one of the past; and in a message that would do something.
+    for (count, (ns, nr)) in [(2, 2), (2, 100), (2, 0x7fff)].into_iter().enumerate() {
+        let heard = stage.say(&icrq(header(id, ns, nr), 5));
+        assert!(heard.is_empty(), "{heard:?}");
+        assert_eq!(
+            stage.count("control.bad_acknowledgements"),
+            count as u64 + 1
+        );
+    }
+    let heard = stage.say(&icrq(header(id, 2, 1), 5));
+    assert_eq!(heard[0].message_type, Some(MessageType::ICRP), "{heard:?}");
+    stage.serves_others();
+}
+
+#[test]
+fn an_nr_of_long_ago_acknowledges_nothing_and_harms_nothing() {
+    let mut stage = Stage::new(LNS);
+    let id = stage.tunnel(7);
+    for nr in [0x8002, 0xffff, 0] {
+        let heard = stage.say(&just(MessageType::HELLO, header(id, 3000, nr)));
+        assert!(heard.is_empty(), "{heard:?}");
+    }
+    assert_eq!(stage.count("control.out_of_window"), 3);
+    assert_eq!(stage.states(), [TunnelState::Established]);
+    stage.serves_others();
+}
+
+#[test]
+fn a_peer_that_never_acknowledges_is_given_up_with_its_calls() {
+    let mut stage = Stage::new(LNS);
+    let id = stage.tunnel(7);
+    for call in 0..1_000_u16 {
+        // It asks for ever more, and takes note of no answer.
+        stage.world.datagram(
+            stage.lns,
+            stranger(1701),
+            &icrq(header(id, 2 + call, 1), 1 + call),
+        );
+    }
+    let heard = stage.hear(Duration::from_secs(40));
+    let again = heard
+        .iter()
+        .filter(|m| m.message_type == Some(MessageType::ICRP));
+    assert!((1..=20).contains(&again.count()), "its window and no more");
+    assert_eq!(stage.states(), []);
+    assert!(stage.count("control.retransmissions") >= 5);
+    stage.serves_others();
+}
+
+#[test]
+fn who_guesses_tunnel_secrets_is_not_heard_any_more_and_others_are() {
+    let mut stage = Stage::new(&format!(
+        "{LNS}\nsystem modify failure_burst=3 failure_rate=1
+        tunnel profile create profile_name=closed auth_mode=challenge secret=s3cret
+        peer profile create profile_name=stranger tunnel_profile_name=closed"
+    ));
+    let mut guesses = 0;
+    for peer_id in 1..=20 {
+        let heard = stage.say(&sccrq(peer_id));
+        let sccrp = |m: &&Sent| m.message_type == Some(MessageType::SCCRP);
+        let Some(answer) = heard.iter().find(sccrp) else {
+            continue;
+        };
+        guesses += 1;
+        let response = Attribute::ChallengeResponse([7; 16]);
+        let connected = [Attribute::MessageType(MessageType::SCCCN), response];
+        let heard = stage.say(&message(header(answer.tunnel_id(), 1, 1), &connected));
+        assert!(
+            heard
+                .iter()
+                .any(|m| m.message_type == Some(MessageType::STOP_CCN))
+        );
+    }
+    assert!((3..=8).contains(&guesses), "{guesses}");
+    assert_eq!(stage.count("limits.throttled_tunnels"), 20 - guesses);
+    assert_eq!(stage.count("control.authentication_failures"), guesses);
+    stage.serves_others();
+}
+
+#[test]
+fn who_guesses_passwords_gets_no_more_calls_and_others_do() {
+    let mut stage = Stage::new(&format!(
+        "{LNS}\nsystem modify failure_burst=2 failure_rate=1"
+    ));
+    let guesser = model(
+        "system modify session_persist_pend_timeout=1
+        tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes
+        session create tunnel_name=t session_name=a user_name=alice user_password=a
+        session create tunnel_name=t session_name=b user_name=alice user_password=b
+        session create tunnel_name=t session_name=c user_name=alice user_password=c
+        session create tunnel_name=t session_name=d user_name=alice user_password=d",
+    );
+    let node = stage.world.add(address(3), guesser.clone());
+    common::start(&mut stage.world, node, &guesser);
+    stage.world.run_for(Duration::from_secs(60));
+    let failures = stage.count("ppp.auth_failures");
+    // One a second, and those that were under way when the second came.
+    assert!((50..=130).contains(&failures), "{failures}");
+    assert!(stage.count("limits.throttled_calls") > 50);
     stage.serves_others();
 }

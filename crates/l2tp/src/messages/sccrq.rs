@@ -165,8 +165,11 @@ pub fn open_sccrq(
     }
     counters.received.count(MessageType::SCCRQ);
     let body = &parsed.body;
-    let fault = parsed.fault.as_ref().map(StopReason::from);
-    if fault.is_some() {
+    let peer = match &parsed.fault {
+        Some(fault) => Err(StopReason::from(fault)),
+        None => PeerInfo::from_body(body),
+    };
+    if peer.is_err() {
         counters.troubles.malformed_messages += 1;
     }
     Ok(Sccrq {
@@ -177,7 +180,7 @@ pub fn open_sccrq(
             .ok_or(SccrqError::NoTunnelId)?,
         tie_breaker: body.tie_breaker,
         challenge: body.challenge.map(<[u8]>::to_vec),
-        peer: fault.map_or_else(|| PeerInfo::from_body(body), Err),
+        peer,
         ns: header.ns,
         octets: datagram.len(),
         fingerprint: fingerprint(header.ns, payload),
