@@ -35,6 +35,7 @@ tools! {
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
     TCPDUMP = "tcpdump" in "tcpdump";
+    TSHARK = "tshark" in "tshark";
     UML = "linux.uml" in "user-mode-linux";
     XL2TPD = "xl2tpd" in "xl2tpd";
 }

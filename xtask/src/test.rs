@@ -80,6 +80,13 @@ const SUITES: &[Suite] = &[
         run: ends,
     },
     Suite {
+        name: "wireshark",
+        about: "Wireshark's dissectors read every kind of message that we make",
+        needs: &[apt::TSHARK],
+        root: false,
+        run: wireshark,
+    },
+    Suite {
         name: "l2tpns",
         about: "our LAC calls l2tpns with FreeRADIUS, in network namespaces",
         needs: &[
@@ -121,7 +128,7 @@ const SANS_IO: [&str; 9] = [
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.list {
         for suite in SUITES {
-            println!("{:8} {}", suite.name, suite.about);
+            println!("{:9} {}", suite.name, suite.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -149,7 +156,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let began = Instant::now();
         let (counts, outcome) = conclude(suite, strict);
         total += counts;
-        let line = format!("{:8} {:>6}  {outcome}", suite.name, clock(began.elapsed()));
+        let line = format!("{:9} {:>6}  {outcome}", suite.name, clock(began.elapsed()));
         println!("-- {line}");
         report.push(line);
     }
@@ -295,6 +302,11 @@ fn unit() -> Result<Counts> {
 fn ends() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("ends")))
+}
+
+fn wireshark() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("wireshark")))
 }
 
 fn l2tpns() -> Result<Counts> {

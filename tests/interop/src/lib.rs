@@ -9,12 +9,15 @@
 
 pub mod capture;
 pub mod l2tpns;
+pub mod meant;
 pub mod netns;
 pub mod ours;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod talk;
 pub mod traffic;
+pub mod tshark;
 pub mod xl2tpd;
 
 use std::fmt;
