@@ -367,7 +367,7 @@ fn headers(capture: &Path) -> Result<[BTreeSet<(u8, bool)>; 2]> {
     const UDP: usize = ETHERNET + 40;
     let mut reader = PcapReader::new(fs::File::open(capture)?)?;
     let mut seen = <[BTreeSet<_>; 2]>::default();
-    while let Some(packet) = reader.next_packet() {
+    while let Some(packet) = reader.next_raw_packet() {
         let data = packet?.data;
         if data.len() <= UDP + 8 || data[12..14] != [0x86, 0xdd] || data[ETHERNET + 6] != 17 {
             continue;
