@@ -203,11 +203,22 @@ fn header(tunnel_id: u16, ns: u16, nr: u16) -> ControlHeader {
     }
 }
 
+/// Sends a message until there is an answer, as often as its time-out says; how many octets that has.
+fn ask(socket: &UdpSocket, message: &[u8], answer: &mut [u8]) -> Result<usize> {
+    for _ in 0..5 {
+        socket.send(message)?;
+        if let Ok(received) = socket.recv(answer) {
+            return Ok(received);
+        }
+    }
+    bail!("no answer")
+}
+
 /// Opens a tunnel with whoever `socket` is connected to, and returns when that has acknowledged it.
 pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<()> {
     let mut buffer = [0; 2048];
-    socket.send(&sccrq(id, b"lac.example.net", true)?)?;
-    let received = socket.recv(&mut buffer).context("no SCCRP")?;
+    let request = sccrq(id, b"lac.example.net", true)?;
+    let received = ask(socket, &request, &mut buffer).context("SCCRQ")?;
     let Ok((Header::Control(_), avps)) = Header::decode(&buffer[..received]) else {
         bail!("no control message");
     };
@@ -219,7 +230,7 @@ pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<()> {
     let tunnel = Avps::new(avps).flatten().find_map(assigned);
     let tunnel = tunnel.context("no Assigned Tunnel ID")?;
     let connected = [Attribute::MessageType(MessageType::SCCCN)];
-    socket.send(&message(header(tunnel, 1, 1), &connected)?)?;
-    socket.recv(&mut buffer).context("no acknowledgement")?;
+    let connected = message(header(tunnel, 1, 1), &connected)?;
+    ask(socket, &connected, &mut buffer).context("SCCCN")?;
     Ok(())
 }

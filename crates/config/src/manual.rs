@@ -86,6 +86,10 @@ session create tunnel_name=isp ppp_profile_name=isp \e
 .SH SEE ALSO
 .BR openl2tpd (8),
 .BR l2tpconfig (1)
+.SH SECURITY
+L2TP authenticates a tunnel when it is opened, and neither protects nor authenticates what is sent through it: across a path that is not yours,
+run it inside IPsec.
+docs/security.md says what the limits guard against, which counters tell of it, and what L2TP cannot see.
 "#;
 
 /// openl2tpd.conf(5) as roff source.

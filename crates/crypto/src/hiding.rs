@@ -5,6 +5,7 @@
 
 use md5::{Digest, Md5};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The octets of the chain's blocks.
 const BLOCK: usize = 16;
@@ -78,25 +79,28 @@ pub fn unhide<'a>(
     })
 }
 
-fn first_key(attribute: u16, secret: &[u8], random_vector: &[u8]) -> [u8; BLOCK] {
-    Md5::new()
+/// A block of the chain. With what it hides and what went out it is as good as the value itself.
+type Key = Zeroizing<[u8; BLOCK]>;
+
+fn first_key(attribute: u16, secret: &[u8], random_vector: &[u8]) -> Key {
+    let hash = Md5::new()
         .chain_update(attribute.to_be_bytes())
         .chain_update(secret)
         .chain_update(random_vector)
-        .finalize()
-        .into()
+        .finalize();
+    Zeroizing::new(hash.into())
 }
 
-fn next_key(secret: &[u8], hidden: &[u8]) -> [u8; BLOCK] {
-    Md5::new()
+fn next_key(secret: &[u8], hidden: &[u8]) -> Key {
+    let hash = Md5::new()
         .chain_update(secret)
         .chain_update(hidden)
-        .finalize()
-        .into()
+        .finalize();
+    Zeroizing::new(hash.into())
 }
 
-fn xor(block: &mut [u8], key: [u8; BLOCK]) {
-    for (octet, key) in block.iter_mut().zip(key) {
+fn xor(block: &mut [u8], key: Key) {
+    for (octet, key) in block.iter_mut().zip(key.iter()) {
         *octet ^= key;
     }
 }

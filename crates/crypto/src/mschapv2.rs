@@ -92,15 +92,15 @@ fn challenge_response(challenge: &[u8; 8], password_hash: &[u8; 16]) -> [u8; 24]
         .zip(response.as_chunks_mut::<8>().0)
     {
         *block = *challenge;
-        Des::new(&expand_key(key).into()).encrypt_block(block.into());
+        Des::new((&*expand_key(key)).into()).encrypt_block(block.into());
     }
     response
 }
 
 /// Spreads 56 bits of key over 8 octets, seven a octet; the low bit, the parity, stays 0 because DES ignores it.
-fn expand_key(key: &[u8; 7]) -> [u8; 8] {
+fn expand_key(key: &[u8; 7]) -> Zeroizing<[u8; 8]> {
     let bits = key
         .iter()
         .fold(0u64, |bits, &octet| bits << 8 | u64::from(octet));
-    std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1)
+    Zeroizing::new(std::array::from_fn(|i| ((bits >> (49 - 7 * i)) as u8) << 1))
 }
