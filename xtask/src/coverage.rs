@@ -30,7 +30,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     // The compiler brings no tools that read its profiles; those of Debian's LLVM 19 read version 10, which this one writes.
     command.env("LLVM_COV", "llvm-cov-19");
     command.env("LLVM_PROFDATA", "llvm-profdata-19");
-    command.stdout(std::process::Stdio::null());
+    // Standard output is the report's.
+    command.stdout(std::io::stderr());
     if !command.status()?.success() {
         bail!("the tests did not all pass");
     }

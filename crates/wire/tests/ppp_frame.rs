@@ -87,3 +87,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_protocol_is_written_as_its_name_or_its_number() {
+    let shown = |number| Protocol(number).to_string();
+    let names = [
+        (0x0021, "IPv4"),
+        (0x0057, "IPv6"),
+        (0x8021, "IPCP"),
+        (0xc021, "LCP"),
+        (0xc223, "CHAP"),
+        (0x1234, "0x1234"),
+    ];
+    for (number, name) in names {
+        assert_eq!(shown(number), name);
+        assert_eq!(format!("{:?}", Protocol(number)), name);
+    }
+    // Every name is one protocol's.
+    let named = (0..=u16::MAX).filter_map(|number| Protocol(number).name());
+    let names: Vec<_> = named.collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), distinct.len());
+    assert!(names.len() >= 19, "{names:?}");
+}
