@@ -1,6 +1,8 @@
 //! Answers in words and tables.
 
-use api::{CallStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use api::{
+    CallStatus, EndReason, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus,
+};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use config::{Command, Object, Role, Verb};
@@ -174,6 +176,7 @@ fn tunnel(t: &TunnelStatus) -> String {
         ("path mtu", text(t.path_mtu)),
         ("last error", text(t.last_error.as_deref())),
     ];
+    rows.extend(t.last_end.iter().flat_map(end));
     if let Some(peer) = &t.peer {
         rows.extend([
             ("peer tunnel_id", peer.tunnel_id.to_string()),
@@ -231,6 +234,7 @@ fn session(s: &SessionStatus) -> String {
     ];
     rows.extend(call(&s.call));
     rows.push(("last error", text(s.last_error.as_deref())));
+    rows.extend(s.last_end.iter().flat_map(end));
     if let Some(t) = &s.traffic {
         let both = |received: u64, sent: u64| format!("{received} received, {sent} sent");
         let [received, sent] = [t.rx_sequenced, t.tx_sequenced].map(yes_or_no);
@@ -266,6 +270,35 @@ fn call(c: &CallStatus) -> Vec<(&'static str, String)> {
         ("sub_address", text(c.sub_address.as_deref())),
         ("priv_group_id", text(c.priv_group_id.as_deref())),
     ]
+}
+
+/// What was said by the message that ended a tunnel or session.
+fn end(end: &EndReason) -> Vec<(&'static str, String)> {
+    let code = |number: u16, meaning: Option<&String>| match meaning {
+        Some(meaning) => format!("{number} ({meaning})"),
+        None => number.to_string(),
+    };
+    let mut rows = vec![(
+        "last result code",
+        code(end.result, end.result_text.as_ref()),
+    )];
+    if let Some(error) = end.error {
+        rows.push(("last error code", code(error, end.error_text.as_ref())));
+    }
+    if let Some(ppp) = &end.ppp_cause {
+        let (cause, protocol) = (code(ppp.code, ppp.text.as_ref()), ppp.protocol);
+        let place = format!("direction {}, protocol {protocol:04x}", ppp.direction);
+        rows.push(("last PPP cause", format!("{cause}, {place}")));
+    }
+    if let Some(q931) = &end.q931_cause {
+        let advisory = q931.advisory.as_deref().unwrap_or_default();
+        let cause = code(q931.code, q931.text.as_ref());
+        rows.push((
+            "last Q.931 cause",
+            format!("{cause} {advisory}").trim_end().to_owned(),
+        ));
+    }
+    rows
 }
 
 fn system(s: &SystemStatus) -> String {

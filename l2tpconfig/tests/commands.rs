@@ -74,6 +74,7 @@ fn tunnel() -> TunnelStatus {
         listener_name: None,
         path_mtu: None,
         last_error: None,
+        last_end: None,
     }
 }
 

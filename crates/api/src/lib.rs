@@ -17,6 +17,7 @@ pub use client::{Client, ClientError};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
-    CallStatus, CommandError, ErrorKind, Origin, Role, SessionState, SessionStatus, SessionTraffic,
-    Statistics, SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    CallStatus, CommandError, EndReason, ErrorKind, Origin, PppDisconnect, Q931Disconnect, Role,
+    SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus, TransportStatus,
+    TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };

@@ -120,6 +120,55 @@ pub struct TransportStatus {
     pub duplicates: u64,
 }
 
+/// How a tunnel or session ended, as StopCCN and CDN say it (RFC 2661 section 4.4.2): numbers and what they mean.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct EndReason {
+    /// Who ended it.
+    pub by: String,
+    /// Result Code; 0 when no message said one.
+    pub result: u16,
+    /// What it means, if that is known.
+    pub result_text: Option<String>,
+    /// General Error Code.
+    pub error: Option<u16>,
+    /// What it means, if that is known.
+    pub error_text: Option<String>,
+    /// The message's own words.
+    pub message: Option<String>,
+    /// Why PPP ended (RFC 3145).
+    pub ppp_cause: Option<PppDisconnect>,
+    /// Why the ISDN call ended.
+    pub q931_cause: Option<Q931Disconnect>,
+}
+
+/// Why the PPP link of a session ended (RFC 3145).
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct PppDisconnect {
+    /// Disconnect Code.
+    pub code: u16,
+    /// What it means, if that is known.
+    pub text: Option<String>,
+    /// PPP protocol number of the control protocol that it is about; 0 if of none.
+    pub protocol: u16,
+    /// 0: of no end; 1: the peer of who said it; 2: who said it.
+    pub direction: u8,
+    /// Its own words.
+    pub message: Option<String>,
+}
+
+/// Why the ISDN call of a session ended.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Q931Disconnect {
+    /// Q.931 cause value.
+    pub code: u16,
+    /// What it means, if that is known.
+    pub text: Option<String>,
+    /// Number of the Q.931 message.
+    pub message: u8,
+    /// Advisory text.
+    pub advisory: Option<String>,
+}
+
 /// A tunnel as `show` and `list` have it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TunnelStatus {
@@ -157,6 +206,8 @@ pub struct TunnelStatus {
     pub path_mtu: Option<u16>,
     /// Why the last attempt or the last connection ended.
     pub last_error: Option<String>,
+    /// The same in its parts, where a message or the lack of one ended it.
+    pub last_end: Option<EndReason>,
 }
 
 /// What both ends of a session said of its call (RFC 2661 sections 6.6 to 6.11), or will say.
@@ -271,6 +322,8 @@ pub struct SessionStatus {
     pub seconds: u64,
     /// Why the last attempt ended.
     pub last_error: Option<String>,
+    /// The same in its parts, where the call had been placed.
+    pub last_end: Option<EndReason>,
 }
 
 /// An authenticated peer of ours.

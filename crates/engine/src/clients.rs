@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
+use crate::reasons::Why;
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown, Token};
@@ -31,7 +32,7 @@ pub(crate) struct Client {
     pub(crate) sessions: CreatedSessions,
     /// Attempts since it was up last.
     failures: u32,
-    pub(crate) last_error: Option<String>,
+    pub(crate) last_error: Option<Why>,
     pub(crate) since: Time,
     entry: Entry,
 }
@@ -212,14 +213,14 @@ impl Engine {
                 let address = all[client.failures as usize % all.len()];
                 self.connect(id, address, now);
             }
-            Ok(_) => self.attempt_failed(id, "the host has no usable address", now),
-            Err(reason) => self.attempt_failed(id, &reason, now),
+            Ok(_) => self.attempt_failed(id, &"the host has no usable address".into(), now),
+            Err(reason) => self.attempt_failed(id, &reason.as_str().into(), now),
         }
     }
 
     fn connect(&mut self, id: ClientId, address: IpAddr, now: Time) {
         let Some(tunnel_id) = self.free_tunnel_id() else {
-            return self.attempt_failed(id, "no tunnel id is free", now);
+            return self.attempt_failed(id, &"no tunnel id is free".into(), now);
         };
         let Some(client) = self.clients.get_mut(&id) else {
             return;
@@ -272,7 +273,7 @@ impl Engine {
         &mut self,
         id: ClientId,
         tunnel: u16,
-        reason: &str,
+        reason: &Why,
         now: Time,
     ) {
         let Some(client) = self.clients.get_mut(&id) else {
@@ -285,7 +286,7 @@ impl Engine {
         self.attempt_failed(id, reason, now);
     }
 
-    fn attempt_failed(&mut self, id: ClientId, reason: &str, now: Time) {
+    fn attempt_failed(&mut self, id: ClientId, reason: &Why, now: Time) {
         let longest = self.policy.model().system.tunnel_persist_pend_timeout();
         let Some(client) = self.clients.get_mut(&id) else {
             return;
@@ -295,7 +296,7 @@ impl Engine {
         client.failures = client.failures.saturating_add(1);
         let wait = backoff(client.failures, longest, &mut self.rng);
         (client.state, client.since) = (State::Retry(now + wait), now);
-        client.last_error = Some(reason.to_owned());
+        client.last_error = Some(reason.clone());
         if persist {
             self.set_client_timer(id);
         } else if let Some(client) = self.clients.remove(&id) {
@@ -305,7 +306,7 @@ impl Engine {
             let retry_seconds = persist.then_some(wait.as_secs().max(1));
             self.event(Event::TunnelFailed {
                 name,
-                reason: reason.to_owned(),
+                reason: reason.text.clone(),
                 retry_seconds,
             });
         }

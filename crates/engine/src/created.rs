@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Engine;
 use crate::clients::{State, backoff};
 use crate::commands::Which;
+use crate::reasons::Why;
 use crate::tunnels::Origin;
 
 /// A session that is to be on a tunnel; each attempt to bring it up is a call of its own.
@@ -26,7 +27,7 @@ pub(crate) struct CreatedSession {
     failures: u32,
     /// When the next attempt is due; not set, as soon as its tunnel is up.
     pub(crate) retry_at: Option<Time>,
-    pub(crate) last_error: Option<String>,
+    pub(crate) last_error: Option<Why>,
     pub(crate) since: Time,
 }
 
@@ -110,7 +111,7 @@ impl CreatedSessions {
     }
 
     /// A session's attempt has failed; the next is at `at`.
-    fn postpone(&mut self, number: u64, reason: &str, at: Time, now: Time) {
+    fn postpone(&mut self, number: u64, reason: &Why, at: Time, now: Time) {
         let Some(session) = self.by_number.get_mut(&number) else {
             return;
         };
@@ -119,7 +120,7 @@ impl CreatedSessions {
         }
         session.failures = session.failures.saturating_add(1);
         (session.retry_at, session.since) = (Some(at), now);
-        session.last_error = Some(reason.to_owned());
+        session.last_error = Some(reason.clone());
         self.waiting.insert((at, number));
     }
 
@@ -293,7 +294,9 @@ impl Engine {
                     created.placed(number, call, now);
                 }
             }
-            Err(refused) => self.attempt_ended(which, number, &refused.to_string(), now),
+            Err(refused) => {
+                self.attempt_ended(which, number, &Why::from(refused.to_string().as_str()), now)
+            }
         }
     }
 
@@ -307,7 +310,7 @@ impl Engine {
     }
 
     /// A call is over: if it was an attempt of a session that we were told to make, that is placed again later or forgotten.
-    pub(crate) fn created_call_ended(&mut self, tunnel: u16, call: u16, reason: &str, now: Time) {
+    pub(crate) fn created_call_ended(&mut self, tunnel: u16, call: u16, reason: &Why, now: Time) {
         let Some(which) = self.which(tunnel) else {
             return;
         };
@@ -318,7 +321,7 @@ impl Engine {
         }
     }
 
-    fn attempt_ended(&mut self, which: Which, number: u64, reason: &str, now: Time) {
+    fn attempt_ended(&mut self, which: Which, number: u64, reason: &Why, now: Time) {
         let longest = self.policy.model().system.session_persist_pend_timeout();
         let session = self.created(which).and_then(|all| all.get(number));
         let failures = session.map_or(0, |session| session.failures);

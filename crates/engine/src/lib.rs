@@ -31,6 +31,7 @@ mod limits;
 mod paths;
 mod policy;
 mod pool;
+mod reasons;
 mod sessions;
 mod snapshot;
 mod source;

@@ -18,6 +18,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{PppSetup, unless_zero};
+use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
 use crate::tunnels::Tunnel;
 use crate::wheel::Entry;
@@ -464,7 +465,12 @@ impl Engine {
 
     fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
         self.counters.ppp.links_closed += 1;
-        self.close_call(tunnel, id, Disconnect::ppp(cause.to_string()));
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
+        let has_ipv4 = session.setup.profile.use_ipv4();
+        let cause = ppp_cause(cause, &session.link, has_ipv4);
+        self.close_call(tunnel, id, Disconnect::ppp(cause));
     }
 
     /// Begins the orderly end of a session's PPP, which ends its call; false when it has no PPP.
@@ -488,7 +494,7 @@ impl Engine {
     }
 
     /// Forgets a session whose call is over, and gives back what it held.
-    pub(crate) fn end_session(&mut self, tunnel_id: u16, id: u16, reason: &str, now: Time) {
+    pub(crate) fn end_session(&mut self, tunnel_id: u16, id: u16, reason: &Why, now: Time) {
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
@@ -512,7 +518,7 @@ impl Engine {
                 session: id,
                 remote,
                 user,
-                reason: reason.to_owned(),
+                reason: reason.text.clone(),
                 was_up: session.was_up,
             });
         } else if self.created_session(tunnel_id, id).is_some() {

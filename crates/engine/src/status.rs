@@ -1,7 +1,7 @@
 //! What `show` and `list` see of a shard.
 
 use api::{
-    CallStatus, Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
+    CallStatus, EndReason, Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
     TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };
 use config::{DEFAULT_PROFILE, SessionType};
@@ -12,6 +12,7 @@ use crate::clients::{ClientId, State};
 use crate::commands::{Which, WhichSession};
 use crate::created::CreatedSession;
 use crate::policy::{TunnelSetup, bearer_word, framing_word};
+use crate::reasons::Why;
 use crate::sessions::Session;
 use crate::tunnels::{Origin, Tunnel};
 
@@ -69,18 +70,22 @@ impl Engine {
                 listener_name: None,
                 path_mtu: None,
                 last_error: None,
+                last_end: None,
             },
         };
         status.tunnel_name.clone_from(&client.config.tunnel_name);
         status.persist = client.config.persist();
         status.dest_ipaddr = client.setup.params.dest_ipaddr().map(str::to_owned);
-        status.last_error = status.last_error.or_else(|| client.last_error.clone());
+        if status.last_error.is_none() {
+            (status.last_error, status.last_end) = shown(client.last_error.as_ref());
+        }
         Some(status)
     }
 
     pub(crate) fn peer_tunnel_status(&self, id: u16, now: Time) -> Option<TunnelStatus> {
         let tunnel = self.tunnels.get(&id)?;
         let control = &tunnel.control;
+        let (last_error, last_end) = shown(tunnel.ended.as_ref());
         Some(TunnelStatus {
             tunnel_id: Some(id),
             tunnel_name: None,
@@ -114,7 +119,8 @@ impl Engine {
             transport: Some(transport_status(control)),
             listener_name: tunnel.listener.as_deref().map(str::to_owned),
             path_mtu: tunnel.path_mtu,
-            last_error: tunnel.unreachable.clone(),
+            last_error: tunnel.unreachable.clone().or(last_error),
+            last_end,
         })
     }
 
@@ -170,6 +176,7 @@ impl Engine {
             CreatedBy::Peer
         };
         let nothing = l2tp::CallParams::default();
+        let (last_error, last_end) = shown(ours.and_then(|s| s.last_error.as_ref()));
         let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
         Some(SessionStatus {
             tunnel_id: Some(tunnel_id),
@@ -197,7 +204,8 @@ impl Engine {
             mtu: session.filter(|s| s.up).map(Session::mtu),
             traffic: None,
             seconds: seconds(session.map_or(now, |s| s.since), now),
-            last_error: ours.and_then(|s| s.last_error.clone()),
+            last_error,
+            last_end,
         })
     }
 
@@ -216,6 +224,7 @@ impl Engine {
             Which::Peer(id) => (&self.tunnels.get(&id)?.setup, None),
         };
         let config = &session.config;
+        let (last_error, last_end) = shown(session.last_error.as_ref());
         Some(SessionStatus {
             tunnel_id: self.tunnel_id(which),
             tunnel_name,
@@ -246,7 +255,8 @@ impl Engine {
             mtu: None,
             traffic: None,
             seconds: seconds(session.since, now),
-            last_error: session.last_error.clone(),
+            last_error,
+            last_end,
         })
     }
 
@@ -358,6 +368,11 @@ fn call_status(kind: l2tp::CallKind, params: &l2tp::CallParams) -> CallStatus {
 /// Our part in a call.
 pub(crate) fn role(kind: l2tp::CallKind) -> Role {
     if kind.is_lac() { Role::Lac } else { Role::Lns }
+}
+
+fn shown(why: Option<&Why>) -> (Option<String>, Option<EndReason>) {
+    let text = why.map(|why| why.text.clone());
+    (text, why.and_then(|why| why.end.as_deref().cloned()))
 }
 
 fn call_state(state: l2tp::CallState) -> SessionState {

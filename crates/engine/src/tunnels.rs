@@ -17,6 +17,7 @@ use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::half_open::Place;
 use crate::policy::TunnelSetup;
+use crate::reasons::Why;
 use crate::sessions::Session;
 use crate::source::Source;
 use crate::wheel::Entry;
@@ -50,6 +51,8 @@ pub(crate) struct Tunnel {
     pub(crate) was_up: bool,
     /// Its place among those that peers opened and that are not established, until it is.
     pub(crate) half_open: Option<Place>,
+    /// Why it is over, once it is.
+    pub(crate) ended: Option<Why>,
 }
 
 /// Who opened a tunnel.
@@ -124,6 +127,7 @@ impl Engine {
             idle_at: None,
             was_up: false,
             half_open: None,
+            ended: None,
         };
         self.tunnels.insert(id, tunnel);
     }
@@ -184,7 +188,7 @@ impl Engine {
             }
             l2tp::Event::CallClosed { session, reason } => {
                 self.calls = self.calls.saturating_sub(1);
-                self.end_session(id, session, &reason.to_string(), now);
+                self.end_session(id, session, &Why::from(&reason), now);
                 self.start_idling(id, now);
             }
             l2tp::Event::Closed { reason } => self.tunnel_closed(id, &reason, now),
@@ -226,11 +230,13 @@ impl Engine {
         (tunnel.since, tunnel.idle_at) = (now, None);
         tunnel.created = CreatedSessions::default();
         let (remote, origin, was_up) = (tunnel.remote, tunnel.origin, tunnel.was_up);
-        let failed = !was_up && reason.by == EndedBy::PeerFault && tunnel.control.is_proven();
-        let reason = match tunnel.unreachable.take() {
-            Some(hint) if reason.by == EndedBy::Timeout => format!("{reason} ({hint})"),
-            _ => reason.to_string(),
-        };
+        let by = reason.by;
+        let failed = !was_up && by == EndedBy::PeerFault && tunnel.control.is_proven();
+        let mut reason = Why::from(reason);
+        if let Some(hint) = tunnel.unreachable.take().filter(|_| by == EndedBy::Timeout) {
+            reason.text = format!("{} ({hint})", reason.text);
+        }
+        tunnel.ended = Some(reason.clone());
         match origin {
             Origin::Client(client) => self.client_tunnel_down(client, id, &reason, now),
             Origin::Peer(..) if failed => {
@@ -242,7 +248,7 @@ impl Engine {
         self.event(Event::TunnelDown {
             tunnel: id,
             remote,
-            reason,
+            reason: reason.text,
             was_up,
         });
     }

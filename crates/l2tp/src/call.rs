@@ -299,11 +299,14 @@ impl Tunnel {
     }
 
     pub(crate) fn send_cdn(&mut self, peer_id: SessionId, id: SessionId, reason: &Disconnect) {
-        let avps = Builder::new(MessageType::CDN, None)
+        let mut message = Builder::new(MessageType::CDN, None);
+        message
             .put(Attribute::ResultCode(reason.code()))
-            .put(Attribute::AssignedSessionId(id))
-            .finish();
-        self.send(peer_id, avps);
+            .put(Attribute::AssignedSessionId(id));
+        for attribute in reason.details.attributes() {
+            message.put(attribute);
+        }
+        self.send(peer_id, message.finish());
     }
 
     /// Answers a request for a call that we do not make one of.
@@ -339,7 +342,7 @@ impl Tunnel {
             Some(session_id)
         };
         match id.filter(|&id| self.calls.get(id).is_some()) {
-            Some(id) => self.forget_call(id, EndedBy::Peer, Disconnect::received(body.result_code)),
+            Some(id) => self.forget_call(id, EndedBy::Peer, Disconnect::received(body)),
             None => self.counters.troubles.unknown_sessions += 1,
         }
     }

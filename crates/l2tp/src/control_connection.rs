@@ -128,7 +128,7 @@ impl Tunnel {
         self.transport.acknowledge_now();
         self.end(TunnelEnd {
             by: EndedBy::Peer,
-            reason: StopReason::received(body.result_code),
+            reason: StopReason::received(body),
         });
         self.linger(now);
     }

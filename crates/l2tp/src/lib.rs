@@ -43,7 +43,10 @@ pub use diffserv::{dscp, per_hop_behavior};
 pub use event::Event;
 pub use lac_outgoing_call::Bearer;
 pub use messages::{PeerInfo, Sccrq, SccrqError, assigned_tunnel_id, decode_sccrq, open_sccrq};
-pub use reason::{CallEnd, Disconnect, EndedBy, StopReason, TunnelEnd};
+pub use reason::{
+    CallDetails, CallEnd, Disconnect, EndedBy, Ending, PppCause, Q931, Reason, Results, StopReason,
+    TunnelEnd,
+};
 pub use transport::{TransportStats, TransportTimer};
 pub use tunnel::{ConnectionTimer, Timer, Tunnel, TunnelState};
 

@@ -1,47 +1,134 @@
+//! Why control connections and calls end: what StopCCN and CDN say (RFC 2661 section 4.4.2).
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wire::l2tp::{CallResult, ErrorCode, MessageType, ResultCode, StopResult};
+use wire::l2tp::{
+    Attribute, CallResult, DisconnectCause, DisconnectCode, ErrorCode, Extension, MessageType,
+    Q931Cause, Q931CauseCode, ResultCode, StopResult,
+};
 
-use crate::messages::{Fault, text};
+use crate::messages::{Body, Fault, text};
 
-/// Why a control connection ends: what a StopCCN says (RFC 2661 section 4.4.2).
+/// Why something ends: `R` is the registry of its results, `D` what else may be said.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct StopReason {
-    /// Result Code; 0 if the peer sent none that could be read.
-    pub result: StopResult,
+pub struct Reason<R, D = ()> {
+    /// Result Code; 0 if none was said or could be read.
+    pub result: R,
     /// General Error Code.
     pub error: Option<ErrorCode>,
     /// Text for people; may be empty.
     pub message: String,
+    /// What else was said.
+    pub details: D,
+}
+
+/// Why a control connection ends: what a StopCCN says.
+pub type StopReason = Reason<StopResult>;
+
+/// Why a call ends: what a CDN says.
+pub type Disconnect = Reason<CallResult, CallDetails>;
+
+/// What a CDN may say beside its Result Code.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct CallDetails {
+    /// PPP Disconnect Cause Code.
+    pub ppp: Option<PppCause>,
+    /// Q.931 Cause Code.
+    pub q931: Option<Q931>,
+}
+
+/// Why the PPP link of a call ended (RFC 3145).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PppCause {
+    /// Why.
+    pub code: DisconnectCode,
+    /// PPP protocol number of the control protocol that it is about; 0 if of none.
+    pub protocol: u16,
+    /// 0: of no end; 1: the peer of who sends this; 2: who sends this.
+    pub direction: u8,
+    /// Text for people; may be empty.
+    pub message: String,
+}
+
+/// Why an ISDN call ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Q931 {
+    /// Cause value.
+    pub code: Q931CauseCode,
+    /// Number of the Q.931 message that had it.
+    pub message: u8,
+    /// Advisory text; may be empty.
+    pub advisory: String,
+}
+
+impl<R: Results, D: Default> Reason<R, D> {
+    /// A result and its text for people.
+    pub fn new(result: R, message: impl Into<String>) -> Self {
+        Self {
+            result,
+            error: None,
+            message: message.into(),
+            details: D::default(),
+        }
+    }
+
+    pub(crate) fn general(error: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::new(R::GENERAL_ERROR, message)
+        }
+    }
+
+    /// The peer does not grant the DSCP that is required (RFC 3308).
+    pub(crate) fn ds_refused() -> Self {
+        Self::new(R::DS_REFUSED, "")
+    }
+
+    /// What no message said.
+    pub(crate) fn unsaid(message: impl Into<String>) -> Self {
+        Self::new(R::from(0), message)
+    }
+
+    fn from_code(code: Option<ResultCode<'_>>) -> Self {
+        code.map_or_else(
+            || Self::unsaid(""),
+            |code| Self {
+                error: code.error,
+                ..Self::new(R::from(code.result), text(code.message))
+            },
+        )
+    }
+
+    pub(crate) fn code(&self) -> ResultCode<'_> {
+        ResultCode {
+            result: self.result.into(),
+            error: self.error,
+            message: cut(&self.message).as_bytes(),
+        }
+    }
+}
+
+impl<R: Results, D: Default> From<&Fault> for Reason<R, D> {
+    fn from(fault: &Fault) -> Self {
+        Self::general(fault.error_code(), fault.to_string())
+    }
 }
 
 impl StopReason {
     /// The tunnel is no longer wanted.
     pub fn clear(message: impl Into<String>) -> Self {
-        Self {
-            result: StopResult::CLEAR,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(StopResult::CLEAR, message)
     }
 
     /// The whole system goes down.
     pub fn shutting_down(message: impl Into<String>) -> Self {
-        Self {
-            result: StopResult::SHUTTING_DOWN,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(StopResult::SHUTTING_DOWN, message)
     }
 
     /// The peer may not have a tunnel, or did not prove who it is.
     pub fn not_authorized(message: impl Into<String>) -> Self {
-        Self {
-            result: StopResult::NOT_AUTHORIZED,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(StopResult::NOT_AUTHORIZED, message)
     }
 
     /// A limit is reached.
@@ -49,143 +136,55 @@ impl StopReason {
         Self::general(ErrorCode::NO_RESOURCES, message)
     }
 
-    pub(crate) fn general(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            result: StopResult::GENERAL_ERROR,
-            error: Some(error),
-            message: message.into(),
-        }
-    }
-
     /// The peer speaks another version of the protocol; we speak version 1, revision 0.
     pub(crate) fn bad_version() -> Self {
         Self {
-            result: StopResult::BAD_VERSION,
             error: Some(ErrorCode(0x0100)),
-            message: String::new(),
+            ..Self::new(StopResult::BAD_VERSION, "")
         }
     }
 
     /// A message that the state machine does not allow.
     pub(crate) fn unexpected(message_type: MessageType) -> Self {
-        Self {
-            result: StopResult::FSM_ERROR,
-            error: None,
-            message: format!("unexpected {message_type}"),
-        }
+        Self::new(StopResult::FSM_ERROR, format!("unexpected {message_type}"))
     }
 
-    /// The peer does not grant the DSCP that is required (RFC 3308 section 3).
-    pub(crate) fn ds_refused() -> Self {
-        Self {
-            result: StopResult::DS_REFUSED,
-            error: None,
-            message: String::new(),
-        }
+    pub(crate) fn received(body: &Body<'_>) -> Self {
+        Self::from_code(body.result_code)
     }
-
-    /// What no StopCCN said.
-    pub(crate) fn unsaid(message: impl Into<String>) -> Self {
-        Self {
-            result: StopResult(0),
-            error: None,
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn received(code: Option<ResultCode<'_>>) -> Self {
-        let (result, error, message) = fields(code);
-        Self {
-            result: StopResult(result),
-            error,
-            message,
-        }
-    }
-
-    pub(crate) fn code(&self) -> ResultCode<'_> {
-        ResultCode {
-            result: self.result.0,
-            error: self.error,
-            message: cut(&self.message).as_bytes(),
-        }
-    }
-}
-
-impl From<&Fault> for StopReason {
-    fn from(fault: &Fault) -> Self {
-        Self::general(fault.error_code(), fault.to_string())
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = self
-            .error
-            .filter(|_| self.result != StopResult::BAD_VERSION);
-        let result = Some(&self.result as _).filter(|_| self.result.0 != 0);
-        sentence(f, result, error, &self.message)
-    }
-}
-
-/// Why a call ends: what a CDN says (RFC 2661 section 4.4.2).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Disconnect {
-    /// Result Code; 0 if the peer sent none that could be read.
-    pub result: CallResult,
-    /// General Error Code.
-    pub error: Option<ErrorCode>,
-    /// Text for people; may be empty.
-    pub message: String,
 }
 
 impl Disconnect {
     /// Somebody decided that the call ends.
     pub fn administrative(message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult::ADMINISTRATIVE,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(CallResult::ADMINISTRATIVE, message)
     }
 
     /// The PPP link inside the call ended or never came up.
-    pub fn ppp(message: impl Into<String>) -> Self {
-        Self::administrative(message)
+    pub fn ppp(cause: PppCause) -> Self {
+        let details = CallDetails {
+            ppp: Some(cause.clone()),
+            q931: None,
+        };
+        Self {
+            details,
+            ..Self::administrative(cause.message)
+        }
     }
 
     /// The line to the remote system is gone, or the tunnel to the peer.
     pub fn lost_carrier(message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult::LOST_CARRIER,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(CallResult::LOST_CARRIER, message)
     }
 
     /// A limit is reached for now.
     pub fn no_facilities(message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult::NO_FACILITIES_TEMPORARY,
-            error: None,
-            message: message.into(),
-        }
+        Self::new(CallResult::NO_FACILITIES_TEMPORARY, message)
     }
 
     /// The kind of call is not supported.
     pub fn not_supported(message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult::NO_FACILITIES_PERMANENT,
-            error: None,
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn general(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult::GENERAL_ERROR,
-            error: Some(error),
-            message: message.into(),
-        }
+        Self::new(CallResult::NO_FACILITIES_PERMANENT, message)
     }
 
     /// A message that the call's state does not allow.
@@ -205,59 +204,162 @@ impl Disconnect {
     }
 
     pub(crate) fn timed_out() -> Self {
-        Self {
-            result: CallResult::TIMED_OUT,
-            error: None,
-            message: String::new(),
-        }
+        Self::new(CallResult::TIMED_OUT, "")
     }
 
-    /// The peer does not grant the DSCP that is required (RFC 3308 section 4).
-    pub(crate) fn ds_refused() -> Self {
+    pub(crate) fn received(body: &Body<'_>) -> Self {
+        let ppp = body.disconnect_cause.map(|cause| PppCause {
+            code: cause.code,
+            protocol: cause.protocol,
+            direction: cause.direction,
+            message: text(cause.message),
+        });
+        let q931 = body.q931_cause.map(|cause| Q931 {
+            code: cause.code,
+            message: cause.message,
+            advisory: text(cause.advisory),
+        });
         Self {
-            result: CallResult::DS_REFUSED,
-            error: None,
-            message: String::new(),
-        }
-    }
-
-    /// What no CDN said.
-    pub(crate) fn unsaid(message: impl Into<String>) -> Self {
-        Self {
-            result: CallResult(0),
-            error: None,
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn received(code: Option<ResultCode<'_>>) -> Self {
-        let (result, error, message) = fields(code);
-        Self {
-            result: CallResult(result),
-            error,
-            message,
-        }
-    }
-
-    pub(crate) fn code(&self) -> ResultCode<'_> {
-        ResultCode {
-            result: self.result.0,
-            error: self.error,
-            message: cut(&self.message).as_bytes(),
+            details: CallDetails { ppp, q931 },
+            ..Self::from_code(body.result_code)
         }
     }
 }
 
-impl From<&Fault> for Disconnect {
-    fn from(fault: &Fault) -> Self {
-        Self::general(fault.error_code(), fault.to_string())
+impl CallDetails {
+    /// The AVPs that say it.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
+        let q931 = self.q931.as_ref().map(|cause| {
+            Attribute::Q931CauseCode(Q931Cause {
+                code: cause.code,
+                message: cause.message,
+                advisory: cut(&cause.advisory).as_bytes(),
+            })
+        });
+        let ppp = self.ppp.as_ref().map(|cause| {
+            Attribute::Extension(Extension::DisconnectCause(DisconnectCause {
+                code: cause.code,
+                protocol: cause.protocol,
+                direction: cause.direction,
+                message: cut(&cause.message).as_bytes(),
+            }))
+        });
+        q931.into_iter().chain(ppp)
+    }
+}
+
+/// A registry of results.
+pub trait Results: Copy + fmt::Display + From<u16> + Into<u16> {
+    /// The one that the General Error Code explains.
+    const GENERAL_ERROR: Self;
+    /// The one for a differentiated service that is not granted.
+    const DS_REFUSED: Self;
+    /// The one whose error is no General Error Code.
+    const BAD_VERSION: Option<u16>;
+
+    /// What it means, if that is known.
+    fn text(self) -> Option<&'static str>;
+}
+
+impl Results for StopResult {
+    const GENERAL_ERROR: Self = Self::GENERAL_ERROR;
+    const DS_REFUSED: Self = Self::DS_REFUSED;
+    const BAD_VERSION: Option<u16> = Some(Self::BAD_VERSION.0);
+
+    fn text(self) -> Option<&'static str> {
+        self.text()
+    }
+}
+
+impl Results for CallResult {
+    const GENERAL_ERROR: Self = Self::GENERAL_ERROR;
+    const DS_REFUSED: Self = Self::DS_REFUSED;
+    const BAD_VERSION: Option<u16> = None;
+
+    fn text(self) -> Option<&'static str> {
+        self.text()
+    }
+}
+
+impl<R: Results, D> Reason<R, D> {
+    /// "Result, error (message)", each if there is one.
+    fn sentence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number: u16 = self.result.into();
+        let is_error =
+            |&error: &ErrorCode| error != ErrorCode::NONE && R::BAD_VERSION != Some(number);
+        match self.error.filter(is_error) {
+            _ if number == 0 && self.message.is_empty() => return f.write_str("no reason given"),
+            _ if number == 0 => return f.write_str(&self.message),
+            Some(error) => write!(f, "{}, {error}", self.result)?,
+            None => write!(f, "{}", self.result)?,
+        }
+        if !self.message.is_empty() {
+            write!(f, " ({})", self.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sentence(f)
     }
 }
 
 impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let result = Some(&self.result as _).filter(|_| self.result.0 != 0);
-        sentence(f, result, self.error, &self.message)
+        self.sentence(f)?;
+        if let Some(cause) = &self.details.q931 {
+            write!(f, "; {cause}")?;
+        }
+        match &self.details.ppp {
+            Some(cause) if cause.message == self.message => {
+                f.write_str("; PPP: ")?;
+                cause.code_and_place(f)
+            }
+            Some(cause) => write!(f, "; PPP: {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PppCause {
+    /// The code's text, then where and in what it happened.
+    fn code_and_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        match self.direction {
+            0 => {}
+            1 => f.write_str(" at the sender's peer")?,
+            2 => f.write_str(" at the sender")?,
+            other => write!(f, " in direction {other}")?,
+        }
+        match self.protocol {
+            0 => Ok(()),
+            protocol => write!(f, ", protocol {protocol:04x}"),
+        }
+    }
+}
+
+impl fmt::Display for PppCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code_and_place(f)?;
+        match self.message.as_str() {
+            "" => Ok(()),
+            message => write!(f, " ({message})"),
+        }
+    }
+}
+
+impl fmt::Display for Q931 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Q.931 cause {}", self.code.0)?;
+        if let Some(text) = self.code.text() {
+            write!(f, ", {text}")?;
+        }
+        match self.advisory.as_str() {
+            "" => Ok(()),
+            advisory => write!(f, " ({advisory})"),
+        }
     }
 }
 
@@ -285,41 +387,25 @@ impl fmt::Display for EndedBy {
     }
 }
 
-/// How a tunnel ended. Its `Display` is a sentence for people.
+/// How something ended. Its `Display` is a sentence for people.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct TunnelEnd {
+pub struct Ending<R> {
     /// Who ended it.
     pub by: EndedBy,
-    /// What the StopCCN says that was sent or received; without a result (0) where none was.
-    pub reason: StopReason,
+    /// What the message says that was sent or received; without a result (0) where none was (a call whose tunnel ended, say).
+    pub reason: R,
 }
 
-impl fmt::Display for TunnelEnd {
+/// How a tunnel ended.
+pub type TunnelEnd = Ending<StopReason>;
+
+/// How a call ended.
+pub type CallEnd = Ending<Disconnect>;
+
+impl<R: fmt::Display> fmt::Display for Ending<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.by, self.reason)
     }
-}
-
-/// How a call ended. Its `Display` is a sentence for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct CallEnd {
-    /// Who ended it.
-    pub by: EndedBy,
-    /// What the CDN says that was sent or received; without a result (0) where none was (the tunnel ended, say).
-    pub reason: Disconnect,
-}
-
-impl fmt::Display for CallEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.by, self.reason)
-    }
-}
-
-/// Result, error and message of a Result Code AVP that may be missing.
-fn fields(code: Option<ResultCode<'_>>) -> (u16, Option<ErrorCode>, String) {
-    code.map_or((0, None, String::new()), |code| {
-        (code.result, code.error, text(code.message))
-    })
 }
 
 /// How many octets a string that we send has at most: hidden and padded, it still fits into an AVP.
@@ -333,24 +419,4 @@ pub(crate) fn cut(text: &str) -> &str {
 /// As many whole characters of `text` as `len` octets hold.
 pub(crate) fn cut_at(text: &str, len: usize) -> &str {
     &text[..text.floor_char_boundary(len)]
-}
-
-/// "Result, error (message)", each if there is one.
-fn sentence(
-    f: &mut fmt::Formatter<'_>,
-    result: Option<&dyn fmt::Display>,
-    error: Option<ErrorCode>,
-    message: &str,
-) -> fmt::Result {
-    let error = error.filter(|&error| error != ErrorCode::NONE);
-    match (result, error) {
-        (Some(result), Some(error)) => write!(f, "{result}, {error}")?,
-        (Some(result), None) => write!(f, "{result}")?,
-        (None, _) if message.is_empty() => return f.write_str("no reason given"),
-        (None, _) => return f.write_str(message),
-    }
-    if !message.is_empty() {
-        write!(f, " ({message})")?;
-    }
-    Ok(())
 }

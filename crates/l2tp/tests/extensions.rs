@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use common::{Pair, Puppet, call_params, config, introduction, just, rng, secret_config};
 use l2tp::{
-    AccessLine, CallInfo, CallParams, Event, SessionId, TunnelConfig, TunnelState, dscp,
-    per_hop_behavior,
+    AccessLine, CallDetails, CallEnd, CallInfo, CallParams, Disconnect, Event, PppCause, Q931,
+    SessionId, TunnelConfig, TunnelState, dscp, per_hop_behavior,
 };
-use wire::l2tp::{Attribute, Extension, LoopEncapsulation, MessageType};
+use wire::l2tp::{
+    Attribute, CallResult, DisconnectCode, ErrorCode, Extension, LoopEncapsulation, MessageType,
+    Q931CauseCode, StopResult,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -224,4 +227,86 @@ fn messages_that_came_after_rfc_2661_are_taken_or_ignored_and_end_nothing() {
     let received = &puppet.tunnel.counters().received;
     assert_eq!((received.mdmst, received.csun, received.csurq), (2, 2, 2));
     assert_eq!(received.unknown, 20);
+}
+
+/// How the other end sees the end of a call that one end gives.
+fn told(reason: Disconnect, config: TunnelConfig) -> (CallEnd, common::Message) {
+    let (mut pair, id) = with_call(config.clone(), config, call_params());
+    pair.sent.clear();
+    pair.lac().close_call(id, reason);
+    pair.settle();
+    pair.run(SECOND);
+    let cdn = pair.sent.iter().map(|(_, _, message)| message.clone());
+    let mut cdns = cdn.filter(|message| message.message_type == Some(MessageType::CDN));
+    match pair.events[1].pop() {
+        Some(Event::CallClosed { reason, .. }) => (reason, cdns.next().unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_ppp_disconnect_cause_arrives_with_its_call_and_reads_as_a_sentence() {
+    for number in 0..=20 {
+        let cause = PppCause {
+            code: DisconnectCode(number),
+            protocol: 0xc021,
+            direction: (number % 3) as u8,
+            message: "because".into(),
+        };
+        let (end, cdn) = told(Disconnect::ppp(cause.clone()), config());
+        assert_eq!(end.reason.result, CallResult::ADMINISTRATIVE);
+        assert_eq!(end.reason.details.ppp, Some(cause));
+        let text = DisconnectCode(number).text().unwrap();
+        assert!(end.to_string().contains(text), "{end}");
+        let avp = cdn.avps().find(|avp| avp.attribute == 46).unwrap();
+        assert!(!avp.mandatory && avp.vendor_id == 0);
+        assert_eq!(avp.value[..2], number.to_be_bytes());
+        assert_eq!(avp.value[2..5], [0xc0, 0x21, (number % 3) as u8]);
+        assert_eq!(&avp.value[5..], b"because");
+    }
+}
+
+#[test]
+fn a_q931_cause_arrives_with_its_call_and_reads_as_a_sentence() {
+    let cause = Q931 {
+        code: Q931CauseCode::USER_BUSY,
+        message: 0x45,
+        advisory: "engaged".into(),
+    };
+    let reason = Disconnect {
+        details: CallDetails {
+            ppp: None,
+            q931: Some(cause.clone()),
+        },
+        ..Disconnect::new(CallResult::BUSY, "")
+    };
+    let (end, cdn) = told(reason, config());
+    assert_eq!(end.reason.details.q931, Some(cause));
+    assert_eq!(
+        end.to_string(),
+        "closed by the peer: busy; Q.931 cause 17, user busy (engaged)"
+    );
+    let avp = cdn.avps().find(|avp| avp.attribute == 12).unwrap();
+    assert!(avp.mandatory);
+    assert_eq!(avp.value, b"\0\x11\x45engaged");
+}
+
+#[test]
+fn every_result_and_error_code_has_a_text() {
+    for number in 1..=8 {
+        assert!(StopResult(number).text().is_some(), "StopCCN {number}");
+    }
+    for number in 1..=12 {
+        assert!(CallResult(number).text().is_some(), "CDN {number}");
+        let (end, _) = told(Disconnect::new(CallResult(number), "words"), config());
+        let text = CallResult(number).text().unwrap();
+        assert_eq!(
+            end.to_string(),
+            format!("closed by the peer: {text} (words)")
+        );
+    }
+    for number in 0..=8 {
+        assert!(ErrorCode(number).text().is_some(), "error {number}");
+    }
+    assert_eq!(CallResult(99).to_string(), "99");
 }

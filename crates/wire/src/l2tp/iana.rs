@@ -28,6 +28,18 @@ macro_rules! registry {
             }
         }
 
+        impl From<u16> for $name {
+            fn from(number: u16) -> Self {
+                Self(number)
+            }
+        }
+
+        impl From<$name> for u16 {
+            fn from(number: $name) -> Self {
+                number.0
+            }
+        }
+
         impl fmt::Display for $name {
             /// The text, or the bare number.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
