@@ -1,7 +1,7 @@
 //! Answers in words and tables.
 
 use api::{
-    CallStatus, EndReason, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus,
+    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -206,7 +206,7 @@ fn tunnel(t: &TunnelStatus) -> String {
 
 fn session(s: &SessionStatus) -> String {
     let dns: Vec<_> = s.dns.iter().map(ToString::to_string).collect();
-    let mut rows = vec![
+    let rows = vec![
         ("tunnel_id", text(s.tunnel_id)),
         ("tunnel_name", text(s.tunnel_name.as_deref())),
         ("session_id", text(s.session_id)),
@@ -252,7 +252,39 @@ fn session(s: &SessionStatus) -> String {
             ("without number", t.rx_unnumbered.to_string()),
         ]);
     }
-    pairs(rows)
+    let said = s.line.as_ref().map(line).unwrap_or_default();
+    let said = said
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()));
+    let rows = rows
+        .into_iter()
+        .map(|(name, value)| -> (&str, String) { (name, value) });
+    pairs(rows.chain(said).collect())
+}
+
+/// What was said of a session's line and service, as far as anything was.
+fn line(s: &LineStatus) -> Vec<(String, String)> {
+    let errors = s.errors.as_ref().map(|e| {
+        format!(
+            "crc {}, framing {}, hardware overruns {}, buffer overruns {}, timeouts {}, alignment {}",
+            e.crc, e.framing, e.hardware_overruns, e.buffer_overruns, e.timeouts, e.alignment
+        )
+    });
+    let accm = s
+        .accm
+        .map(|(send, receive)| format!("send {send:08x}, receive {receive:08x}"));
+    let known = [
+        ("dscp", s.dscp.map(|dscp| dscp.to_string())),
+        ("line errors", errors),
+        ("accm", accm),
+    ];
+    let known = known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let access = s.access_line.iter();
+    known
+        .chain(access.map(|(name, value)| (format!("access line {name}"), value.clone())))
+        .collect()
 }
 
 fn call(c: &CallStatus) -> Vec<(&'static str, String)> {

@@ -17,7 +17,8 @@ pub use client::{Client, ClientError};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
-    CallStatus, CommandError, EndReason, ErrorKind, Origin, PppDisconnect, Q931Disconnect, Role,
-    SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus, TransportStatus,
+    CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PppDisconnect,
+    Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus,
+    TransportStatus,
     TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };

@@ -270,6 +270,36 @@ pub struct SessionTraffic {
     pub rx_unnumbered: u64,
 }
 
+/// What the ends of a session said of its line and its service (RFC 2661 section 4.4.6, RFCs 3308 and 5515).
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct LineStatus {
+    /// The DSCP of data messages, as agreed.
+    pub dscp: Option<u8>,
+    /// What the LAC said of the subscriber's access line: rates in bits a second, delays in milliseconds.
+    pub access_line: BTreeMap<String, String>,
+    /// What the LAC reported of its line (WEN).
+    pub errors: Option<LineErrors>,
+    /// The characters that the LAC escapes when it sends, and those that are escaped for it (SLI).
+    pub accm: Option<(u32, u32)>,
+}
+
+/// What went wrong on a call's line since it was established.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct LineErrors {
+    /// Frames with a wrong CRC.
+    pub crc: u32,
+    /// Improperly framed packets.
+    pub framing: u32,
+    /// Receive buffer overruns in the hardware.
+    pub hardware_overruns: u32,
+    /// Buffer overruns.
+    pub buffer_overruns: u32,
+    /// Time-outs.
+    pub timeouts: u32,
+    /// Alignment errors.
+    pub alignment: u32,
+}
+
 /// A session as `show` and `list` have it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionStatus {
@@ -318,6 +348,8 @@ pub struct SessionStatus {
     pub mtu: Option<u16>,
     /// Its traffic, while it is in the datapath; `list` goes without.
     pub traffic: Option<SessionTraffic>,
+    /// What was said of its line and service, while there is a call.
+    pub line: Option<LineStatus>,
     /// Seconds in this state.
     pub seconds: u64,
     /// Why the last attempt ended.

@@ -97,6 +97,8 @@ objects! {
         [Create] framing_caps | framing_cap: Framing = Framing::Any;
         /// The bearers on which we place outgoing calls, said to peers whose lac_lns has lns.
         [Create] bearer_caps | bearer_cap: Bearer = Bearer::Any;
+        /// Sends a tie breaker: where the peer opens a tunnel to us at the same time, only one of the two comes up.
+        [Create] use_tiebreaker: bool = false;
         /// The DSCP of control messages, which we ask the peer for or grant it; not set: left to the system.
         [Create] control_dscp: u16 { 0..=63 };
         /// Ends tunnels and sessions whose peer does not agree to control_dscp or session_dscp; otherwise the peer's wish holds.

@@ -64,6 +64,9 @@ impl Engine {
         if let Some(reason) = self.refusal(&setup, replaces) {
             return self.refuse(path, sccrq, &reason, now);
         }
+        if sccrq.peer.is_ok() && !self.settle_tie(&path, sccrq.tie_breaker, now) {
+            return;
+        }
         self.make_room(source, now);
         let Some(id) = self.free_tunnel_id() else {
             self.counters.refused.no_tunnel_id += 1;

@@ -15,6 +15,7 @@ use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
 use crate::reasons::Why;
+use crate::tie_breaker::PATIENCE;
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown, Token};
@@ -33,6 +34,8 @@ pub(crate) struct Client {
     /// Attempts since it was up last.
     failures: u32,
     pub(crate) last_error: Option<Why>,
+    /// The peer whose tunnel is to come instead of ours.
+    pub(crate) gave_way_to: Option<Transport>,
     pub(crate) since: Time,
     entry: Entry,
 }
@@ -56,6 +59,12 @@ impl Client {
             .or(self.setup.params.dest_ipaddr())
             .unwrap_or_default()
             .to_owned()
+    }
+
+    /// Whether it gave way to a tunnel that the peer opens by this path. The peer reaches an address of ours, where we may have left ours open.
+    pub(crate) fn waits_for(&self, path: &Transport) -> bool {
+        let same = |to: &Transport| to.remote == path.remote && to.listener == path.listener;
+        self.gave_way_to.as_ref().is_some_and(same)
     }
 
     /// The host that its peer is.
@@ -115,6 +124,7 @@ impl Engine {
             sessions: CreatedSessions::default(),
             failures: 0,
             last_error: None,
+            gave_way_to: None,
             since: now,
             entry: self.wheel.insert(Key::Client(id)),
         };
@@ -163,6 +173,7 @@ impl Engine {
             return;
         };
         (client.state, client.since) = (State::Resolving(token), now);
+        client.gave_way_to = None;
         let host = client.host();
         self.set_client_timer(id);
         match host.parse::<IpAddr>() {
@@ -252,6 +263,7 @@ impl Engine {
             Origin::Client(id),
             now,
         );
+        self.dialing.insert((address, tunnel_id));
         self.settle(tunnel_id, now);
     }
 
@@ -264,8 +276,28 @@ impl Engine {
                 now,
             );
         };
+        (client.state, client.gave_way_to) = (State::Tunnel(tunnel), None);
         (client.failures, client.since, client.last_error) = (0, now, None);
         self.place_calls(Which::Client(id), now);
+    }
+
+    /// The client's request met one of the peer's and lost: it waits for the peer's tunnel, or tries again where none comes.
+    pub(crate) fn client_gives_way(
+        &mut self,
+        id: ClientId,
+        to: Option<Transport>,
+        message: &str,
+        now: Time,
+    ) {
+        let longest = self.policy.model().system.tunnel_persist_pend_timeout();
+        let patience = to.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
+        let wait = patience + backoff(1, longest, &mut self.rng);
+        if let Some(client) = self.clients.get_mut(&id) {
+            (client.state, client.since) = (State::Retry(now + wait), now);
+            client.last_error = Some(message.into());
+            client.gave_way_to = to;
+        }
+        self.set_client_timer(id);
     }
 
     /// The client's tunnel ended, or could not be made.

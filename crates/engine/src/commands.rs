@@ -8,7 +8,7 @@ use l2tp::{CallKind, StopReason};
 use sansio::Time;
 
 use crate::clients::ClientId;
-use crate::tunnels::{Origin, Tunnel};
+use crate::tunnels::Tunnel;
 use crate::{Command, Engine, Output, Shutdown, Token};
 
 /// What a selector names: a tunnel that we made, or one that a peer opened (by our Tunnel ID).
@@ -145,10 +145,8 @@ impl Engine {
 
     fn find_tunnel(&self, selector: &Selector) -> Result<Which, CommandError> {
         let found = match selector {
-            Selector::Id(id) => self.tunnels.get(id).map(|tunnel| match tunnel.origin {
-                Origin::Client(client) if self.clients.contains_key(&client) => {
-                    Which::Client(client)
-                }
+            Selector::Id(id) => self.tunnels.get(id).map(|tunnel| match tunnel.client() {
+                Some(client) if self.clients.contains_key(&client) => Which::Client(client),
                 _ => Which::Peer(*id),
             }),
             Selector::Name(name) => {

@@ -60,6 +60,8 @@ group! {
         tunnel_limit,
         /// No peer profile matches, and `auth_mode` wants one.
         unknown_peer,
+        /// The peer's tunnel lost the tie breaker against ours.
+        tie_lost,
         /// Draining or shutting down.
         call_policy,
         /// `max_sessions` reached.

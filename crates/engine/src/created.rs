@@ -13,7 +13,6 @@ use crate::Engine;
 use crate::clients::{State, backoff};
 use crate::commands::Which;
 use crate::reasons::Why;
-use crate::tunnels::Origin;
 
 /// A session that is to be on a tunnel; each attempt to bring it up is a call of its own.
 #[derive(Clone, Serialize, Deserialize)]
@@ -160,9 +159,9 @@ impl Engine {
 
     /// What a tunnel of this id is: its client's present attempt, or a peer's. None when its client has gone on or away.
     pub(crate) fn which(&self, tunnel: u16) -> Option<Which> {
-        match self.tunnels.get(&tunnel)?.origin {
-            Origin::Peer(..) => Some(Which::Peer(tunnel)),
-            Origin::Client(id) => {
+        match self.tunnels.get(&tunnel)?.client() {
+            None => Some(Which::Peer(tunnel)),
+            Some(id) => {
                 let client = self.clients.get(&id)?;
                 (client.state == State::Tunnel(tunnel)).then_some(Which::Client(id))
             }

@@ -36,12 +36,13 @@ mod sessions;
 mod snapshot;
 mod source;
 mod status;
+mod tie_breaker;
 mod traffic;
 mod tunnels;
 mod wheel;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use datapath::{Listener, Transport};
@@ -102,11 +103,13 @@ pub struct Engine {
     wheel: Wheel<Key>,
     /// By our Tunnel ID.
     tunnels: BTreeMap<u16, Tunnel>,
-    /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID, then ours: where a repeated SCCRQ belongs, and whose end it is when a
-    /// peer that restarted has a new one.
+    /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID, then ours: where a repeated SCCRQ belongs, and
+    /// whose end it is when a peer that restarted has a new one.
     by_peer: BTreeSet<(Listener, SocketAddr, u16, u16)>,
     /// Those of them that were never established.
     half_open: HalfOpen,
+    /// Tunnels of ours that were never up, by the peer's address: an SCCRQ from there may cross ours.
+    dialing: BTreeSet<(IpAddr, u16)>,
     limits: Limits,
     /// Calls of all tunnels, in whatever state.
     calls: usize,
@@ -156,6 +159,7 @@ impl Engine {
             tunnels: BTreeMap::new(),
             by_peer: BTreeSet::new(),
             half_open: HalfOpen::default(),
+            dialing: BTreeSet::new(),
             limits: Limits::default(),
             calls: 0,
             clients: BTreeMap::new(),

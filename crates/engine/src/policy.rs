@@ -169,6 +169,7 @@ impl Policy {
                 true => bearer(params.bearer_caps()),
                 false => BearerTypes::empty(),
             },
+            tie_breaker: params.use_tiebreaker(),
             control_dscp: params.control_dscp().and_then(dscp),
             session_dscp: served.session_dscp().and_then(dscp),
             require_dscp: params.require_dscp(),
@@ -268,7 +269,7 @@ impl Policy {
                 .and_then(dscp)
                 .map(l2tp::per_hop_behavior),
             access_line: None,
-            speed_updates: true,
+            speed_updates: false,
         }
     }
 

@@ -13,9 +13,10 @@ use datapath::{
 };
 use ipnet::{IpNet, Ipv4Net};
 use l2tp::Disconnect;
-use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, NetworkConfig, Verdict};
+use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, NetworkConfig, Phase, Verdict};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
+use wire::l2tp::{CallErrors, FramingTypes, TransmissionMaps};
 
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
@@ -29,6 +30,9 @@ const IPV6_MINIMUM_MTU: u16 = 1280;
 
 /// What every host of IPv4 takes (RFC 791 section 3.1).
 const IPV4_MINIMUM_MTU: u16 = 576;
+
+/// The map of characters of a line on which nothing else was agreed (RFC 2661 section 4.4.6).
+const ALL_ESCAPED: u32 = u32::MAX;
 
 /// An established call.
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,6 +62,10 @@ pub(crate) struct Session {
     pub(crate) device: Option<Arc<str>>,
     /// Who proved to be the peer, or who we claim to be.
     pub(crate) user: Option<Arc<str>>,
+    /// What the LAC reported of its line.
+    pub(crate) call_errors: Option<CallErrors>,
+    /// The characters that PPP escapes, as the LNS said or we said as LNS.
+    pub(crate) maps: Option<TransmissionMaps>,
     pub(crate) entry: Entry,
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
@@ -180,6 +188,8 @@ impl Engine {
             reorder_timeout,
             device: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
+            call_errors: None,
+            maps: None,
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
             configuring: 0,
@@ -288,6 +298,7 @@ impl Engine {
             };
             self.link_event(tunnel, id, event, now);
         }
+        self.tell_link_info(tunnel, id);
         self.review(tunnel, id, now);
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
@@ -296,6 +307,35 @@ impl Engine {
         let at = [next, session.ends_at].into_iter().flatten().min();
         let entry = session.entry;
         self.wheel.set(entry, at);
+    }
+
+    /// Tells the LAC of a call that we serve which characters its line has to escape, where LCP agreed on others than all (RFC 2661
+    /// section 6.14). Only asynchronous lines have use for it.
+    fn tell_link_info(&mut self, tunnel: u16, id: u16) {
+        let Some(t) = self.tunnels.get_mut(&tunnel) else {
+            return;
+        };
+        let Some(session) = t.sessions.get_mut(&id) else {
+            return;
+        };
+        let is_async = session
+            .call
+            .params
+            .framing_type
+            .contains(FramingTypes::ASYNC);
+        let agreed = matches!(session.link.phase(), Phase::Authenticate | Phase::Network);
+        if session.role != Role::Lns || !is_async || !agreed {
+            return;
+        }
+        let maps = TransmissionMaps {
+            send: session.link.peer_accm(),
+            receive: ALL_ESCAPED,
+        };
+        let known = session.maps.map_or(ALL_ESCAPED, |maps| maps.send);
+        if maps.send != known {
+            session.maps = Some(maps);
+            t.control.set_link_info(id, maps, &mut self.rng);
+        }
     }
 
     fn link_event(&mut self, tunnel: u16, id: u16, event: ppp::Event, now: Time) {

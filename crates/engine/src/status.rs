@@ -1,8 +1,9 @@
 //! What `show` and `list` see of a shard.
 
 use api::{
-    CallStatus, EndReason, Origin as CreatedBy, Role, SessionState, SessionStatus, Statistics, SystemStatus,
-    TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    CallStatus, EndReason, LineErrors, LineStatus, Origin as CreatedBy, Role, SessionState,
+    SessionStatus, Statistics, SystemStatus, TransportStatus, TunnelPeer, TunnelState,
+    TunnelStatus, UserStatus,
 };
 use config::{DEFAULT_PROFILE, SessionType};
 use sansio::Time;
@@ -36,12 +37,8 @@ impl Engine {
 
     /// Whether a tunnel is shown as its client's: not when the client has gone on to another attempt, or away.
     fn is_current(&self, tunnel: &Tunnel) -> bool {
-        let Origin::Client(client) = tunnel.origin else {
-            return false;
-        };
-        self.clients
-            .get(&client)
-            .is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
+        let client = tunnel.client().and_then(|id| self.clients.get(&id));
+        client.is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
     }
 
     pub(crate) fn client_status(&self, id: ClientId, now: Time) -> Option<TunnelStatus> {
@@ -129,7 +126,7 @@ impl Engine {
         let tunnels = self.tunnels.iter().filter(|&(&id, tunnel)| match which {
             None => true,
             Some(Which::Peer(wanted)) => id == wanted,
-            Some(Which::Client(client)) => tunnel.origin == Origin::Client(client),
+            Some(Which::Client(client)) => tunnel.client() == Some(client),
         });
         for (&id, tunnel) in tunnels {
             let calls = tunnel.control.calls();
@@ -165,10 +162,7 @@ impl Engine {
         let tunnel = self.tunnels.get(&tunnel_id)?;
         let call = tunnel.control.call(id)?;
         let session = tunnel.sessions.get(&id).map(Box::as_ref);
-        let client = match tunnel.origin {
-            Origin::Client(client) => self.clients.get(&client),
-            Origin::Peer(..) => None,
-        };
+        let client = tunnel.client().and_then(|id| self.clients.get(&id));
         let ours = self.created_session(tunnel_id, id);
         let created_by = if call.kind.is_ours() {
             CreatedBy::Admin
@@ -203,6 +197,7 @@ impl Engine {
             remote_ipv6: session.and_then(|s| s.ipv6.map(|link| link.peer.into())),
             mtu: session.filter(|s| s.up).map(Session::mtu),
             traffic: None,
+            line: info.map(|info| shown_line(info, session)),
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error,
             last_end,
@@ -254,6 +249,7 @@ impl Engine {
             remote_ipv6: None,
             mtu: None,
             traffic: None,
+            line: None,
             seconds: seconds(session.since, now),
             last_error,
             last_end,
@@ -368,6 +364,26 @@ fn call_status(kind: l2tp::CallKind, params: &l2tp::CallParams) -> CallStatus {
 /// Our part in a call.
 pub(crate) fn role(kind: l2tp::CallKind) -> Role {
     if kind.is_lac() { Role::Lac } else { Role::Lns }
+}
+
+/// What was said of a call's line and service.
+fn shown_line(info: &l2tp::CallInfo, session: Option<&Session>) -> LineStatus {
+    let line = info.params.access_line.iter().flat_map(|line| line.named());
+    LineStatus {
+        dscp: info.dscp,
+        access_line: line.map(|(name, value)| (name.to_owned(), value)).collect(),
+        errors: session.and_then(|s| s.call_errors).map(|e| LineErrors {
+            crc: e.crc,
+            framing: e.framing,
+            hardware_overruns: e.hardware_overruns,
+            buffer_overruns: e.buffer_overruns,
+            timeouts: e.timeouts,
+            alignment: e.alignment,
+        }),
+        accm: session
+            .and_then(|s| s.maps)
+            .map(|maps| (maps.send, maps.receive)),
+    }
 }
 
 fn shown(why: Option<&Why>) -> (Option<String>, Option<EndReason>) {

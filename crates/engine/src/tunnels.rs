@@ -51,6 +51,8 @@ pub(crate) struct Tunnel {
     pub(crate) was_up: bool,
     /// Its place among those that peers opened and that are not established, until it is.
     pub(crate) half_open: Option<Place>,
+    /// The client that gave way to it, if the peer opened it.
+    pub(crate) adopted_by: Option<ClientId>,
     /// Why it is over, once it is.
     pub(crate) ended: Option<Why>,
 }
@@ -127,6 +129,7 @@ impl Engine {
             idle_at: None,
             was_up: false,
             half_open: None,
+            adopted_by: None,
             ended: None,
         };
         self.tunnels.insert(id, tunnel);
@@ -186,6 +189,22 @@ impl Engine {
             l2tp::Event::CallEstablished { session, call } => {
                 self.call_established(id, session, call, now)
             }
+            l2tp::Event::CallErrors { session, errors } => {
+                if let Some(session) = self.session_mut(id, session) {
+                    session.call_errors = Some(errors);
+                }
+            }
+            l2tp::Event::LinkInfo { session, maps } => {
+                if let Some(session) = self.session_mut(id, session) {
+                    session.maps = Some(maps);
+                }
+            }
+            l2tp::Event::SpeedChanged { session, tx, rx } => {
+                if let Some(session) = self.session_mut(id, session) {
+                    let params = &mut session.call.params;
+                    (params.tx_connect_speed, params.rx_connect_speed) = (tx, Some(rx));
+                }
+            }
             l2tp::Event::CallClosed { session, reason } => {
                 self.calls = self.calls.saturating_sub(1);
                 self.end_session(id, session, &Why::from(&reason), now);
@@ -214,12 +233,17 @@ impl Engine {
             host_name,
         });
         self.start_idling(id, now);
-        match origin {
-            Origin::Client(client) => self.client_tunnel_up(client, id, now),
-            Origin::Peer(_, peer_id) => {
-                self.place_calls(Which::Peer(id), now);
-                self.peer_tunnel_up(id, &path, peer_id, now);
-            }
+        self.dialing.remove(&(remote.ip(), id));
+        let client = match origin {
+            Origin::Client(client) => Some(client),
+            Origin::Peer(..) => self.client_to_adopt(id, &path),
+        };
+        match client {
+            Some(client) => self.client_tunnel_up(client, id, now),
+            None => self.place_calls(Which::Peer(id), now),
+        }
+        if let Origin::Peer(_, peer_id) = origin {
+            self.peer_tunnel_up(id, &path, peer_id, now);
         }
     }
 
@@ -229,7 +253,7 @@ impl Engine {
         };
         (tunnel.since, tunnel.idle_at) = (now, None);
         tunnel.created = CreatedSessions::default();
-        let (remote, origin, was_up) = (tunnel.remote, tunnel.origin, tunnel.was_up);
+        let (remote, was_up) = (tunnel.remote, tunnel.was_up);
         let by = reason.by;
         let failed = !was_up && by == EndedBy::PeerFault && tunnel.control.is_proven();
         let mut reason = Why::from(reason);
@@ -237,13 +261,15 @@ impl Engine {
             reason.text = format!("{} ({hint})", reason.text);
         }
         tunnel.ended = Some(reason.clone());
-        match origin {
-            Origin::Client(client) => self.client_tunnel_down(client, id, &reason, now),
-            Origin::Peer(..) if failed => {
+        let client = tunnel.client();
+        self.dialing.remove(&(remote.ip(), id));
+        match client {
+            Some(client) => self.client_tunnel_down(client, id, &reason, now),
+            None if failed => {
                 let most = self.allowed_failures();
                 self.limits.tunnel_failed(remote.ip().into(), most, now);
             }
-            Origin::Peer(..) => {}
+            None => {}
         }
         self.event(Event::TunnelDown {
             tunnel: id,
@@ -361,6 +387,14 @@ impl Tunnel {
     /// Whose limits it counts against.
     pub(crate) fn source(&self) -> Source {
         self.remote.ip().into()
+    }
+
+    /// The client whose tunnel it is.
+    pub(crate) fn client(&self) -> Option<ClientId> {
+        match self.origin {
+            Origin::Client(client) => Some(client),
+            Origin::Peer(..) => self.adopted_by,
+        }
     }
 
     /// Whether nothing is left to wait for at the end: the peer has acknowledged our StopCCN, or was never heard.

@@ -135,6 +135,10 @@ pub struct Call {
     pub info: Option<Box<CallInfo>>,
     /// When it must be established; never, if it is or needs not.
     pub(crate) deadline: Time,
+    /// To and from the remote system, where the LAC tells when they change.
+    pub(crate) speeds: Option<(u32, u32)>,
+    /// When our last WEN went out.
+    pub(crate) wen_at: Option<Time>,
 }
 
 impl Call {
@@ -235,6 +239,9 @@ impl Calls {
         call.state = CallState::Established;
         let mut info = call.info.take()?;
         info.peer_session_id = call.peer_session_id;
+        let (tx, rx) = (info.params.tx_connect_speed, info.params.rx_connect_speed);
+        let promised = info.params.speed_updates;
+        call.speeds = promised.then(|| (tx, rx.unwrap_or(tx)));
         Some(info)
     }
 

@@ -39,6 +39,8 @@ impl Tunnel {
                 ..CallInfo::default()
             })),
             deadline: self.call_deadline(now),
+            speeds: None,
+            wen_at: None,
         });
         if self.state == TunnelState::Established {
             self.request_call(session_id, kind, rng);
@@ -122,6 +124,8 @@ impl Tunnel {
             serial_number: info.params.serial_number,
             info: Some(Box::new(info)),
             deadline: self.call_deadline(now),
+            speeds: None,
+            wen_at: None,
         });
         self.event(Event::CallRequested {
             session: session_id,

@@ -24,6 +24,8 @@ pub struct TunnelConfig {
     pub framing_capabilities: FramingTypes,
     /// Bearer Capabilities AVP: what outgoing calls we can place as LAC. When empty it is not sent, and the peer's requests are refused.
     pub bearer_capabilities: BearerTypes,
+    /// Send a Tie Breaker AVP in SCCRQ: of two requests that cross, one tunnel comes.
+    pub tie_breaker: bool,
     /// The DSCP, 0 to 63, that we want for control messages: asked for as the originator, granted as the other end (RFC 3308).
     pub control_dscp: Option<u8>,
     /// The DSCP, 0 to 63, that we grant to calls that the peer places and wants one for (RFC 3308).
@@ -64,6 +66,7 @@ impl Default for TunnelConfig {
             hide_avps: false,
             framing_capabilities: FramingTypes::SYNC | FramingTypes::ASYNC,
             bearer_capabilities: BearerTypes::empty(),
+            tie_breaker: false,
             control_dscp: None,
             session_dscp: None,
             require_dscp: false,

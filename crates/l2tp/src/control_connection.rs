@@ -27,6 +27,7 @@ impl Tunnel {
         let mut tunnel = Self::new(config, local_id, TunnelState::WaitCtlReply, 0);
         tunnel.await_establishment(now);
         tunnel.make_challenge(rng);
+        tunnel.tie_breaker = tunnel.config.tie_breaker.then(|| rng.next_u64());
         let avps = tunnel.introduction(MessageType::SCCRQ, None, rng);
         tunnel.send(0, avps);
         tunnel
@@ -67,6 +68,14 @@ impl Tunnel {
     /// Ends the tunnel and its calls without a word, at once: the peer has forgotten it, or never knew of it.
     pub fn abandon(&mut self, reason: StopReason) {
         self.give_up(EndedBy::Local, reason);
+    }
+
+    /// Drops a tunnel without a word to the peer: the one that it opens at the same time has won (section 4.4.3), or neither has. Nothing
+    /// happens unless our SCCRQ is unanswered.
+    pub fn give_way(&mut self, message: &str) {
+        if self.state == TunnelState::WaitCtlReply {
+            self.give_up(EndedBy::Local, StopReason::unsaid(message));
+        }
     }
 
     pub(crate) fn give_up(&mut self, by: EndedBy, reason: StopReason) {
@@ -310,6 +319,7 @@ impl Tunnel {
             .put(Attribute::AssignedTunnelId(self.id))
             .put(Attribute::ReceiveWindowSize(config.rx_window))
             .put_some(response.map(Attribute::ChallengeResponse))
+            .put_some(self.tie_breaker.map(Attribute::TieBreaker))
             .put_some(
                 self.challenge
                     .as_ref()

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use wire::l2tp::{CallErrors, TransmissionMaps};
 
 use crate::{CallEnd, CallInfo, SessionId, TunnelEnd};
 
@@ -22,6 +23,29 @@ pub enum Event {
         session: SessionId,
         /// All that was said about it. The tunnel keeps no copy.
         call: Box<CallInfo>,
+    },
+    /// The LAC of a call reports what went wrong on its line since it was established (WEN).
+    CallErrors {
+        /// The call.
+        session: SessionId,
+        /// The counters.
+        errors: CallErrors,
+    },
+    /// The LNS of a call tells which characters PPP escapes (SLI).
+    LinkInfo {
+        /// The call.
+        session: SessionId,
+        /// The maps.
+        maps: TransmissionMaps,
+    },
+    /// The LAC of a call tells its present speeds (CSUN of RFC 5515).
+    SpeedChanged {
+        /// The call.
+        session: SessionId,
+        /// Bits a second to the remote system.
+        tx: u32,
+        /// Bits a second from the remote system.
+        rx: u32,
     },
     /// A call is over, whoever ended it and whatever its state was.
     CallClosed {

@@ -20,6 +20,7 @@
 mod access_line;
 mod call;
 mod call_setup;
+mod call_status;
 mod config;
 mod control_connection;
 mod counters;

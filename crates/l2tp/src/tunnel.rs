@@ -97,6 +97,8 @@ pub struct Tunnel {
     pub(crate) heard_at: Time,
     pub(crate) counters: Counters,
     pub(crate) control_dscp: Option<u8>,
+    /// What our SCCRQ said.
+    pub(crate) tie_breaker: Option<u64>,
     events: VecDeque<Event>,
 }
 
@@ -109,6 +111,7 @@ impl Tunnel {
     ) -> Self {
         Self {
             control_dscp: config.control_dscp,
+            tie_breaker: None,
             config,
             id,
             peer_id: 0,
@@ -148,6 +151,11 @@ impl Tunnel {
     /// The configuration that it was made with.
     pub fn config(&self) -> &Arc<TunnelConfig> {
         &self.config
+    }
+
+    /// The Tie Breaker of our SCCRQ, if it had one.
+    pub fn tie_breaker(&self) -> Option<u64> {
+        self.tie_breaker
     }
 
     /// The DSCP, 0 to 63, of control messages: as agreed with the peer, or as configured until it has answered.
@@ -428,8 +436,9 @@ impl Tunnel {
             .map(|call| (call.kind, call.state));
         match (message_type, call) {
             (M::CDN, _) => self.receive_cdn(session_id, body),
-            // Counted with the received messages; what they say concerns lines that we do not have.
-            (M::WEN | M::SLI, Some(_)) => {}
+            (M::WEN | M::SLI | M::MDMST, _) => self.receive_status(session_id, message_type, body),
+            (M::CSUN, _) => self.receive_csun(body),
+            (M::CSURQ, _) => self.receive_csurq(body, rng),
             (_, Some(call)) => self.receive_for_call(session_id, call, message_type, body, rng),
             (M::ICRQ, None) => self.receive_request(CallKind::LnsIncoming, body, now, rng),
             (M::OCRQ, None) => self.receive_request(CallKind::LacOutgoing, body, now, rng),

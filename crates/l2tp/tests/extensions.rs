@@ -11,8 +11,8 @@ use l2tp::{
     SessionId, TunnelConfig, TunnelState, dscp, per_hop_behavior,
 };
 use wire::l2tp::{
-    Attribute, CallResult, DisconnectCode, ErrorCode, Extension, LoopEncapsulation, MessageType,
-    Q931CauseCode, StopResult,
+    Attribute, CallErrors, CallResult, DisconnectCode, ErrorCode, Extension, LoopEncapsulation,
+    MessageType, Q931CauseCode, SpeedUpdate, StopResult, TransmissionMaps,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -309,4 +309,190 @@ fn every_result_and_error_code_has_a_text() {
         assert!(ErrorCode(number).text().is_some(), "error {number}");
     }
     assert_eq!(CallResult(99).to_string(), "99");
+}
+
+/// What one end heard, of these kinds.
+fn heard(pair: &Pair, end: usize) -> Vec<Event> {
+    let status = |event: &&Event| {
+        matches!(
+            event,
+            Event::CallErrors { .. } | Event::LinkInfo { .. } | Event::SpeedChanged { .. }
+        )
+    };
+    pair.events[end].iter().filter(status).cloned().collect()
+}
+
+/// The LNS's id of the only call.
+fn lns_id(pair: &mut Pair) -> SessionId {
+    pair.lns().calls().next().unwrap().session_id
+}
+
+#[test]
+fn errors_of_a_line_are_reported_at_most_once_a_minute() {
+    let (mut pair, id) = with_call(config(), config(), call_params());
+    let errors = CallErrors {
+        crc: 3,
+        timeouts: 1,
+        ..CallErrors::default()
+    };
+    let session = lns_id(&mut pair);
+    let mut sent = Vec::new();
+    for _ in 0..13 {
+        let now = pair.now;
+        sent.push(pair.lac().report_errors(id, errors, now, &mut rng(1)));
+        pair.settle();
+        pair.run(SECOND * 10);
+    }
+    assert_eq!(sent.iter().filter(|sent| **sent).count(), 3);
+    assert_eq!((sent[0], sent[6], sent[12]), (true, true, true));
+    let event = Event::CallErrors { session, errors };
+    assert_eq!(heard(&pair, 1), vec![event; 3]);
+    let now = pair.now;
+    assert!(!pair.lns().report_errors(session, errors, now, &mut rng(1)));
+}
+
+#[test]
+fn the_lac_learns_which_characters_are_escaped() {
+    let (mut pair, session) = with_call(config(), config(), call_params());
+    let maps = TransmissionMaps {
+        send: 0xa0000,
+        receive: u32::MAX,
+    };
+    let id = lns_id(&mut pair);
+    pair.lns().set_link_info(id, maps, &mut rng(1));
+    pair.lac().set_link_info(session, maps, &mut rng(1));
+    pair.settle();
+    pair.run(SECOND);
+    assert_eq!(heard(&pair, 0), [Event::LinkInfo { session, maps }]);
+    assert_eq!(heard(&pair, 1), []);
+}
+
+/// A pair whose LAC has placed two calls and promised to tell the first one's speeds.
+fn with_speeds(promised: bool) -> (Pair, SessionId) {
+    let params = CallParams {
+        speed_updates: promised,
+        ..call_params()
+    };
+    with_call(config(), config(), params)
+}
+
+#[test]
+fn the_lns_learns_other_speeds_of_calls_that_it_was_promised_them_for() {
+    let (mut pair, id) = with_speeds(true);
+    let session = lns_id(&mut pair);
+    assert!(pair.lac().update_speed(id, 5_000, 600, &mut rng(1)));
+    pair.settle();
+    pair.run(SECOND);
+    let (tx, rx) = (5_000, 600);
+    assert_eq!(heard(&pair, 1), [Event::SpeedChanged { session, tx, rx }]);
+    // Asked, the LAC says what it last had.
+    pair.sent.clear();
+    pair.lns().request_speeds(&mut rng(1));
+    pair.settle();
+    pair.run(SECOND);
+    assert_eq!(heard(&pair, 1).len(), 2);
+    let speeds = pair.sent.iter().filter(|(_, _, message)| {
+        let message_type = message.message_type.unwrap_or(MessageType(0));
+        message_type.0 >= 28 && message.avps().all(|avp| !avp.mandatory)
+    });
+    assert_eq!(speeds.count(), 2);
+
+    let (mut pair, id) = with_speeds(false);
+    assert!(!pair.lac().update_speed(id, 5_000, 600, &mut rng(1)));
+    pair.lns().request_speeds(&mut rng(1));
+    pair.settle();
+    pair.run(SECOND);
+    assert_eq!(heard(&pair, 1), []);
+    assert_eq!(pair.lac().counters().received.csurq, 0);
+}
+
+#[test]
+fn speeds_of_sessions_that_are_not_or_have_none_are_passed_over() {
+    let (mut pair, id) = with_speeds(false);
+    let session = lns_id(&mut pair);
+    let update = |session_id| {
+        let update = SpeedUpdate {
+            session_id,
+            tx: 1,
+            rx: 2,
+        };
+        Attribute::Extension(Extension::ConnectSpeedUpdate(update))
+    };
+    for (end, known, message_type) in [(0, id, MessageType::CSURQ), (1, session, MessageType::CSUN)]
+    {
+        let mut message = just(message_type);
+        message.extend([update(known), update(known.wrapping_add(1)), update(0)]);
+        pair.say(end, 0, &message);
+        let tunnel = if end == 0 { pair.lac() } else { pair.lns() };
+        assert_eq!(tunnel.counters().troubles.unknown_sessions, 3);
+        assert_eq!(tunnel.counters().sent.csun, 0);
+    }
+    assert_eq!(heard(&pair, 1), []);
+    assert_eq!(pair.states(), [TunnelState::Established; 2]);
+}
+
+#[test]
+fn what_the_wrong_end_says_of_a_call_changes_nothing_and_is_counted() {
+    let (mut pair, id) = with_call(config(), config(), call_params());
+    let session = lns_id(&mut pair);
+    let maps = TransmissionMaps {
+        send: 0,
+        receive: 0,
+    };
+    let with = |message_type, attribute| vec![Attribute::MessageType(message_type), attribute];
+    let errors = Attribute::CallErrors(CallErrors::default());
+    // A WEN to the LAC and an SLI to the LNS; then each without what it is for.
+    pair.say(0, id, &with(MessageType::WEN, errors));
+    pair.say(1, session, &with(MessageType::SLI, Attribute::Accm(maps)));
+    pair.say(0, id, &just(MessageType::SLI));
+    pair.say(1, session, &just(MessageType::WEN));
+    pair.say(1, session, &just(MessageType::MDMST));
+    for end in [0, 1] {
+        assert_eq!(heard(&pair, end), []);
+        let tunnel = if end == 0 { pair.lac() } else { pair.lns() };
+        let troubles = &tunnel.counters().troubles;
+        assert_eq!(troubles.unexpected_messages, 1);
+        assert_eq!(troubles.malformed_messages, 1);
+        assert_eq!(tunnel.calls().count(), 1);
+    }
+}
+
+#[test]
+fn a_tie_breaker_is_said_where_it_is_wanted_and_differs_each_time() {
+    let wanting = TunnelConfig {
+        tie_breaker: true,
+        ..config()
+    };
+    let said = |message: &common::Message| {
+        let all = message
+            .attributes()
+            .filter_map(|attribute| match attribute {
+                Attribute::TieBreaker(value) => Some(value),
+                _ => None,
+            });
+        all.last()
+    };
+    let (puppet, sccrq) = Puppet::originator(wanting.clone());
+    assert_eq!(said(&sccrq), puppet.tunnel.tie_breaker());
+    assert!(said(&sccrq).is_some());
+    let now = puppet.now;
+    let other = l2tp::Tunnel::originate(wanting.into(), 5, now, &mut rng(2));
+    assert_ne!(other.tie_breaker(), puppet.tunnel.tie_breaker());
+    let (puppet, sccrq) = Puppet::originator(config());
+    assert_eq!((said(&sccrq), puppet.tunnel.tie_breaker()), (None, None));
+}
+
+#[test]
+fn a_tunnel_that_gives_way_says_nothing() {
+    let (mut puppet, _) = Puppet::originator(config());
+    puppet.tunnel.give_way("the other one");
+    let end = puppet.end();
+    assert_eq!(end.to_string(), "closed here: the other one");
+    assert_eq!(puppet.tunnel.state(), TunnelState::Released);
+    let (now, mut out) = (puppet.now, Vec::new());
+    assert!(!puppet.tunnel.poll_transmit(now, &mut out));
+    // Only while nobody has answered.
+    let mut puppet = Puppet::established_originator(config());
+    puppet.tunnel.give_way("the other one");
+    assert_eq!(puppet.tunnel.state(), TunnelState::Established);
 }

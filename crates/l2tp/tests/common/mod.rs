@@ -570,6 +570,19 @@ impl Pair {
         }
     }
 
+    /// Has one end hear a message as the next that the other end says.
+    pub fn say(&mut self, to: usize, session_id: u16, attributes: &[Attribute<'_>]) {
+        let tunnel = self.tunnels[to].as_ref().unwrap();
+        let stats = tunnel.transport_stats();
+        let header = ControlHeader {
+            tunnel_id: tunnel.id(),
+            session_id,
+            ns: stats.nr,
+            nr: stats.ns,
+        };
+        self.arrive(to, &encode(&header, attributes));
+    }
+
     /// Lets time pass.
     pub fn run(&mut self, duration: Duration) {
         let end = self.now + duration;

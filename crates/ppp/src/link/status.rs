@@ -90,6 +90,11 @@ impl Link {
         self.lcp.options.peer.mru
     }
 
+    /// The characters that the peer wants escaped (RFC 1662 section 7.1); all, if it did not say.
+    pub const fn peer_accm(&self) -> u32 {
+        self.lcp.options.peer.accm
+    }
+
     /// Whether the peer receives compressed protocol fields (RFC 1661 section 6.5).
     pub const fn peer_accepts_pfc(&self) -> bool {
         self.lcp.options.peer.pfc

@@ -1,0 +1,212 @@
+//! What messages say beyond bringing calls up and down, at both ends of a network: causes, tie breakers, link information.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{SessionState, TunnelState};
+use common::{
+    LAC, LNS, Pair, address, counter, established, model, sessions, start, tunnels, tunnels_in,
+};
+use config::Model;
+use sim::{Quality, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_client_is_told_and_shows_why_ppp_ended() {
+    let wrong = LAC.replace("wonderland", "guess");
+    let mut pair = Pair::new(&wrong, LNS);
+    pair.run(20);
+    let session = sessions(&mut pair.world, pair.lac).remove(0);
+    let end = session.last_end.unwrap();
+    let cause = end.ppp_cause.unwrap();
+    // Whoever noticed first says it: 16, authentication failed, of CHAP, at the other end or at its own.
+    assert_eq!((cause.code, cause.protocol), (16, 0xc223));
+    assert_eq!(cause.text.as_deref(), Some("authentication failed"));
+    assert!(cause.direction == 1 || cause.direction == 2);
+    assert_eq!(end.result, 3);
+    let words = session.last_error.unwrap();
+    assert!(words.contains("PPP: authentication failed"), "{words}");
+    // At the LNS it is in the log.
+    let ends = pair.ends(pair.lns);
+    assert!(ends[0].contains("PPP: authentication failed"), "{ends:?}");
+}
+
+#[test]
+fn a_tunnel_that_was_refused_shows_the_result_in_numbers_and_words() {
+    let lns = format!("system modify deny_remote_tunnel_creates=yes\n{LNS}");
+    let mut pair = Pair::new(LAC, &lns);
+    pair.run(1);
+    let end = tunnels(&mut pair.world, pair.lac)
+        .remove(0)
+        .last_end
+        .unwrap();
+    assert_eq!((end.result, end.error), (4, Some(0)));
+    assert_eq!(
+        end.result_text.as_deref(),
+        Some("not authorized to establish a control connection")
+    );
+    assert_eq!(
+        end.message.as_deref(),
+        Some("tunnels are not accepted here")
+    );
+}
+
+#[test]
+fn dscps_and_ecn_are_agreed_on_as_configured() {
+    let lac = "
+        tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes control_dscp=46 use_ecn=yes
+        session create tunnel_name=t user_name=alice user_password=wonderland session_dscp=34
+    ";
+    let lns = format!(
+        "{LNS}\ntunnel profile modify profile_name=default control_dscp=46
+        session profile modify profile_name=default session_dscp=10\n"
+    );
+    let mut pair = Pair::new(lac, &lns);
+    let (lac, lns) = pair.up();
+    // The LNS offered its own instead, and the LAC did not insist.
+    assert_eq!(lac.line.unwrap().dscp, Some(10));
+    assert_eq!(lns.line.unwrap().dscp, Some(10));
+}
+
+#[test]
+fn a_dscp_that_is_insisted_on_and_not_granted_brings_no_session() {
+    let lac = "
+        tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes require_dscp=yes
+        session create tunnel_name=t user_name=alice user_password=wonderland session_dscp=34
+    ";
+    let mut pair = Pair::new(lac, LNS);
+    pair.run(3);
+    let session = sessions(&mut pair.world, pair.lac).remove(0);
+    assert_eq!(session.state, SessionState::Retry);
+    let end = session.last_end.unwrap();
+    assert_eq!(end.result, 12);
+}
+
+#[test]
+fn nothing_is_told_of_characters_that_are_all_escaped_anyway() {
+    let mut pair = Pair::new(LAC, LNS);
+    let (_, lns) = pair.up();
+    assert_eq!(lns.line.unwrap().accm, None);
+    assert_eq!(counter(&mut pair.world, pair.lns, "control.sent.sli"), 0);
+}
+
+/// A node that wants so many tunnels to the other one, each with a session, and serves the other one's.
+fn both(peer: u8, tunnels: usize, tie: bool) -> Arc<Model> {
+    let tie = if tie { "yes" } else { "no" };
+    // A client that insisted on the server's own address would get none.
+    let mut text = LNS.replace("local_ipaddr=10.0.0.1", "");
+    for number in 0..tunnels {
+        text += &format!(
+            "tunnel create tunnel_name=t{number} dest_ipaddr=192.0.2.{peer} persist=yes use_tiebreaker={tie}
+            session create tunnel_name=t{number} session_name=s user_name=alice user_password=wonderland\n"
+        );
+    }
+    model(&text)
+}
+
+/// Two nodes that want tunnels to each other, at the same moment.
+fn crossing(seed: u64, quality: Quality, wanted: [(usize, bool); 2]) -> World {
+    let mut world = World::new(seed, quality);
+    let models = [(2, wanted[0]), (1, wanted[1])].map(|(peer, (n, tie))| both(peer, n, tie));
+    for (node, model) in models.iter().enumerate() {
+        world.add(address(1 + node as u8), model.clone());
+    }
+    for (node, model) in models.iter().enumerate() {
+        start(&mut world, node, model);
+    }
+    world
+}
+
+/// Every session that a node wants is up at both ends.
+fn all_up(world: &mut World, sessions: usize) -> bool {
+    (0..2).all(|node| established(world, node) == sessions)
+}
+
+#[test]
+fn of_two_requests_that_cross_one_tunnel_comes_and_carries_both_ends_sessions() {
+    for seed in 0..20 {
+        for ties in [[true, true], [true, false], [false, true]] {
+            let wanted = ties.map(|tie| (1, tie));
+            let mut world = crossing(seed, Quality::PERFECT, wanted);
+            let up = |world: &mut World| all_up(world, 2);
+            assert!(
+                world.run_until(SECOND * 5, SECOND / 10, up),
+                "{seed} {ties:?}"
+            );
+            for node in [0, 1] {
+                let all = tunnels(&mut world, node);
+                assert_eq!(all.len(), 1, "{seed} {ties:?} {all:?}");
+                assert_eq!(all[0].tunnel_name.as_deref(), Some("t0"));
+            }
+            // And it stays so.
+            let before = world.datagrams();
+            world.run_for(SECOND * 300);
+            assert!(all_up(&mut world, 2));
+            assert!(world.datagrams() - before < 200, "{seed} {ties:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_tie_breaker_both_tunnels_come() {
+    let mut world = crossing(1, Quality::PERFECT, [(1, false), (1, false)]);
+    world.run_for(SECOND * 5);
+    for node in [0, 1] {
+        assert_eq!(tunnels_in(&mut world, node, TunnelState::Established), 2);
+    }
+    assert!(all_up(&mut world, 2));
+}
+
+#[test]
+fn requests_that_cross_under_loss_and_delay_end_in_tunnels_that_stay() {
+    for seed in 0..20 {
+        let quality = Quality {
+            loss: 20,
+            ..Quality::PERFECT
+        };
+        let mut world = crossing(seed, quality, [(1, true), (1, true)]);
+        let up = |world: &mut World| all_up(world, 2);
+        assert!(world.run_until(SECOND * 300, SECOND, up), "{seed}");
+        world.set_quality(Quality::PERFECT);
+        world.run_for(SECOND * 120);
+        assert!(all_up(&mut world, 2), "{seed}");
+        let named = |world: &mut World, node| {
+            let all = tunnels(world, node);
+            all.iter().filter(|t| t.tunnel_name.is_some()).count()
+        };
+        assert_eq!([named(&mut world, 0), named(&mut world, 1)], [1, 1]);
+    }
+}
+
+#[test]
+fn several_tunnels_wanted_between_two_hosts_all_get_their_sessions() {
+    for seed in 0..10 {
+        let mut world = crossing(seed, Quality::PERFECT, [(3, true), (2, true)]);
+        let up = |world: &mut World| all_up(world, 5);
+        assert!(world.run_until(SECOND * 120, SECOND, up), "{seed}");
+        world.run_for(SECOND * 120);
+        assert!(all_up(&mut world, 5), "{seed}");
+        for (node, wanted) in [(0, 3), (1, 2)] {
+            let all = tunnels(&mut world, node);
+            let named = all.iter().filter(|t| t.tunnel_name.is_some()).count();
+            assert_eq!(named, wanted, "{seed}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_gave_way_comes_back_with_the_tunnel_that_it_has() {
+    let mut world = crossing(3, Quality::PERFECT, [(1, true), (1, true)]);
+    world.run_for(SECOND * 5);
+    assert!(all_up(&mut world, 2));
+    // The tunnel dies of silence; both want one again, and have one.
+    world.cut_off(1, true);
+    world.run_for(SECOND * 200);
+    assert_eq!(established(&mut world, 0), 0);
+    world.cut_off(1, false);
+    let up = |world: &mut World| all_up(world, 2);
+    assert!(world.run_until(SECOND * 900, SECOND, up));
+}
