@@ -151,6 +151,8 @@ impl Tunnel {
             self.counters.troubles.unexpected_messages += 1;
             return;
         }
+        // Who speaks of a call has our ICCN or OCCN, be that acknowledged or not.
+        self.call_established(session);
         match (message_type, body.call_errors, body.accm) {
             (M::WEN, Some(errors), _) => self.event(Event::CallErrors { session, errors }),
             (M::SLI, _, Some(maps)) => self.event(Event::LinkInfo { session, maps }),

@@ -328,6 +328,11 @@ impl Model {
                 *known = Known::Established;
                 assert_ne!(call.peer_session_id, 0);
             }
+            Event::CallErrors { session, .. }
+            | Event::LinkInfo { session, .. }
+            | Event::SpeedChanged { session, .. } => {
+                assert_eq!(self.calls.get(session), Some(&Known::Established));
+            }
             Event::CallClosed { session, .. } => {
                 assert!(
                     self.calls.remove(session).is_some(),
