@@ -1,7 +1,8 @@
 //! Answers in words and tables.
 
 use api::{
-    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus,
+    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus,
+    UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -206,7 +207,7 @@ fn tunnel(t: &TunnelStatus) -> String {
 
 fn session(s: &SessionStatus) -> String {
     let dns: Vec<_> = s.dns.iter().map(ToString::to_string).collect();
-    let rows = vec![
+    let mut rows = vec![
         ("tunnel_id", text(s.tunnel_id)),
         ("tunnel_name", text(s.tunnel_name.as_deref())),
         ("session_id", text(s.session_id)),

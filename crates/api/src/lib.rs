@@ -19,6 +19,5 @@ pub use selector::Selector;
 pub use status::{
     CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PppDisconnect,
     Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus,
-    TransportStatus,
-    TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };

@@ -330,7 +330,7 @@ impl Engine {
             Some(created) if persists => created.postpone(number, reason, at, now),
             Some(created) => {
                 created.remove(number);
-                created.failure = Some(reason.to_owned());
+                created.failure = Some(reason.text.clone());
             }
             None => {}
         }

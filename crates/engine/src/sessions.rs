@@ -568,7 +568,7 @@ impl Engine {
                 session: id,
                 remote,
                 user: None,
-                reason: reason.to_owned(),
+                reason: reason.text.clone(),
                 was_up: false,
             });
         }
