@@ -240,7 +240,7 @@ impl Engine {
         let params = &setup.params;
         let (listener, source, port) = match self.policy.source(params) {
             Ok(source) => source,
-            Err(error) => return self.attempt_failed(id, &error.message, now),
+            Err(error) => return self.attempt_failed(id, &error.message.as_str().into(), now),
         };
         let any = if address.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()

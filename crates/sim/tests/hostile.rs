@@ -155,7 +155,9 @@ impl Hostile {
     ) {
         let mut answer: Option<Answer> = None;
         for avp in Avps::new(payload).flatten().filter(|avp| !avp.hidden) {
-            let attribute = avp.attribute_type().unwrap();
+            let Some(attribute) = avp.attribute_type() else {
+                panic!("{avp:?}");
+            };
             match Attribute::decode(attribute, avp.value) {
                 Ok(Some(Attribute::MessageType(kind))) => answer = Some((kind, None)),
                 Ok(Some(Attribute::ResultCode(ResultCode { result, error, .. }))) => {
