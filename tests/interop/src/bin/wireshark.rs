@@ -11,7 +11,7 @@ use interop::meant::{self, Fields};
 use interop::report::Report;
 use interop::talk::{Sent, Talk};
 use interop::tshark::{Dissected, ShownAvp, dissect};
-use l2tp::{AccessLine, CallParams, Disconnect, StopReason, TunnelConfig};
+use l2tp::{AccessLine, CallParams, Disconnect, PppCause, StopReason, TunnelConfig};
 use wire::Writer;
 use wire::l2tp::{
     AccessLine as LineAttribute, AccessLineType, Attribute, AttributeType, Avp, Avps, BearerTypes,
@@ -459,7 +459,12 @@ fn conversation(config: TunnelConfig) -> Result<String> {
         );
         let reasons = [
             Disconnect::lost_carrier(""),
-            Disconnect::ppp("the peer does not answer LCP"),
+            Disconnect::ppp(PppCause {
+                code: DisconnectCode::LCP_TIMEOUT,
+                protocol: 0xc021,
+                direction: 0,
+                message: "the peer does not answer LCP".to_owned(),
+            }),
         ];
         if end == 1 {
             for (call, reason) in [incoming, outgoing].into_iter().zip(reasons) {
