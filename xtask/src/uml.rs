@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ pub(crate) fn run(
     write_init(folder.path(), command)?;
 
     let boot_log = folder.path().join("boot.log");
-    let mut uml = kernel(machine, folder.path());
+    let mut uml = kernel(machine, folder.path())?;
     if interactive {
         if !std::io::stdin().is_terminal() {
             bail!("without a COMMAND, a terminal is needed for the shell");
@@ -86,8 +86,11 @@ pub(crate) fn run(
 }
 
 /// The kernel's command line up to where its consoles go.
-fn kernel(machine: Machine, folder: &Path) -> Command {
+fn kernel(machine: Machine, folder: &Path) -> Result<Command> {
     let mut uml = Command::new("linux.uml");
+    if let Some(library) = xstate_library(folder)? {
+        uml.env("LD_PRELOAD", library);
+    }
     uml.arg(format!("mem={}M", machine.mem));
     uml.args([
         "rootfstype=hostfs",
@@ -102,7 +105,29 @@ fn kernel(machine: Machine, folder: &Path) -> Command {
     if rustix::fs::statvfs("/dev/shm").is_ok_and(|shm| shm.f_bavail * shm.f_frsize < wanted) {
         uml.env("TMPDIR", std::env::temp_dir());
     }
-    uml
+    Ok(uml)
+}
+
+/// What the machine needs to run on processors with AMX: a library put before the C library's (see there).
+const XSTATE: &str = include_str!("xstate.c");
+
+/// Builds that library where it is needed.
+fn xstate_library(folder: &Path) -> Result<Option<PathBuf>> {
+    let flags = fs::read_to_string("/proc/cpuinfo")?;
+    if !flags.contains(" amx_tile") {
+        return Ok(None);
+    }
+    let (source, library) = (folder.join("xstate.c"), folder.join("xstate.so"));
+    fs::write(&source, XSTATE)?;
+    let built = Command::new("cc")
+        .args(["-O1", "-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status()
+        .context("cannot start cc")?;
+    if !built.success() {
+        bail!("cc failed on {}", source.display());
+    }
+    Ok(Some(library))
 }
 
 /// Writes the script that the machine runs as process 1.
