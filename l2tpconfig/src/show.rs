@@ -278,6 +278,8 @@ fn line(s: &LineStatus) -> Vec<(String, String)> {
         ("dscp", s.dscp.map(|dscp| dscp.to_string())),
         ("line errors", errors),
         ("accm", accm),
+        ("lns last sent lcp confreq", s.lns_last_sent.clone()),
+        ("lns last received lcp confreq", s.lns_last_received.clone()),
     ];
     let known = known
         .into_iter()

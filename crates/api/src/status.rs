@@ -281,6 +281,10 @@ pub struct LineStatus {
     pub errors: Option<LineErrors>,
     /// The characters that the LAC escapes when it sends, and those that are escaped for it (SLI).
     pub accm: Option<(u32, u32)>,
+    /// The options of the last LCP Configure-Request that the LNS sent, in hexadecimal digits (SLI of RFC 3437).
+    pub lns_last_sent: Option<String>,
+    /// Those of the last one that it received.
+    pub lns_last_received: Option<String>,
 }
 
 /// What went wrong on a call's line since it was established.

@@ -215,6 +215,7 @@ impl Parameter {
             (Kind::Netmask, _) => "a netmask or a prefix length".to_owned(),
             (Kind::AddressRange, _) => "an IPv4 address range, FIRST-LAST".to_owned(),
             (Kind::Speed, _) => "bits a second, TX or RX:TX".to_owned(),
+            (Kind::Octets, _) => "octets, two hexadecimal digits each".to_owned(),
             (Kind::Device, _) => "the name of a network device, at most 15 octets".to_owned(),
             (Kind::Name(object), _) => format!("the name of a {object}"),
         }

@@ -24,7 +24,7 @@ pub use objects::{
 };
 pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, SessionType, TraceFlags, Value,
+    Netmask, Octets, SessionType, TraceFlags, Value,
 };
 pub use words::nearest;
 

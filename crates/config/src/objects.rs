@@ -12,7 +12,7 @@ use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, SessionType, TraceFlags, Value,
+    Netmask, Octets, SessionType, TraceFlags, Value,
 };
 
 objects! {
@@ -167,6 +167,11 @@ objects! {
         [Create] session_dscp: u16 { 0..=63 };
         /// The Private Group ID that we send.
         [Create] priv_group_id: String;
+        /// The LCP options that we, as LAC, want the LNS to ask the PPP client for, as a Configure-Request has them (RFC 3437), such as
+        /// 0206000a0000 for a map of characters to escape.
+        [Create] lcp_want_options: Octets;
+        /// The LCP options that we, as LAC, allow the LNS to agree to; not set: all.
+        [Create] lcp_allow_options: Octets;
         /// The Physical Channel ID that we send as LAC.
         [Create] physical_channel_id: u32;
         /// The name by which we, as LAC, prove to the peer who we are.
@@ -222,6 +227,9 @@ objects! {
         [Modify] mtu: u16 { 128..=16_384, "octets" } = 1500;
         /// The largest packet that we ask the peer to send; the tunnel's mtu bounds it too.
         [Modify] mru: u16 { 128..=16_384, "octets" } = 1500;
+        /// The characters that we want the peer to escape on an asynchronous line, a bit each from the lowest on; not set: we do not ask,
+        /// and all are.
+        [Modify] asyncmap: u32 { 0..=4_294_967_295 };
         /// Whether PAP may be used.
         [Modify] auth_pap: bool = true;
         /// Whether CHAP with MD5 may be used.

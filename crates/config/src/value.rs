@@ -38,6 +38,8 @@ pub enum Kind {
     Speed,
     /// The name of a network device.
     Device,
+    /// Octets, two hexadecimal digits each; the parameter's range bounds how many.
+    Octets,
     /// The name of an object of this class.
     Name(Object),
 }
@@ -146,6 +148,32 @@ impl Value for Secret {
     }
     fn measure(&self) -> Option<u64> {
         Some(self.as_bytes().len() as u64)
+    }
+}
+
+/// Octets as they are, written in hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Octets(Vec<u8>);
+
+impl Value for Octets {
+    type View<'a> = &'a [u8];
+    const KIND: Kind = Kind::Octets;
+    const RANGE: Option<(u64, u64)> = Some((1, 255));
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits: Option<Vec<_>> = text.chars().map(|c| c.to_digit(16)).collect();
+        let (octets, rest) = digits.as_deref()?.as_chunks::<2>();
+        let octets = octets.iter().map(|[high, low]| (high << 4 | low) as u8);
+        rest.is_empty().then(|| Self(octets.collect()))
+    }
+    fn print(view: &[u8]) -> String {
+        view.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+    fn view(&self) -> &[u8] {
+        &self.0
+    }
+    fn measure(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
     }
 }
 

@@ -85,6 +85,10 @@ fn every_range_holds_at_both_ends() {
             (Kind::Number | Kind::Text | Kind::Secret | Kind::Device | Kind::Host, None) => {
                 panic!("{object} {name} has no range")
             }
+            (Kind::Octets, _) => {
+                assert!(accepts("00ffA5") && !accepts("0") && !accepts("0x") && !accepts(""));
+                assert!(!accepts(&"00".repeat(256)), "{object} {name}");
+            }
             (Kind::Boolean, _) => {
                 assert!(
                     [
@@ -325,6 +329,7 @@ fn text_of(parameter: &'static Parameter) -> BoxedStrategy<String> {
         Kind::Speed => (1..u32::MAX, any::<u32>())
             .prop_map(|(rx, tx)| format!("{rx}:{tx}"))
             .boxed(),
+        Kind::Octets => "([0-9a-f]{2}){1,9}".boxed(),
         Kind::Device => "[a-z0-9.\"\\\\#=;]{3,15}".boxed(),
         Kind::Name(_) => proptest::sample::select(vec!["default", "other \"\\"])
             .prop_map(str::to_owned)

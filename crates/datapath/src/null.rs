@@ -34,12 +34,14 @@ struct Session {
     transport: Transport,
     encapsulation: Encapsulation,
     sequencer: Sequencer<Event>,
+    rx_errors: u64,
 }
 
 impl Session {
     fn stats(&self) -> Stats {
         Stats {
             sequencing: self.sequencer.stats(),
+            rx_errors: self.rx_errors,
             ..Stats::default()
         }
     }
@@ -62,6 +64,13 @@ impl<O: Outlet> Null<O> {
     /// How many sessions it has.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Counts so many more receive errors in each session, as an engine with traffic might.
+    pub fn count_errors(&mut self, more: u64) {
+        for session in self.sessions.values_mut() {
+            session.rx_errors += more;
+        }
     }
 
     /// Takes an event on its way to the control plane, and puts into `onward` what is to get there now: frames of sessions in the order of
@@ -139,6 +148,7 @@ impl<O: Outlet> Null<O> {
             transport: spec.transport.clone(),
             encapsulation: spec.encapsulation,
             sequencer: Sequencer::new(sequencing, reorder_timeout),
+            rx_errors: 0,
         };
         self.sessions.insert(handle, session);
         self.by_ids.insert(local, handle);

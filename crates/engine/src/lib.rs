@@ -28,6 +28,7 @@ mod created;
 mod half_open;
 mod io;
 mod limits;
+mod line;
 mod paths;
 mod policy;
 mod pool;

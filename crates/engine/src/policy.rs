@@ -254,6 +254,8 @@ impl Policy {
             sub_address: text(session.sub_address()),
             private_group_id: params.priv_group_id().map(|id| id.as_bytes().to_vec()),
             bearer_type: Some(bearer(params.bearer_type())),
+            lcp_want_options: params.lcp_want_options().map(<[u8]>::to_vec),
+            lcp_allow_options: params.lcp_allow_options().map(<[u8]>::to_vec),
             framing_type: framing(params.framing_type()),
             tx_connect_speed: params.connect_speed().tx,
             rx_connect_speed: match params.connect_speed().rx {
@@ -396,6 +398,10 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
     };
     LinkConfig {
         mru: profile.mru().min(tunnel.params.mtu()),
+        accm: profile.asyncmap(),
+        pfc: false,
+        acfc: false,
+        allowed: None,
         lcp: Negotiation {
             max_configure: small(profile.lcp_max_config_requests()),
             max_terminate: small(profile.lcp_max_terminate_requests()),

@@ -12,12 +12,13 @@ use datapath::{
     Listener, NetworkSpec, Outer, Request, Route, Sequencing, SessionSpec, Transport,
 };
 use ipnet::{IpNet, Ipv4Net};
-use l2tp::Disconnect;
-use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, NetworkConfig, Phase, Verdict};
+use l2tp::{Disconnect, LinkInfo};
+use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, LinkConfig, NetworkConfig, Verdict};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
-use wire::l2tp::{CallErrors, FramingTypes, TransmissionMaps};
+use wire::l2tp::CallErrors;
 
+use crate::line::{Line, is_guided};
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
@@ -30,9 +31,6 @@ const IPV6_MINIMUM_MTU: u16 = 1280;
 
 /// What every host of IPv4 takes (RFC 791 section 3.1).
 const IPV4_MINIMUM_MTU: u16 = 576;
-
-/// The map of characters of a line on which nothing else was agreed (RFC 2661 section 4.4.6).
-const ALL_ESCAPED: u32 = u32::MAX;
 
 /// An established call.
 #[derive(Clone, Serialize, Deserialize)]
@@ -62,10 +60,12 @@ pub(crate) struct Session {
     pub(crate) device: Option<Arc<str>>,
     /// Who proved to be the peer, or who we claim to be.
     pub(crate) user: Option<Arc<str>>,
-    /// What the LAC reported of its line.
+    /// What the LAC reported of its line, or we did as LAC.
     pub(crate) call_errors: Option<CallErrors>,
-    /// The characters that PPP escapes, as the LNS said or we said as LNS.
-    pub(crate) maps: Option<TransmissionMaps>,
+    /// What LCP agreed on, as the LNS told or we told as LNS.
+    pub(crate) link_info: Option<Box<LinkInfo>>,
+    /// When to look for errors on the line as LAC.
+    pub(crate) line: Line,
     pub(crate) entry: Entry,
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
@@ -86,6 +86,8 @@ pub(crate) enum Pending {
     Remove,
     /// For the answer to a command.
     Show(Token, u16, u16),
+    /// For the LNS, which hears of the errors of our line.
+    Errors(Handle, u16, u16),
 }
 
 impl Engine {
@@ -164,6 +166,7 @@ impl Engine {
         // Whom we serve need not know who we are.
         let credentials = credentials(&params).filter(|_| role == Role::Lac);
         let setup = self.policy.ppp(&tunnel.setup, &params, role);
+        let link = guided(&setup.link, role, &call.params);
         let sequencing = match role {
             _ if call.params.sequencing_required || params.sequencing_required() => {
                 Sequencing::Required
@@ -189,14 +192,15 @@ impl Engine {
             device: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             call_errors: None,
-            maps: None,
+            link_info: None,
+            line: Line::default(),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
             configuring: 0,
             up: false,
             was_up: false,
             ends_at: unless_zero(patience).map(|patience| now + patience),
-            link: ppp::Link::new(setup.link.clone(), credentials, &mut self.rng),
+            link: ppp::Link::new(link, credentials, &mut self.rng),
             setup,
         })
     }
@@ -274,6 +278,7 @@ impl Engine {
             }
             session.link.handle_timeout(now, &mut self.rng);
         }
+        self.look_at_line(tunnel, id, now);
         self.settle_session(tunnel, id, now);
         self.settle(tunnel, now);
     }
@@ -304,38 +309,10 @@ impl Engine {
             return;
         };
         let next = session.link.next_timeout().map(|deadline| deadline.at);
-        let at = [next, session.ends_at].into_iter().flatten().min();
+        let line = session.line_timeout();
+        let at = [next, session.ends_at, line].into_iter().flatten().min();
         let entry = session.entry;
         self.wheel.set(entry, at);
-    }
-
-    /// Tells the LAC of a call that we serve which characters its line has to escape, where LCP agreed on others than all (RFC 2661
-    /// section 6.14). Only asynchronous lines have use for it.
-    fn tell_link_info(&mut self, tunnel: u16, id: u16) {
-        let Some(t) = self.tunnels.get_mut(&tunnel) else {
-            return;
-        };
-        let Some(session) = t.sessions.get_mut(&id) else {
-            return;
-        };
-        let is_async = session
-            .call
-            .params
-            .framing_type
-            .contains(FramingTypes::ASYNC);
-        let agreed = matches!(session.link.phase(), Phase::Authenticate | Phase::Network);
-        if session.role != Role::Lns || !is_async || !agreed {
-            return;
-        }
-        let maps = TransmissionMaps {
-            send: session.link.peer_accm(),
-            receive: ALL_ESCAPED,
-        };
-        let known = session.maps.map_or(ALL_ESCAPED, |maps| maps.send);
-        if maps.send != known {
-            session.maps = Some(maps);
-            t.control.set_link_info(id, maps, &mut self.rng);
-        }
     }
 
     fn link_event(&mut self, tunnel: u16, id: u16, event: ppp::Event, now: Time) {
@@ -589,9 +566,9 @@ impl Engine {
             Pending::Show(token, tunnel, id) => {
                 return self.show_session(token, (tunnel, id), result.ok(), now);
             }
-            Pending::Create(handle, tunnel, id) | Pending::Configure(handle, tunnel, id) => {
-                (handle, tunnel, id)
-            }
+            Pending::Create(handle, tunnel, id)
+            | Pending::Configure(handle, tunnel, id)
+            | Pending::Errors(handle, tunnel, id) => (handle, tunnel, id),
         };
         let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else {
             return;
@@ -600,6 +577,11 @@ impl Engine {
             session.configuring = session.configuring.saturating_sub(1);
         }
         match result {
+            Ok(read) if matches!(pending, Pending::Errors(..)) => {
+                self.line_errors(tunnel, id, &read, now);
+            }
+            // Without counters the session is as good as before.
+            Err(_) if matches!(pending, Pending::Errors(..)) => {}
             Ok(Completion::Device(device)) => {
                 session.device = Some(device.as_str().into());
                 self.review(tunnel, id, now);
@@ -622,6 +604,7 @@ impl Engine {
         }
         let lasts = unless_zero(session.setup.profile.max_connect_time());
         (session.up, session.since) = (true, now);
+        session.watch_line(now);
         let first = !std::mem::replace(&mut session.was_up, true);
         session.ends_at = lasts.map(|lasts| now + lasts);
         let number = session.created;
@@ -753,6 +736,15 @@ fn credentials(params: &config::SessionParams) -> Option<Arc<Credentials>> {
         user_name: params.user_name.clone()?,
         password: password.unwrap_or_else(|| Secret::from("")),
     }))
+}
+
+/// How a link negotiates of which the LAC knows better what its line wants (RFC 3437).
+fn guided(link: &Arc<LinkConfig>, role: Role, call: &l2tp::CallParams) -> Arc<LinkConfig> {
+    if role == Role::Lac || !is_guided(call) {
+        return link.clone();
+    }
+    let (wanted, allowed) = (&call.lcp_want_options, &call.lcp_allow_options);
+    Arc::new(link.guided(wanted.as_deref(), allowed.as_deref()))
 }
 
 /// `fe80::` and an interface identifier.

@@ -369,6 +369,7 @@ pub(crate) fn role(kind: l2tp::CallKind) -> Role {
 /// What was said of a call's line and service.
 fn shown_line(info: &l2tp::CallInfo, session: Option<&Session>) -> LineStatus {
     let line = info.params.access_line.iter().flat_map(|line| line.named());
+    let told = session.and_then(|s| s.link_info.as_deref());
     LineStatus {
         dscp: info.dscp,
         access_line: line.map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -380,10 +381,16 @@ fn shown_line(info: &l2tp::CallInfo, session: Option<&Session>) -> LineStatus {
             timeouts: e.timeouts,
             alignment: e.alignment,
         }),
-        accm: session
-            .and_then(|s| s.maps)
+        accm: told
+            .and_then(|told| told.maps)
             .map(|maps| (maps.send, maps.receive)),
+        lns_last_sent: told.and_then(|told| hexadecimal(told.lns_last_sent.as_deref())),
+        lns_last_received: told.and_then(|told| hexadecimal(told.lns_last_received.as_deref())),
     }
+}
+
+fn hexadecimal(octets: Option<&[u8]>) -> Option<String> {
+    octets.map(|octets| octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
 fn shown(why: Option<&Why>) -> (Option<String>, Option<EndReason>) {

@@ -194,9 +194,9 @@ impl Engine {
                     session.call_errors = Some(errors);
                 }
             }
-            l2tp::Event::LinkInfo { session, maps } => {
+            l2tp::Event::LinkInfo { session, info } => {
                 if let Some(session) = self.session_mut(id, session) {
-                    session.maps = Some(maps);
+                    session.link_info = Some(Box::new(info));
                 }
             }
             l2tp::Event::SpeedChanged { session, tx, rx } => {

@@ -39,6 +39,10 @@ pub struct CallParams {
     pub private_group_id: Option<Vec<u8>>,
     /// Sequencing Required: data messages must always have sequence numbers.
     pub sequencing_required: bool,
+    /// LCP Want Options: what the LAC wants the LNS's LCP to ask the remote system for, as a Configure-Request has it (RFC 3437).
+    pub lcp_want_options: Option<Vec<u8>>,
+    /// LCP Allow Options: all that the LNS's LCP may agree to when the remote system asks for it, in the same form (RFC 3437).
+    pub lcp_allow_options: Option<Vec<u8>>,
     /// Session DS: the code of the per-hop behavior that is asked for (RFC 3308; see [`per_hop_behavior`](crate::per_hop_behavior)).
     pub session_ds: Option<u16>,
     /// What is known of the subscriber's access line (RFC 5515).

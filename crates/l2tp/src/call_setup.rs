@@ -1,7 +1,7 @@
 //! What the halves of a call's set-up share: being placed, the request, the reply, and the word that the call is connected.
 
 use sansio::{Rng, Time};
-use wire::l2tp::{Attribute, AttributeType, FramingTypes, MessageType};
+use wire::l2tp::{Attribute, AttributeType, Extension, FramingTypes, MessageType};
 
 use crate::call::{framing_fits, narrowed, session_ds};
 use crate::diffserv::{NotGranted, agreed, per_hop_behavior};
@@ -244,6 +244,14 @@ impl Tunnel {
             .put(Attribute::FramingType(self.framing(params.framing_type)))
             .put_some(params.rx_connect_speed.map(Attribute::RxConnectSpeed))
             .put_some(group.map(Attribute::PrivateGroupId))
+            .put_some(lcp_options(
+                &params.lcp_want_options,
+                Extension::LcpWantOptions,
+            ))
+            .put_some(lcp_options(
+                &params.lcp_allow_options,
+                Extension::LcpAllowOptions,
+            ))
             .put_some(
                 params
                     .sequencing_required
@@ -277,6 +285,8 @@ impl Tunnel {
             params.framing_type = framing;
             params.rx_connect_speed = body.rx_connect_speed;
             params.sequencing_required |= body.sequencing_required;
+            params.lcp_want_options = body.lcp_want_options.map(<[u8]>::to_vec);
+            params.lcp_allow_options = body.lcp_allow_options.map(<[u8]>::to_vec);
             if let Some(group) = body.private_group_id {
                 params.private_group_id = Some(group.to_vec());
             }
@@ -295,6 +305,20 @@ impl Tunnel {
         self.peer()
             .map_or(allowed, |peer| narrowed(allowed, peer.framing_capabilities))
     }
+}
+
+/// The longest list of LCP options that fits into an AVP, hidden or not.
+const MAX_OPTIONS_LEN: usize = 1000;
+
+/// An AVP with a list of LCP options, where there is one that fits.
+pub(crate) fn lcp_options<'a>(
+    list: &'a Option<Vec<u8>>,
+    extension: fn(&'a [u8]) -> Extension<'a>,
+) -> Option<Attribute<'a>> {
+    let list = list
+        .as_deref()
+        .filter(|list| list.len() <= MAX_OPTIONS_LEN)?;
+    Some(Attribute::Extension(extension(list)))
 }
 
 /// As much of a string as we send.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use sansio::{Rng, Time};
+use serde::{Deserialize, Serialize};
 use wire::l2tp::{Attribute, CallErrors, Extension, MessageType, SpeedUpdate, TransmissionMaps};
 
+use crate::call_setup::lcp_options;
 use crate::messages::{Body, Builder};
 use crate::{CallState, Event, SessionId, Tunnel};
 
@@ -12,6 +14,17 @@ use crate::{CallState, Event, SessionId, Tunnel};
 const WEN_INTERVAL: Duration = Duration::from_secs(60);
 /// So many sessions' speeds fit into one message that no network has to cut.
 const SPEEDS_A_MESSAGE: usize = 50;
+
+/// What an LNS tells the LAC of a call about its link, as its LCP agreed on it (RFC 2661 section 6.14, RFC 3437 section 2.3).
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct LinkInfo {
+    /// ACCM: the characters that the LAC has to escape when it sends to the remote system, and those that are escaped for it.
+    pub maps: Option<TransmissionMaps>,
+    /// LNS Last Sent LCP Confreq: the options of the last Configure-Request that the LNS sent.
+    pub lns_last_sent: Option<Vec<u8>>,
+    /// LNS Last Received LCP Confreq: the options of the last one that it received.
+    pub lns_last_received: Option<Vec<u8>>,
+}
 
 impl Tunnel {
     /// Tells the LNS of an established call what went wrong on its line so far (WEN). False if nothing is sent: there is no such call of
@@ -39,9 +52,8 @@ impl Tunnel {
         true
     }
 
-    /// Tells the LAC of an established call which characters PPP escapes (SLI). Nothing happens if there is no such call of which we are
-    /// the LNS.
-    pub fn set_link_info(&mut self, id: SessionId, maps: TransmissionMaps, rng: &mut dyn Rng) {
+    /// Tells the LAC of an established call what LCP agreed on (SLI). Nothing happens if there is no such call of which we are the LNS.
+    pub fn set_link_info(&mut self, id: SessionId, info: &LinkInfo, rng: &mut dyn Rng) {
         let Some(call) = self
             .calls
             .get(id)
@@ -51,7 +63,15 @@ impl Tunnel {
         };
         let peer_id = call.peer_session_id;
         let avps = Builder::new(MessageType::SLI, self.hiding(rng))
-            .put(Attribute::Accm(maps))
+            .put_some(info.maps.map(Attribute::Accm))
+            .put_some(lcp_options(
+                &info.lns_last_sent,
+                Extension::LnsLastSentLcpConfReq,
+            ))
+            .put_some(lcp_options(
+                &info.lns_last_received,
+                Extension::LnsLastReceivedLcpConfReq,
+            ))
             .finish();
         self.send(peer_id, avps);
     }
@@ -153,9 +173,16 @@ impl Tunnel {
         }
         // Who speaks of a call has our ICCN or OCCN, be that acknowledged or not.
         self.call_established(session);
-        match (message_type, body.call_errors, body.accm) {
-            (M::WEN, Some(errors), _) => self.event(Event::CallErrors { session, errors }),
-            (M::SLI, _, Some(maps)) => self.event(Event::LinkInfo { session, maps }),
+        let info = LinkInfo {
+            maps: body.accm,
+            lns_last_sent: body.lns_last_sent_lcp_confreq.map(<[u8]>::to_vec),
+            lns_last_received: body.lns_last_received_lcp_confreq.map(<[u8]>::to_vec),
+        };
+        match (message_type, body.call_errors) {
+            (M::WEN, Some(errors)) => self.event(Event::CallErrors { session, errors }),
+            (M::SLI, _) if info != LinkInfo::default() => {
+                self.event(Event::LinkInfo { session, info });
+            }
             // That a modem is on hold is of no use to us: we did not say that we wanted to know.
             (M::MDMST, ..) => {}
             _ => self.counters.troubles.malformed_messages += 1,

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
-use wire::l2tp::{CallErrors, TransmissionMaps};
+use wire::l2tp::CallErrors;
 
-use crate::{CallEnd, CallInfo, SessionId, TunnelEnd};
+use crate::{CallEnd, CallInfo, LinkInfo, SessionId, TunnelEnd};
 
 /// What a [`Tunnel`](crate::Tunnel) tells its owner, in the order in which it happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -31,12 +31,12 @@ pub enum Event {
         /// The counters.
         errors: CallErrors,
     },
-    /// The LNS of a call tells which characters PPP escapes (SLI).
+    /// The LNS of a call tells what LCP agreed on (SLI).
     LinkInfo {
         /// The call.
         session: SessionId,
-        /// The maps.
-        maps: TransmissionMaps,
+        /// What it told.
+        info: LinkInfo,
     },
     /// The LAC of a call tells its present speeds (CSUN of RFC 5515).
     SpeedChanged {

@@ -38,6 +38,7 @@ mod unproven;
 
 pub use access_line::AccessLine;
 pub use call::{Call, CallInfo, CallKind, CallParams, CallState, Refused};
+pub use call_status::LinkInfo;
 pub use config::TunnelConfig;
 pub use counters::{Counters, MessageCounters, Troubles};
 pub use diffserv::{dscp, per_hop_behavior};

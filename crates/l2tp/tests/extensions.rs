@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{Pair, Puppet, call_params, config, introduction, just, rng, secret_config};
 use l2tp::{
-    AccessLine, CallDetails, CallEnd, CallInfo, CallParams, Disconnect, Event, PppCause, Q931,
-    SessionId, TunnelConfig, TunnelState, dscp, per_hop_behavior,
+    AccessLine, CallDetails, CallEnd, CallInfo, CallParams, Disconnect, Event, LinkInfo, PppCause,
+    Q931, SessionId, TunnelConfig, TunnelState, dscp, per_hop_behavior,
 };
 use wire::l2tp::{
     Attribute, CallErrors, CallResult, DisconnectCode, ErrorCode, Extension, LoopEncapsulation,
@@ -358,13 +358,55 @@ fn the_lac_learns_which_characters_are_escaped() {
         send: 0xa0000,
         receive: u32::MAX,
     };
+    let info = LinkInfo {
+        maps: Some(maps),
+        ..LinkInfo::default()
+    };
     let id = lns_id(&mut pair);
-    pair.lns().set_link_info(id, maps, &mut rng(1));
-    pair.lac().set_link_info(session, maps, &mut rng(1));
+    pair.lns().set_link_info(id, &info, &mut rng(1));
+    pair.lac().set_link_info(session, &info, &mut rng(1));
     pair.settle();
     pair.run(SECOND);
-    assert_eq!(heard(&pair, 0), [Event::LinkInfo { session, maps }]);
+    assert_eq!(heard(&pair, 0), [Event::LinkInfo { session, info }]);
     assert_eq!(heard(&pair, 1), []);
+}
+
+#[test]
+fn lcp_options_that_the_lac_wants_and_allows_arrive_and_what_came_of_them_comes_back() {
+    for hidden in [false, true] {
+        let lac = TunnelConfig {
+            hide_avps: hidden,
+            ..secret_config("s3cret")
+        };
+        let params = CallParams {
+            lcp_want_options: Some(vec![2, 6, 0, 0xa, 0, 0]),
+            lcp_allow_options: Some(vec![7, 2, 8, 2]),
+            ..call_params()
+        };
+        let (mut pair, session) = with_call(lac.clone(), lac, params.clone());
+        let at_lns = call(&pair, 1).params;
+        assert_eq!(at_lns.lcp_want_options, params.lcp_want_options);
+        assert_eq!(at_lns.lcp_allow_options, params.lcp_allow_options);
+        let info = LinkInfo {
+            maps: Some(TransmissionMaps {
+                send: 0,
+                receive: 0xa0000,
+            }),
+            lns_last_sent: Some(vec![2, 6, 0, 0xa, 0, 0]),
+            lns_last_received: Some(vec![1, 4, 5, 0xd4]),
+        };
+        let id = lns_id(&mut pair);
+        pair.lns().set_link_info(id, &info, &mut rng(1));
+        pair.settle();
+        pair.run(SECOND);
+        assert_eq!(heard(&pair, 0), [Event::LinkInfo { session, info }]);
+        // Who does not know the extension may ignore it.
+        let kinds = 49..=52;
+        let avps = pair.sent.iter().flat_map(|(_, _, message)| message.avps());
+        let ours = avps.filter(|avp| avp.vendor_id == 0 && kinds.contains(&avp.attribute));
+        let marks: Vec<_> = ours.map(|avp| (avp.mandatory, avp.hidden)).collect();
+        assert_eq!(marks, [(false, hidden); 4]);
+    }
 }
 
 /// A pair whose LAC has placed two calls and promised to tell the first one's speeds.

@@ -12,6 +12,14 @@ use wire::ppp::iana::chap_algorithm;
 pub struct LinkConfig {
     /// The largest payload of a frame that we want to receive, in octets; asked of the peer when it is not 1500.
     pub mru: u16,
+    /// The characters that we want the peer to escape (RFC 1662 section 7.1); not asked for when absent, which means all.
+    pub accm: Option<u32>,
+    /// Ask the peer for compressed protocol fields (RFC 1661 section 6.5). They are received without, too.
+    pub pfc: bool,
+    /// Ask the peer for frames without address and control fields (RFC 1661 section 6.6). They are received without, too.
+    pub acfc: bool,
+    /// What the peer's line allows to agree to; everything when absent.
+    pub allowed: Option<AllowedOptions>,
     /// LCP's counters and timer.
     pub lcp: Negotiation,
     /// IPCP's.
@@ -46,6 +54,10 @@ impl Default for LinkConfig {
     fn default() -> Self {
         Self {
             mru: DEFAULT_MRU,
+            accm: None,
+            pfc: false,
+            acfc: false,
+            allowed: None,
             lcp: Negotiation::default(),
             ipcp: Negotiation::default(),
             ipv6cp: Negotiation::default(),
@@ -62,6 +74,20 @@ impl Default for LinkConfig {
             auth_timeout: Some(Duration::from_secs(60)),
         }
     }
+}
+
+/// Of the LCP options that concern the peer's line those that may be agreed to, when the peer asks for them (RFC 3437 section 2.2). Others,
+/// like authentication and magic numbers, are no business of the line's.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct AllowedOptions {
+    /// The highest MRU, in octets; none may be agreed on when absent.
+    pub mru: Option<u16>,
+    /// The characters that may be escaped; no map may be agreed on when absent.
+    pub accm: Option<u32>,
+    /// Compressed protocol fields.
+    pub pfc: bool,
+    /// Frames without address and control fields.
+    pub acfc: bool,
 }
 
 /// The MRU of a link that negotiates none (RFC 1661 section 6.1).

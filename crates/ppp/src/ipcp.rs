@@ -153,7 +153,7 @@ impl Options for Ipcp {
         }
     }
 
-    fn agreed(&mut self, asked: Option<Ipv4Addr>) {
+    fn agreed(&mut self, asked: Option<Ipv4Addr>, _request: &[u8]) {
         self.peer = asked;
     }
 

@@ -108,7 +108,7 @@ impl Options for Ipv6cp {
         Ok(())
     }
 
-    fn agreed(&mut self, asked: Id) {
+    fn agreed(&mut self, asked: Id, _request: &[u8]) {
         self.peer = asked;
     }
 

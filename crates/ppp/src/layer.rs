@@ -50,8 +50,8 @@ pub(crate) trait Options {
         Ok(())
     }
 
-    /// The peer's request is acknowledged.
-    fn agreed(&mut self, asked: Self::Asked);
+    /// The peer's request, of these options, is acknowledged.
+    fn agreed(&mut self, asked: Self::Asked, request: &[u8]);
 
     /// The peer would rather have this option of ours like so.
     fn naked(
@@ -136,7 +136,7 @@ const MAX_REFUSALS: u8 = 10;
 const REFUSAL_ROOM: usize = 256;
 
 /// More octets than the options of a request of ours ever take.
-const REQUEST_ROOM: usize = 128;
+pub(crate) const REQUEST_ROOM: usize = 128;
 
 /// When the peer's request comes this long after ours, which it has not answered, ours may have come before the peer listened: a pppd takes
 /// at least so long to start. On a path that is as long itself it costs one packet more.
@@ -256,7 +256,7 @@ impl<P: Options> Layer<P> {
         });
         if code == code::CONFIGURE_ACK {
             let signal = self.step(Event::RequestGood, answer, cx);
-            self.options.agreed(asked);
+            self.options.agreed(asked, packet.data);
             (self.acknowledged, self.repetitions, self.refusals_sent) = (checksum, 0, 0);
             return signal;
         }

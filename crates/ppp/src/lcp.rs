@@ -7,12 +7,12 @@ use wire::ppp::{LcpOption, Protocol, RawOption};
 use wire::{BufferFull, Writer};
 
 use crate::io::Timer;
-use crate::layer::{Opinion, Options, Stuck};
-use crate::{AuthProtocol, DEFAULT_MRU, LinkConfig, Negotiation};
+use crate::layer::{Opinion, Options, REQUEST_ROOM, Stuck};
+use crate::{AllowedOptions, AuthProtocol, DEFAULT_MRU, LinkConfig, Negotiation};
 
 /// The smallest MRU of a peer that we put up with, in octets: what every IPv4 host takes (RFC 791 section 3.1). Whatever control
 /// protocols say here fits.
-const MIN_MRU: u16 = 576;
+pub(crate) const MIN_MRU: u16 = 576;
 
 /// Our own magic number seen this often in the peer's requests means a loop.
 const MAX_LOOPS: u8 = 5;
@@ -23,6 +23,12 @@ pub(crate) struct Lcp {
     has_credentials: bool,
     /// What we ask for. 1500 is not asked for.
     pub(crate) mru: u16,
+    /// The characters that the peer is to escape, where we ask for that.
+    pub(crate) accm: Option<u32>,
+    /// Whether we ask for compressed protocol fields.
+    pfc: bool,
+    /// Whether we ask for frames without address and control fields.
+    acfc: bool,
     /// Ours; 0 when the peer rejects the option.
     pub(crate) magic: u32,
     /// What the peer has to authenticate itself by.
@@ -33,6 +39,8 @@ pub(crate) struct Lcp {
     loops: u8,
     /// What the peer asked for and we agreed to.
     pub(crate) peer: Asked,
+    /// Its options as they came.
+    pub(crate) peer_request: Box<[u8]>,
 }
 
 /// What a Configure-Request of the peer asks for.
@@ -64,11 +72,50 @@ impl Lcp {
         Self {
             has_credentials,
             mru: DEFAULT_MRU,
+            accm: None,
+            pfc: false,
+            acfc: false,
             magic: 0,
             demand: None,
             refused: None,
             loops: 0,
             peer: Asked::default(),
+            peer_request: Box::default(),
+        }
+    }
+
+    /// The options of our Configure-Request.
+    pub(crate) fn own_request(&self) -> Vec<u8> {
+        let mut room = [0; REQUEST_ROOM];
+        let mut w = Writer::new(&mut room);
+        match self.request(&mut w) {
+            Ok(()) => w.written().to_vec(),
+            Err(BufferFull) => Vec::new(),
+        }
+    }
+
+    /// Judges an option that concerns the peer's line, where that does not allow everything; `None` when it may be as it is.
+    fn forbidden(
+        option: &LcpOption<'_>,
+        allowed: &AllowedOptions,
+        naks: &mut Writer<'_>,
+    ) -> Result<Option<Opinion>, BufferFull> {
+        let better = match *option {
+            LcpOption::Mru(mru) => match allowed.mru {
+                Some(most) if mru <= most => return Ok(None),
+                most => most.map(LcpOption::Mru),
+            },
+            LcpOption::Accm(map) => match allowed.accm {
+                Some(most) if map & !most == 0 => return Ok(None),
+                most => most.map(|most| LcpOption::Accm(map & most)),
+            },
+            LcpOption::ProtocolFieldCompression if !allowed.pfc => None,
+            LcpOption::AddressControlFieldCompression if !allowed.acfc => None,
+            _ => return Ok(None),
+        };
+        match better {
+            Some(better) => nak(better, naks).map(Some),
+            None => Ok(Some(Opinion::Reject)),
         }
     }
 
@@ -132,6 +179,7 @@ impl Options for Lcp {
 
     fn reset(&mut self, config: &LinkConfig, rng: &mut dyn Rng) {
         self.mru = config.mru;
+        (self.accm, self.pfc, self.acfc) = (config.accm, config.pfc, config.acfc);
         self.magic = draw_magic(rng);
         self.demand = config.require_auth.first().copied();
         self.refused = None;
@@ -142,11 +190,20 @@ impl Options for Lcp {
         if self.mru != DEFAULT_MRU {
             LcpOption::Mru(self.mru).encode(w)?;
         }
+        if let Some(map) = self.accm {
+            LcpOption::Accm(map).encode(w)?;
+        }
         if let Some((protocol, data)) = self.demand.map(AuthProtocol::option) {
             LcpOption::Authentication { protocol, data }.encode(w)?;
         }
         if self.magic != 0 {
             LcpOption::MagicNumber(self.magic).encode(w)?;
+        }
+        if self.pfc {
+            LcpOption::ProtocolFieldCompression.encode(w)?;
+        }
+        if self.acfc {
+            LcpOption::AddressControlFieldCompression.encode(w)?;
         }
         Ok(())
     }
@@ -171,6 +228,11 @@ impl Options for Lcp {
                 _ => Ok(Opinion::Reject),
             };
         };
+        if let Some(allowed) = &config.allowed
+            && let Some(opinion) = Self::forbidden(&known, allowed, naks)?
+        {
+            return Ok(opinion);
+        }
         match known {
             LcpOption::Mru(mru) if mru < MIN_MRU => return nak(LcpOption::Mru(MIN_MRU), naks),
             LcpOption::Mru(mru) => asked.mru = mru,
@@ -191,9 +253,10 @@ impl Options for Lcp {
         Ok(Opinion::Ack)
     }
 
-    fn agreed(&mut self, asked: Asked) {
+    fn agreed(&mut self, asked: Asked, request: &[u8]) {
         self.loops = 0;
         self.peer = asked;
+        self.peer_request = request.into();
     }
 
     fn naked(
@@ -205,6 +268,8 @@ impl Options for Lcp {
         match LcpOption::decode(option) {
             // The peer's hint at what it can send; more than we receive is no use to us.
             Ok(LcpOption::Mru(mru)) if mru >= MIN_MRU => self.mru = mru.min(config.mru),
+            // Who has to escape more says so (RFC 1662 section 7.1).
+            Ok(LcpOption::Accm(map)) => self.accm = self.accm.map(|ours| ours | map),
             Ok(LcpOption::MagicNumber(_)) if self.magic != 0 => self.magic = draw_magic(rng),
             Ok(LcpOption::Authentication { protocol, data }) => {
                 let Some(present) = self.demand else {
@@ -233,6 +298,9 @@ impl Options for Lcp {
     fn rejected(&mut self, kind: u8) -> Result<(), Stuck> {
         match kind {
             kind::MRU => self.mru = DEFAULT_MRU,
+            kind::ACCM => self.accm = None,
+            kind::PFC => self.pfc = false,
+            kind::ACFC => self.acfc = false,
             kind::MAGIC_NUMBER => self.magic = 0,
             kind::AUTHENTICATION if self.demand.is_some() => {
                 self.refused = self.demand;

@@ -9,6 +9,7 @@ pub mod automaton;
 mod config;
 mod echo;
 mod event;
+mod guide;
 mod io;
 mod ipcp;
 mod ipv6cp;
@@ -17,8 +18,8 @@ mod lcp;
 mod link;
 
 pub use config::{
-    AuthProtocol, Credentials, DEFAULT_MRU, Ipv4Config, Ipv6Config, LinkConfig, Negotiation,
-    NetworkConfig,
+    AllowedOptions, AuthProtocol, Credentials, DEFAULT_MRU, Ipv4Config, Ipv6Config, LinkConfig,
+    Negotiation, NetworkConfig,
 };
 pub use event::{AuthAttempt, Cause, End, Event, NetworkCause, Proof, Verdict};
 pub use io::{Counters, Timer};

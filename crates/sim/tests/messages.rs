@@ -93,6 +93,82 @@ fn nothing_is_told_of_characters_that_are_all_escaped_anyway() {
     assert_eq!(counter(&mut pair.world, pair.lns, "control.sent.sli"), 0);
 }
 
+/// The LAC of a line, which is asynchronous.
+const ASYNC: &str = "
+    tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes
+    session create tunnel_name=t session_name=s user_name=alice user_password=wonderland framing_type=async
+";
+
+#[test]
+fn the_lac_hears_which_characters_lcp_agreed_to_escape() {
+    let lac = format!("ppp profile modify profile_name=default asyncmap=0xa0000\n{ASYNC}");
+    let mut pair = Pair::new(&lac, LNS);
+    pair.up();
+    pair.run(1);
+    let maps = Some((0xa0000, u32::MAX));
+    for node in [pair.lac, pair.lns] {
+        let line = sessions(&mut pair.world, node).remove(0).line.unwrap();
+        assert_eq!(line.accm, maps);
+        assert_eq!(line.lns_last_sent, None);
+    }
+    pair.run(300);
+    assert_eq!(counter(&mut pair.world, pair.lns, "control.sent.sli"), 1);
+    assert_eq!(
+        counter(&mut pair.world, pair.lac, "control.received.sli"),
+        1
+    );
+}
+
+#[test]
+fn an_lns_negotiates_as_the_lacs_line_wants_and_allows_and_reports_what_came_of_it() {
+    // Wanted: a map, and compressed protocol fields. Allowed: an MRU of at most 1000 octets, and no map.
+    let lac = format!(
+        "ppp profile modify profile_name=default asyncmap=0xa0000 mru=1200
+        session profile modify profile_name=default lcp_want_options=0206000000030702 lcp_allow_options=010403e8\n{LAC}"
+    );
+    let mut pair = Pair::new(&lac, LNS);
+    let (_, lns) = pair.up();
+    pair.run(1);
+    assert_eq!(lns.mtu, Some(1000));
+    let line = sessions(&mut pair.world, pair.lac).remove(0).line.unwrap();
+    assert_eq!(line.accm, Some((u32::MAX, 3)));
+    let (sent, received) = (line.lns_last_sent.unwrap(), line.lns_last_received.unwrap());
+    assert!(
+        sent.contains("020600000003") && sent.ends_with("0702"),
+        "{sent}"
+    );
+    assert!(
+        received.starts_with("010403e8") && !received.contains("000a0000"),
+        "{received}"
+    );
+    assert_eq!(counter(&mut pair.world, pair.lns, "control.sent.sli"), 1);
+}
+
+#[test]
+fn errors_of_a_lacs_line_are_shown_at_both_ends_and_reported_once_a_minute() {
+    let mut pair = Pair::new(LAC, LNS);
+    pair.up();
+    pair.run(300);
+    assert_eq!(counter(&mut pair.world, pair.lac, "control.sent.wen"), 0);
+    for _ in 0..60 {
+        pair.world.count_errors(pair.lac, 2);
+        pair.run(5);
+    }
+    let sent = counter(&mut pair.world, pair.lac, "control.sent.wen");
+    assert!((4..=5).contains(&sent), "{sent}");
+    pair.run(120);
+    for node in [pair.lac, pair.lns] {
+        let line = sessions(&mut pair.world, node).remove(0).line.unwrap();
+        assert_eq!(line.errors.unwrap().framing, 120);
+    }
+    // Nothing new, nothing said; an LNS has no line.
+    let sent = counter(&mut pair.world, pair.lac, "control.sent.wen");
+    pair.world.count_errors(pair.lns, 7);
+    pair.run(600);
+    assert_eq!(counter(&mut pair.world, pair.lac, "control.sent.wen"), sent);
+    assert_eq!(counter(&mut pair.world, pair.lns, "control.sent.wen"), 0);
+}
+
 /// A node that wants so many tunnels to the other one, each with a session, and serves the other one's.
 fn both(peer: u8, tunnels: usize, tie: bool) -> Arc<Model> {
     let tie = if tie { "yes" } else { "no" };

@@ -95,6 +95,17 @@ impl Link {
         self.lcp.options.peer.accm
     }
 
+    /// The characters that we want the peer to escape, as LCP agreed; all, if it did not.
+    pub fn own_accm(&self) -> u32 {
+        self.lcp.options.accm.unwrap_or(u32::MAX)
+    }
+
+    /// While LCP is open, the options of the Configure-Requests that led there: ours and the peer's.
+    pub fn lcp_requests(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let lcp = self.lcp.is_open().then_some(&self.lcp.options)?;
+        Some((lcp.own_request(), lcp.peer_request.to_vec()))
+    }
+
     /// Whether the peer receives compressed protocol fields (RFC 1661 section 6.5).
     pub const fn peer_accepts_pfc(&self) -> bool {
         self.lcp.options.peer.pfc
