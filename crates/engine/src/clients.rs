@@ -15,7 +15,6 @@ use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
 use crate::reasons::Why;
-use crate::tie_breaker::PATIENCE;
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown, Token};
@@ -279,25 +278,6 @@ impl Engine {
         (client.state, client.gave_way_to) = (State::Tunnel(tunnel), None);
         (client.failures, client.since, client.last_error) = (0, now, None);
         self.place_calls(Which::Client(id), now);
-    }
-
-    /// The client's request met one of the peer's and lost: it waits for the peer's tunnel, or tries again where none comes.
-    pub(crate) fn client_gives_way(
-        &mut self,
-        id: ClientId,
-        to: Option<Transport>,
-        message: &str,
-        now: Time,
-    ) {
-        let longest = self.policy.model().system.tunnel_persist_pend_timeout();
-        let patience = to.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
-        let wait = patience + backoff(1, longest, &mut self.rng);
-        if let Some(client) = self.clients.get_mut(&id) {
-            (client.state, client.since) = (State::Retry(now + wait), now);
-            client.last_error = Some(message.into());
-            client.gave_way_to = to;
-        }
-        self.set_client_timer(id);
     }
 
     /// The client's tunnel ended, or could not be made.

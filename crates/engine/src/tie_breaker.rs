@@ -2,6 +2,9 @@
 //!
 //! Of our unanswered requests to the peer, the one with the best chance meets its request: so as many tunnels come up as the end that wants
 //! more of them wants. A client that gave way waits for the peer's tunnel and takes it as its own.
+//!
+//! Anybody can forge an SCCRQ with a tie breaker that wins. So the request that lost is not forgotten before the peer's tunnel is established;
+//! it only falls silent, which looks the same to a peer that did win. One that answers our request did not send the other.
 
 use std::time::Duration;
 
@@ -10,11 +13,11 @@ use l2tp::TunnelState;
 use sansio::Time;
 
 use crate::Engine;
-use crate::clients::ClientId;
-use crate::tunnels::Origin;
+use crate::clients::{Client, ClientId, State};
+use crate::tunnels::{Origin, Tunnel};
 
-/// How long a client waits for the tunnel that it gave way to before it tries again.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a request that lost is silent.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Engine {
     /// Whether an SCCRQ that came by `path` is to be answered. If not, the peer drops its tunnel as we drop its request.
@@ -27,13 +30,13 @@ impl Engine {
                 .get(&id)
                 .filter(|t| t.remote == remote && t.listener == *listener)?;
             let waits = tunnel.control.state() == TunnelState::WaitCtlReply;
-            waits.then(|| (id, tunnel.control.tie_breaker()))
+            (waits && !tunnel.is_silent(now)).then(|| (id, tunnel.control.tie_breaker()))
         });
         let best = unanswered.min_by_key(|&(_, ours)| (ours.is_none(), ours));
         match best.map(|(id, ours)| (id, ours, theirs)) {
             None | Some((_, None, None)) => true,
             Some((id, Some(ours), Some(theirs))) if ours == theirs => {
-                self.give_way(id, None, now);
+                self.drop_request(id, now);
                 false
             }
             Some((_, Some(ours), theirs)) if theirs.is_none_or(|theirs| ours < theirs) => {
@@ -41,33 +44,67 @@ impl Engine {
                 false
             }
             Some((id, ..)) => {
-                self.give_way(id, Some(path.clone()), now);
+                self.give_way(id, path, now);
                 true
             }
         }
     }
 
-    /// Drops an unanswered request of ours in silence, for the peer's tunnel if one is to come.
-    fn give_way(&mut self, id: u16, to: Option<Transport>, now: Time) {
-        let message = match &to {
-            Some(_) => "the tunnel that the peer opens at the same time takes its place",
-            None => "the peer opens a tunnel at the same time, with the same tie breaker",
-        };
+    /// Lets an unanswered request of ours fall silent for the peer's tunnel.
+    fn give_way(&mut self, id: u16, to: &Transport, now: Time) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        tunnel.control.give_way(message);
-        if let Origin::Client(client) = tunnel.origin {
-            self.client_gives_way(client, to, message, now);
+        tunnel.silent_until = Some(now + PATIENCE);
+        if let Origin::Client(client) = tunnel.origin
+            && let Some(client) = self.clients.get_mut(&client)
+        {
+            client.gave_way_to = Some(to.clone());
         }
-        self.settle(id, now);
     }
 
-    /// A tunnel that a peer opened is up: the client that gave way to it, if there is one, has it from now on.
+    /// Drops an unanswered request of ours without a word, as the peer drops the one that met it; its client tries again.
+    fn drop_request(&mut self, id: u16, now: Time) {
+        if let Some(tunnel) = self.tunnels.get_mut(&id) {
+            let message = "the peer opens a tunnel at the same time, with the same tie breaker";
+            tunnel.control.give_way(message);
+            self.settle(id, now);
+        }
+    }
+
+    /// A tunnel that a peer opened is up: the client that gave way to it, if there is one, has it from now on. The peer must have proven as
+    /// much about itself as the client demands.
     pub(crate) fn client_to_adopt(&mut self, id: u16, path: &Transport) -> Option<ClientId> {
-        let mut waiting = self.clients.iter();
-        let (&client, _) = waiting.find(|(_, client)| client.waits_for(path))?;
+        let proven = &self.tunnels.get(&id)?.setup.tunnel;
+        let waits = |client: &Client| {
+            let demanded = &client.setup.tunnel;
+            let enough =
+                !demanded.challenge || (proven.challenge && proven.secret == demanded.secret);
+            enough && client.waits_for(path)
+        };
+        let (&client, _) = self.clients.iter().find(|(_, client)| waits(client))?;
         self.tunnels.get_mut(&id)?.adopted_by = Some(client);
         Some(client)
+    }
+
+    /// The client has `id` in place of the request of its own that gave way to it.
+    pub(crate) fn adopt(&mut self, client: ClientId, id: u16, now: Time) {
+        let gave_way = self.clients.get(&client).map(|client| client.state);
+        self.client_tunnel_up(client, id, now);
+        if let Some(State::Tunnel(request)) = gave_way
+            && let Some(tunnel) = self.tunnels.get_mut(&request)
+        {
+            let message = "the tunnel that the peer opened at the same time takes its place";
+            tunnel.control.give_way(message);
+            self.settle(request, now);
+        }
+    }
+}
+
+impl Tunnel {
+    /// Whether nothing may be sent: our request gave way to one of the peer's.
+    pub(crate) fn is_silent(&self, now: Time) -> bool {
+        self.control.state() == TunnelState::WaitCtlReply
+            && self.silent_until.is_some_and(|until| now < until)
     }
 }

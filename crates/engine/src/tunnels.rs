@@ -53,6 +53,8 @@ pub(crate) struct Tunnel {
     pub(crate) half_open: Option<Place>,
     /// The client that gave way to it, if the peer opened it.
     pub(crate) adopted_by: Option<ClientId>,
+    /// Our request gave way to one of the peer's, and is not repeated until then.
+    pub(crate) silent_until: Option<Time>,
     /// Why it is over, once it is.
     pub(crate) ended: Option<Why>,
 }
@@ -130,6 +132,7 @@ impl Engine {
             was_up: false,
             half_open: None,
             adopted_by: None,
+            silent_until: None,
             ended: None,
         };
         self.tunnels.insert(id, tunnel);
@@ -163,9 +166,13 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
+        let silent = tunnel.is_silent(now);
         let mut payload = Vec::new();
         while tunnel.control.poll_transmit(now, &mut payload) {
             let payload = std::mem::take(&mut payload);
+            if silent {
+                continue;
+            }
             self.outputs.push_back(Output::Transmit {
                 listener: tunnel.listener.clone(),
                 local: tunnel.local,
@@ -234,16 +241,15 @@ impl Engine {
         });
         self.start_idling(id, now);
         self.dialing.remove(&(remote.ip(), id));
-        let client = match origin {
-            Origin::Client(client) => Some(client),
-            Origin::Peer(..) => self.client_to_adopt(id, &path),
-        };
-        match client {
-            Some(client) => self.client_tunnel_up(client, id, now),
-            None => self.place_calls(Which::Peer(id), now),
-        }
-        if let Origin::Peer(_, peer_id) = origin {
-            self.peer_tunnel_up(id, &path, peer_id, now);
+        match origin {
+            Origin::Client(client) => self.client_tunnel_up(client, id, now),
+            Origin::Peer(_, peer_id) => {
+                match self.client_to_adopt(id, &path) {
+                    Some(client) => self.adopt(client, id, now),
+                    None => self.place_calls(Which::Peer(id), now),
+                }
+                self.peer_tunnel_up(id, &path, peer_id, now);
+            }
         }
     }
 

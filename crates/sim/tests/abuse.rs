@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::TunnelState;
-use common::{LAC, LNS, address, counter, established, model, tunnels, tunnels_in};
+use common::{LAC, LNS, Pair, address, counter, established, model, tunnels, tunnels_in};
 use engine::Event;
 use sim::{NodeId, Quality, World};
 use wire::Writer;
@@ -463,4 +463,21 @@ fn who_guesses_passwords_gets_no_more_calls_and_others_do() {
     assert!((50..=130).contains(&failures), "{failures}");
     assert!(stage.count("limits.throttled_calls") > 50);
     stage.serves_others();
+}
+
+#[test]
+fn a_forged_request_with_a_tie_breaker_that_wins_keeps_no_client_from_its_server() {
+    let mut pair = Pair::new(LAC, LNS);
+    let server = SocketAddr::new(address(2), 1701);
+    let (second, up) = (Duration::from_secs(1), |world: &mut World| {
+        established(world, 0) == 1
+    });
+    // Our own request is on its way, and has no tie breaker: whoever has one wins.
+    for id in 1..=20 {
+        let mut forged = introduction(MessageType::SCCRQ, id);
+        forged.push(Attribute::TieBreaker(0));
+        let forged = message(header(0, 0, 0), &forged);
+        pair.world.datagram(pair.lac, server, &forged);
+    }
+    assert!(pair.world.run_until(second * 2, second / 100, up));
 }

@@ -286,3 +286,35 @@ fn a_client_that_gave_way_comes_back_with_the_tunnel_that_it_has() {
     let up = |world: &mut World| all_up(world, 2);
     assert!(world.run_until(SECOND * 900, SECOND, up));
 }
+
+#[test]
+fn a_client_takes_no_tunnel_whose_peer_proved_less_than_it_demands() {
+    let mut gave_way = 0;
+    for seed in 0..8 {
+        let mut world = World::new(seed, Quality::PERFECT);
+        let strict = LNS.replace("local_ipaddr=10.0.0.1", "")
+            + "tunnel profile create profile_name=strict secret=s3cret auth_mode=challenge use_tiebreaker=yes
+               tunnel create tunnel_name=t0 profile_name=strict dest_ipaddr=192.0.2.2 persist=yes";
+        let careless = LNS.replace("local_ipaddr=10.0.0.1", "")
+            + "tunnel profile modify profile_name=default secret=s3cret use_tiebreaker=yes
+               tunnel create tunnel_name=t0 dest_ipaddr=192.0.2.1 persist=yes";
+        let models = [model(&strict), model(&careless)];
+        for (node, model) in models.iter().enumerate() {
+            world.add(address(1 + node as u8), model.clone());
+        }
+        for (node, model) in models.iter().enumerate() {
+            start(&mut world, node, model);
+        }
+        let ours = |world: &mut World| {
+            let mut all = tunnels(world, 0).into_iter();
+            all.find(|t| t.tunnel_name.is_some()).unwrap()
+        };
+        world.run_for(SECOND * 5);
+        gave_way += usize::from(ours(&mut world).state != TunnelState::Established);
+        world.run_for(SECOND * 60);
+        let tunnel = ours(&mut world);
+        assert_eq!(tunnel.state, TunnelState::Established, "{seed}");
+        assert_eq!(tunnel.created_by, api::Origin::Admin, "{seed}");
+    }
+    assert!(gave_way > 0);
+}
