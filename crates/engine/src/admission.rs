@@ -19,7 +19,7 @@ impl Engine {
             Ok(sccrq) => sccrq,
             Err(error) => {
                 let named = l2tp::assigned_tunnel_id(datagram)
-                    .and_then(|peer_id| self.named_by_peer(&path, peer_id));
+                    .and_then(|peer_id| self.unproven_of_peer(&path, peer_id));
                 return match named {
                     Some(id) => self.deliver(id, datagram, now),
                     None => self.counters.bad_connection_request(&error),
@@ -219,12 +219,6 @@ impl Engine {
                 .is_some_and(|tunnel| !tunnel.control.is_proven())
         };
         self.opened_by(path, peer_id).find(unproven)
-    }
-
-    /// The one that a message to tunnel 0 is about.
-    fn named_by_peer(&self, path: &Transport, peer_id: u16) -> Option<u16> {
-        self.unproven_of_peer(path, peer_id)
-            .or_else(|| self.opened_by(path, peer_id).next())
     }
 }
 

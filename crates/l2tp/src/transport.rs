@@ -237,6 +237,11 @@ impl Transport {
         Receipt::Done
     }
 
+    /// Whether others are still to come before the message of this Ns.
+    pub(crate) fn is_ahead(&self, ns: u16) -> bool {
+        (1..HALF).contains(&ns.wrapping_sub(self.expected))
+    }
+
     /// Takes out the message that waited for the one before it, if it is there.
     pub(crate) fn next_held(&mut self, config: &TunnelConfig, now: Time) -> Option<Held> {
         let held = self.held.remove(&self.expected)?;

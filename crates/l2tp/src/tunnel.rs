@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sansio::{Deadline, Deadlines, Rng, Time, Timers};
 use serde::{Deserialize, Serialize};
-use wire::l2tp::{Header, MessageType};
+use wire::l2tp::{ControlHeader, Header, MessageType};
 
 use crate::call::Calls;
 use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
@@ -204,15 +204,12 @@ impl Tunnel {
         self.transport.queued() == 0
     }
 
-    /// Takes in a datagram that is a control message to this tunnel: one with our Tunnel ID, or one with Tunnel ID 0 whose
-    /// [`assigned_tunnel_id`](crate::assigned_tunnel_id) is the peer's. Whatever it is, it never panics.
+    /// Takes in a datagram that is a control message to this tunnel: one with our Tunnel ID, or while the peer is not
+    /// [proven](Self::is_proven), one with Tunnel ID 0 whose [`assigned_tunnel_id`](crate::assigned_tunnel_id) is the peer's. Whatever it
+    /// is, it never panics.
     pub fn handle_message(&mut self, datagram: &[u8], now: Time, rng: &mut dyn Rng) {
         let (header, avps) = match Header::decode(datagram) {
-            Ok((Header::Control(header), avps))
-                if header.tunnel_id == self.id || header.tunnel_id == 0 =>
-            {
-                (header, avps)
-            }
+            Ok((Header::Control(header), avps)) if self.is_addressed(&header) => (header, avps),
             _ => {
                 self.counters.troubles.malformed_headers += 1;
                 return;
@@ -240,6 +237,13 @@ impl Tunnel {
         if over && self.deadlines.get(ConnectionTimer::Linger).is_none() {
             self.linger(now);
         }
+    }
+
+    /// Whether a control message is to us. Anybody could speak to tunnel 0 in the name of a peer that knows better; and what is not next is not
+    /// kept for one who may not be there.
+    fn is_addressed(&self, header: &ControlHeader) -> bool {
+        let unaware = self.unproven.is_some() && !self.transport.is_ahead(header.ns);
+        header.tunnel_id == self.id || (header.tunnel_id == 0 && unaware)
     }
 
     /// Lets the peer prove that it gets what we send, or else earn what we may send it.

@@ -129,6 +129,27 @@ fn an_unproven_peer_learns_of_the_end_only_where_it_asks_for_it() {
 }
 
 #[test]
+fn a_message_to_tunnel_0_counts_only_while_the_peer_may_not_know_our_id_and_if_it_is_next() {
+    let stop = |ns| {
+        let header = ControlHeader { ns, ..TO_TUNNEL_0 };
+        encode(&header, &stop_ccn(77))
+    };
+    let (mut puppet, _) = Puppet::receiver(config(), &sccrq(77));
+    puppet.deliver(&stop(2));
+    puppet.acknowledge();
+    puppet.deliver(&stop(1));
+    assert_eq!(puppet.tunnel.state(), TunnelState::WaitCtlConn);
+    puppet.send(0, &just(MessageType::SCCCN));
+    assert_eq!(
+        puppet.tunnel.state(),
+        TunnelState::Established,
+        "nothing was kept"
+    );
+    puppet.deliver(&stop(2));
+    assert_eq!(puppet.tunnel.state(), TunnelState::Established);
+}
+
+#[test]
 fn a_tunnel_is_abandoned_without_a_word() {
     let mut puppet = Puppet::established_receiver(config());
     puppet

@@ -237,6 +237,33 @@ fn a_forged_sccrq_of_an_established_peer_ends_in_silence_and_harms_nothing() {
 }
 
 #[test]
+fn who_does_not_know_our_tunnel_id_can_neither_end_a_tunnel_nor_bring_one_up_in_its_place() {
+    let mut stage = Stage::new(LNS);
+    let old = stage.tunnel(7);
+    let to_tunnel_0 = |message_type, ns| {
+        let attributes = [
+            Attribute::MessageType(message_type),
+            Attribute::AssignedTunnelId(7),
+        ];
+        message(header(0, ns, 0), &attributes)
+    };
+    assert_eq!(stage.say(&to_tunnel_0(MessageType::STOP_CCN, 2)).len(), 0);
+    assert_eq!(stage.states(), [TunnelState::Established]);
+
+    let new = stage.say(&sccrq(7))[0].tunnel_id();
+    for message_type in [MessageType::SCCCN, MessageType::ICRQ, MessageType::HELLO] {
+        assert_eq!(stage.say(&to_tunnel_0(message_type, 1)).len(), 0);
+    }
+    assert_eq!(stage.count("limits.replaced_tunnels"), 0);
+    let alive = stage.say(&just(MessageType::HELLO, header(old, 2, 1)));
+    assert_eq!(alive.len(), 1, "{alive:?}");
+
+    // The peer that restarted is served all the same.
+    stage.say(&just(MessageType::SCCCN, header(new, 1, 1)));
+    assert_eq!(tunnels(&mut stage.world, stage.lns)[0].tunnel_id, Some(new));
+}
+
+#[test]
 fn another_sccrq_under_the_same_tunnel_id_replaces_one_that_was_never_answered() {
     let mut stage = Stage::new(LNS);
     let old = stage.say(&sccrq(7))[0].tunnel_id();

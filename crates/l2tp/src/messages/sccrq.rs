@@ -188,12 +188,17 @@ pub fn open_sccrq(
     })
 }
 
-/// The Assigned Tunnel ID of a control message, if it says one that is not hidden: what tells which tunnel a message to tunnel 0 is about
-/// (RFC 2661 section 4.4.3), be it an SCCRQ that was sent again or the StopCCN of a peer that never learned our id.
+/// The Assigned Tunnel ID of a message that may be to tunnel 0, if it says one that is not hidden: what tells which tunnel that is about (RFC
+/// 2661 section 4.4.3). It is an SCCRQ that was sent again or the StopCCN of a peer that never learned our id; whoever has anything else to
+/// say knows our id, or has no business with the tunnel.
 pub fn assigned_tunnel_id(datagram: &[u8]) -> Option<TunnelId> {
     let Ok((Header::Control(_), payload)) = Header::decode(datagram) else {
         return None;
     };
+    let message_type = parse(payload, &mut Counters::default()).message_type;
+    if !matches!(message_type, MessageType::SCCRQ | MessageType::STOP_CCN) {
+        return None;
+    }
     // The one that the tunnel itself would take: of several, the last that can be read.
     let avps = Avps::new(payload).flatten().filter(|avp| !avp.hidden);
     let values = avps.filter(|avp| avp.attribute_type() == Some(AttributeType::ASSIGNED_TUNNEL_ID));
