@@ -53,18 +53,19 @@ pub fn header(encapsulation: &Encapsulation, ns: Option<u16>) -> DataHeader {
     }
 }
 
-/// Octets around an IP packet of a session: the outer IP header toward `remote`, UDP, L2TP with or without sequence numbers, PPP.
-pub fn overhead(remote: IpAddr, sequenced: bool, framing: Framing) -> u16 {
+/// The most octets around an IP packet of a session: the outer IP header toward `remote`, UDP, L2TP with the sequence numbers that may come at
+/// any time, PPP.
+pub fn overhead(remote: IpAddr, framing: Framing) -> u16 {
     const UDP: u16 = 8;
+    const L2TP: u16 = 10;
     let ip = if remote.is_ipv4() { 20 } else { 40 };
-    let l2tp = if sequenced { 10 } else { 6 };
     let address_control = if framing.address_control_compression {
         0
     } else {
         2
     };
     let protocol = if framing.protocol_compression { 1 } else { 2 };
-    ip + UDP + l2tp + address_control + protocol
+    ip + UDP + L2TP + address_control + protocol
 }
 
 /// Makes a whole data message of a PPP control frame in `out`, in place of what it held.

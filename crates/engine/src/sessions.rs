@@ -668,14 +668,7 @@ impl Session {
     /// every host has to, it is fragments that it takes.
     pub(crate) fn mtu(&self) -> u16 {
         let agreed = self.setup.mtu.min(self.link.peer_mru());
-        let around = overhead(
-            self.remote,
-            matches!(
-                self.sequencing,
-                Sequencing::Required | Sequencing::Own(true)
-            ),
-            self.framing(),
-        );
+        let around = overhead(self.remote, self.framing());
         let least = match self.ipv6 {
             Some(_) => IPV6_MINIMUM_MTU,
             None => IPV4_MINIMUM_MTU,
