@@ -91,6 +91,31 @@ fn what_a_lac_requires_is_sent_both_ways_and_cannot_be_turned_off() {
 }
 
 #[test]
+fn what_the_lac_of_an_outgoing_call_requires_its_lns_is_told() {
+    let lns = "tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes
+        session create tunnel_name=t session_name=s session_type=lnoc called_number=5
+        ppp profile modify profile_name=default local_ipaddr=10.0.0.1 ip_pool_name=pool
+        ip_pool create pool_name=pool range=10.0.0.2-10.0.0.9
+        user create user_name=alice password=wonderland";
+    let lac = "peer profile modify profile_name=default lac_lns=laclns
+        session profile modify profile_name=default user_name=alice user_password=wonderland";
+    for required in ["yes", "no"] {
+        let requires = format!("sequencing_required={required}");
+        let mut pair = Pair::new(&with(lns, ""), &with(lac, &requires));
+        pair.run(10);
+        for node in [0, 1] {
+            let numbered = required == "yes";
+            assert_eq!(
+                sent_and_received(&mut pair.world, node),
+                (numbered, numbered)
+            );
+        }
+        let off = numbers(&mut pair.world, 0, false);
+        assert_eq!(off.is_err(), required == "yes", "{off:?}");
+    }
+}
+
+#[test]
 fn a_lac_is_told_that_the_lns_decides() {
     let mut pair = Pair::new(&with(LAC, ""), &with(LNS, ""));
     let early = Command::SessionModify(
