@@ -110,6 +110,9 @@ impl EventSink for Mailbox {
         let dropped = u64::try_from(before - events.len()).unwrap_or(u64::MAX);
         self.load.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.load.waiting.fetch_add(events.len(), Ordering::Relaxed);
+        if events.is_empty() {
+            return;
+        }
         // A shard that ended has no use for events.
         self.send(Mail::Datapath(events.split_off(0)));
     }
@@ -226,5 +229,11 @@ mod tests {
         assert_eq!(received(&inbox), BACKLOG_OF_STRANGERS + 1_000);
         mailbox.deliver(&mut messages_to(0, 1));
         assert_eq!(received(&inbox), 1, "what was received makes room");
+        mailbox.deliver(&mut messages_to(0, BACKLOG_OF_STRANGERS));
+        mailbox.deliver(&mut messages_to(0, 1));
+        assert!(
+            inbox.take().is_some() && inbox.take().is_none(),
+            "what is dropped leaves nothing"
+        );
     }
 }
