@@ -2,7 +2,7 @@
 //! tests, which need no fuzzer: they replay the corpora of `fuzz/corpus` and drive the models with random octets.
 //!
 //! A target panics when something does not hold. The decoders' targets decode, and ask that what was understood is written and read
-//! back as the same. The machines' ([`tunnel`], [`link`]) take their octets for a list of things to do, do them to a machine and to a
+//! back as the same. The machines' (`tunnel`, `link`) take their octets for a list of things to do, do them to a machine and to a
 //! model of what it may do, and compare.
 #![allow(
     clippy::unwrap_used,
