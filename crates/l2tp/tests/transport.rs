@@ -416,6 +416,81 @@ fn closing_drops_what_was_not_sent_yet() {
     assert_eq!(puppet.take_types(), [Some(MessageType::STOP_CCN)]);
 }
 
+/// A thousand calls placed at once, and a window of 4 that is full.
+fn with_a_thousand_calls_and_a_full_window() -> Puppet {
+    let mut puppet = with_many_calls(4, 1_000);
+    while puppet.tunnel.transport_stats().congestion_window < 4 {
+        puppet.take();
+        puppet.acknowledge();
+    }
+    assert_eq!(puppet.take().len(), 4);
+    assert!(puppet.tunnel.transport_stats().waiting > 900);
+    puppet
+}
+
+#[test]
+fn stop_ccn_goes_before_a_thousand_calls_that_wait() {
+    let mut puppet = with_a_thousand_calls_and_a_full_window();
+    puppet
+        .tunnel
+        .close(StopReason::shutting_down("the house burns"));
+    assert_eq!(puppet.take_types(), []);
+    puppet.acknowledge();
+    assert_eq!(puppet.take_types(), [Some(MessageType::STOP_CCN)]);
+}
+
+#[test]
+fn acknowledgements_go_before_a_thousand_calls_that_wait() {
+    let mut puppet = with_a_thousand_calls_and_a_full_window();
+    let unacknowledged = puppet.nr - 4;
+    let from_peer = |puppet: &mut Puppet| {
+        let header = ControlHeader {
+            nr: unacknowledged,
+            ..puppet.next_header(0)
+        };
+        encode(&header, &just(MessageType::HELLO))
+    };
+    let hello = from_peer(&mut puppet);
+    puppet.deliver(&hello);
+    let zlbs = puppet.wait(Duration::from_millis(50));
+    assert_eq!(zlbs.len(), 1, "{zlbs:?}");
+    assert_eq!((zlbs[0].message_type, zlbs[0].header.nr), (None, puppet.ns));
+    // What is asked again is answered again, at once.
+    puppet.deliver(&hello);
+    assert_eq!(puppet.take_types(), [None]);
+    // With room in the window, it travels with the next call.
+    puppet.nr = unacknowledged + 1;
+    puppet.send(0, &just(MessageType::HELLO));
+    let next = puppet.take_one();
+    assert_eq!(
+        (next.message_type, next.header.nr),
+        (Some(MessageType::ICRQ), puppet.ns)
+    );
+}
+
+#[test]
+fn a_peer_that_vanishes_is_missed_as_soon_with_a_thousand_calls_that_wait() {
+    let mut puppet = with_a_thousand_calls_and_a_full_window();
+    puppet.wait(31 * SECOND);
+    assert_eq!(puppet.tunnel.state(), TunnelState::Released);
+    assert_eq!(puppet.end().by, EndedBy::Timeout);
+}
+
+#[test]
+fn a_peer_that_takes_its_time_is_not_given_up_for_want_of_a_hello() {
+    let mut puppet = with_a_thousand_calls_and_a_full_window();
+    let first = puppet.nr - 4;
+    // One message each 20 seconds is acknowledged: it lives, however long that takes.
+    for acknowledged in 1..=12 {
+        let sent = puppet.wait(20 * SECOND);
+        let hello = Some(MessageType::HELLO);
+        assert!(sent.iter().all(|m| m.message_type != hello), "{sent:?}");
+        puppet.nr = first + acknowledged;
+        puppet.acknowledge();
+    }
+    assert_eq!(puppet.tunnel.state(), TunnelState::Established);
+}
+
 #[test]
 fn a_repeated_sccrq_gets_the_same_sccrp_again() {
     let (mut puppet, sccrp) = Puppet::receiver(config(), &sccrq(77));
