@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use api::{Client, Request, SystemStatus};
+use api::{Client, Request, Statistics, SystemStatus};
 use tempfile::TempDir;
 
 /// A running daemon with files of its own. It is killed when dropped.
@@ -90,6 +90,21 @@ impl Daemon {
         let client = Client::new(&self.directory.path().join("socket"))?;
         let status: SystemStatus = client.call(&Request::SystemShow)?;
         Ok(status.sessions_established as usize)
+    }
+
+    /// Datagrams that it lost before its engine saw them: where its sockets queue them, and where its shard does.
+    pub fn lost(&self) -> Result<(u64, u64)> {
+        let sockets = std::fs::read_to_string(format!("/proc/{}/net/udp", self.child.id()))?;
+        let port = format!(":{:04X}", self.address.port());
+        let its = sockets.lines().filter(|line| {
+            let local = line.split_whitespace().nth(1);
+            local.is_some_and(|local| local.ends_with(&port))
+        });
+        let drops = its.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+        let client = Client::new(&self.directory.path().join("socket"))?;
+        let counted: Statistics = client.call(&Request::SystemStatistics)?;
+        let backlog = counted.0.get("dropped.backlog").copied();
+        Ok((drops.sum(), backlog.unwrap_or_default()))
     }
 
     /// Ends it in order: every peer is told.

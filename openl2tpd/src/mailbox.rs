@@ -1,13 +1,13 @@
 //! The way into a shard: from the datapath's threads and from management.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use api::{CommandError, Response};
 use datapath::socket::Socket;
 use datapath::{Event, EventSink};
-use engine::{Command, Input};
+use engine::{Command, Input, Source};
 use tokio::sync::oneshot;
 
 /// How a command ended.
@@ -36,8 +36,8 @@ const BACKLOG: usize = 65_536;
 /// The share of [`BACKLOG`] that PPP frames may take, so that a flood of data for sessions that are not there does not push out control messages.
 const BACKLOG_OF_FRAMES: usize = BACKLOG / 2;
 
-/// Messages to tunnel 0 that may wait: a flood of SCCRQs pushes out neither what established tunnels say nor, for long, other SCCRQs.
-const BACKLOG_OF_STRANGERS: usize = BACKLOG / 8;
+/// Messages to tunnel 0 that may wait: a flood of SCCRQs does not push out what tunnels say that are there.
+const BACKLOG_OF_STRANGERS: usize = BACKLOG / 16;
 
 /// The sending end; what is delivered by the datapath is bounded, what management sends is not.
 #[derive(Clone)]
@@ -55,9 +55,48 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Load {
     waiting: AtomicUsize,
-    /// Those of them that are to tunnel 0.
-    strangers: AtomicUsize,
+    strangers: Mutex<Strangers>,
     dropped: AtomicU64,
+}
+
+/// Those of the messages that are to tunnel 0.
+#[derive(Default)]
+struct Strangers {
+    waiting: usize,
+    of_source: BTreeMap<Source, usize>,
+}
+
+impl Strangers {
+    /// Takes one more of `source`, unless as many of it wait as there is room left: who floods us alone gets half of the room, a hundred who do
+    /// get a hundredth each, and there is some for who comes next.
+    fn admit(&mut self, source: Source) -> bool {
+        let room = BACKLOG_OF_STRANGERS.saturating_sub(self.waiting);
+        let waiting = self.of_source.get(&source).copied().unwrap_or(0);
+        if waiting >= room {
+            return false;
+        }
+        self.waiting += 1;
+        self.of_source.insert(source, waiting + 1);
+        true
+    }
+
+    fn remove(&mut self, source: Source) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(waiting) = self.of_source.get_mut(&source) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.of_source.remove(&source);
+            }
+        }
+    }
+}
+
+impl Load {
+    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A new mailbox and its inbox.
@@ -89,24 +128,21 @@ impl EventSink for Mailbox {
     fn deliver(&self, events: &mut Vec<Event>) {
         let before = events.len();
         let mut waiting = self.load.waiting.load(Ordering::Relaxed);
-        let mut strangers = self.load.strangers.load(Ordering::Relaxed);
+        let mut strangers = self.load.strangers();
         events.retain(|event| {
-            let stranger = is_stranger(event);
             let limit = match event {
-                Event::Control { .. } if stranger && strangers >= BACKLOG_OF_STRANGERS => 0,
                 Event::Control { .. } => BACKLOG,
                 Event::Frame { .. } | Event::Unreachable { .. } => BACKLOG_OF_FRAMES,
                 Event::Completed { .. } | Event::Failed { .. } | Event::PathMtu { .. } => {
                     usize::MAX
                 }
             };
-            let keep = waiting < limit;
+            let keep =
+                waiting < limit && stranger(event).is_none_or(|source| strangers.admit(source));
             waiting += usize::from(keep);
-            strangers += usize::from(keep && stranger);
             keep
         });
-        let strangers = events.iter().filter(|event| is_stranger(event)).count();
-        self.load.strangers.fetch_add(strangers, Ordering::Relaxed);
+        drop(strangers);
         let dropped = u64::try_from(before - events.len()).unwrap_or(u64::MAX);
         self.load.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.load.waiting.fetch_add(events.len(), Ordering::Relaxed);
@@ -139,19 +175,27 @@ impl Inbox {
     fn note(&self, mail: &Mail) {
         if let Mail::Datapath(events) = mail {
             self.load.waiting.fetch_sub(events.len(), Ordering::Relaxed);
-            let strangers = events.iter().filter(|event| is_stranger(event)).count();
-            self.load.strangers.fetch_sub(strangers, Ordering::Relaxed);
+            let mut strangers = self.load.strangers();
+            let gone = events.iter().filter_map(stranger);
+            gone.for_each(|source| strangers.remove(source));
         }
     }
 }
 
-/// Whether this is a control message to tunnel 0 (RFC 2661 section 3.1): of one who has no tunnel yet.
-fn is_stranger(event: &Event) -> bool {
-    matches!(event, Event::Control { payload, .. } if matches!(payload.get(4..6), None | Some([0, 0])))
+/// Who sent a control message to tunnel 0 (RFC 2661 section 3.1), and so has no tunnel yet.
+fn stranger(event: &Event) -> Option<Source> {
+    match event {
+        Event::Control {
+            remote, payload, ..
+        } if matches!(payload.get(4..6), None | Some([0, 0])) => Some(remote.ip().into()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use super::*;
     use datapath::{Completion, Ids, Token};
 
@@ -179,12 +223,16 @@ mod tests {
     }
 
     fn messages_to(tunnel: u8, count: usize) -> Vec<Event> {
+        messages_from(1, tunnel, count)
+    }
+
+    fn messages_from(source: u8, tunnel: u8, count: usize) -> Vec<Event> {
         let address = "192.0.2.1:1701".parse().unwrap();
         vec![
             Event::Control {
                 listener: None,
                 local: address,
-                remote: address,
+                remote: SocketAddr::new(Ipv4Addr::new(192, 0, 2, source).into(), 1701),
                 payload: vec![0xc8, 2, 0, 12, 0, tunnel, 0, 0, 0, 0, 0, 0]
             };
             count
@@ -226,7 +274,7 @@ mod tests {
         mailbox.deliver(&mut messages_to(0, BACKLOG));
         mailbox.deliver(&mut messages_to(0, BACKLOG));
         mailbox.deliver(&mut messages(1_000));
-        assert_eq!(received(&inbox), BACKLOG_OF_STRANGERS + 1_000);
+        assert_eq!(received(&inbox), BACKLOG_OF_STRANGERS / 2 + 1_000);
         mailbox.deliver(&mut messages_to(0, 1));
         assert_eq!(received(&inbox), 1, "what was received makes room");
         mailbox.deliver(&mut messages_to(0, BACKLOG_OF_STRANGERS));
@@ -235,5 +283,21 @@ mod tests {
             inbox.take().is_some() && inbox.take().is_none(),
             "what is dropped leaves nothing"
         );
+    }
+
+    #[test]
+    fn a_flood_of_many_strangers_leaves_room_for_one_more() {
+        let (mailbox, inbox) = mailbox();
+        for _ in 0..BACKLOG / 100 {
+            for source in 1..=100 {
+                mailbox.deliver(&mut messages_from(source, 0, 1));
+            }
+        }
+        let dropped = mailbox.dropped();
+        assert!(dropped > 0);
+        mailbox.deliver(&mut messages_from(200, 0, 10));
+        assert_eq!(mailbox.dropped(), dropped, "a fair share is free");
+        assert!(received(&inbox) <= BACKLOG_OF_STRANGERS);
+        assert!(mailbox.load.strangers().of_source.is_empty());
     }
 }

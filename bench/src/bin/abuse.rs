@@ -35,11 +35,12 @@ fn legitimate(daemon: &Daemon, number: u16) -> Result<Duration> {
 }
 
 /// What so many SCCRQs from so many ports (of addresses 127.1.x.y, `ports_each` on each) did: memory in octets, processor seconds, and the
-/// slowest legitimate tunnel.
+/// slowest legitimate tunnel; and the datagrams that were lost, the flood's or others, at the socket and on the way to the engine.
 struct Flood {
     grown: i64,
     processor: f64,
     slowest: Duration,
+    lost: (u64, u64),
 }
 
 fn flood(count: usize, ports: usize, ports_each: usize) -> Result<Flood> {
@@ -69,6 +70,7 @@ fn flood(count: usize, ports: usize, ports_each: usize) -> Result<Flood> {
         grown: peak as i64 - memory as i64,
         processor: daemon.processor()? - processor,
         slowest,
+        lost: daemon.lost()?,
     })
 }
 
@@ -104,6 +106,8 @@ fn report(flood: &Flood) -> serde_json::Value {
     serde_json::json!({
         "memory_grown_kib": flood.grown / 1024,
         "processor_seconds": (flood.processor * 1000.0).round() / 1000.0,
+        "lost_at_socket": flood.lost.0,
+        "lost_in_backlog": flood.lost.1,
         "slowest_legitimate_tunnel_ms": (flood.slowest.as_secs_f64() * 10_000.0).round() / 10.0,
     })
 }

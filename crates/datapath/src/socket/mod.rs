@@ -31,8 +31,8 @@ use send::Senders;
 /// Where `ip netns` keeps the network namespaces that have names.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
-/// Octets asked for the kernel's receive queue, so that a burst of data does not push out control messages; the kernel may give less.
-const RECEIVE_QUEUE: usize = 1 << 20;
+/// Octets asked for the kernel's receive queue, so that a burst of data or of strangers does not push out control messages.
+const RECEIVE_QUEUE: usize = 1 << 22;
 
 /// Where a socket is opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,7 +99,9 @@ impl Socket {
 
     fn open_here(place: &Place) -> io::Result<Self> {
         let socket = unbound(place)?;
-        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+        // Without the privilege the kernel gives what its administrator allows.
+        sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_QUEUE)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_QUEUE))?;
         socket.bind(&place.address.into())?;
         let io = UdpSocket::from(socket);
         let state = with_system_fragmentation(&io, || UdpSocketState::new(UdpSockRef::from(&io)))?;
