@@ -96,12 +96,10 @@ impl Engine {
                 "the limit of tunnels is reached",
             ));
         }
-        let name = config.tunnel_name.as_deref();
-        if name.is_some()
-            && self
-                .clients
-                .values()
-                .any(|c| c.config.tunnel_name.as_deref() == name)
+        let name = config.tunnel_name.clone();
+        if name
+            .as_ref()
+            .is_some_and(|name| self.client_names.contains_key(name))
         {
             return Err(CommandError::new(
                 ErrorKind::Exists,
@@ -128,16 +126,18 @@ impl Engine {
             entry: self.wheel.insert(Key::Client(id)),
         };
         self.clients.insert(id, client);
+        if let Some(name) = name {
+            self.client_names.insert(name, id);
+        }
         self.attempt(id, now);
         Ok(id)
     }
 
     /// Forgets a client and closes its tunnel.
     pub(crate) fn remove_client(&mut self, id: ClientId, now: Time) {
-        let Some(client) = self.clients.remove(&id) else {
+        let Some(client) = self.forget_client(id) else {
             return;
         };
-        self.wheel.remove(client.entry);
         if let State::Tunnel(tunnel) = client.state {
             self.close_tunnel(
                 tunnel,
@@ -145,6 +145,15 @@ impl Engine {
                 now,
             );
         }
+    }
+
+    fn forget_client(&mut self, id: ClientId) -> Option<Client> {
+        let client = self.clients.remove(&id)?;
+        if let Some(name) = &client.config.tunnel_name {
+            self.client_names.remove(name);
+        }
+        self.wheel.remove(client.entry);
+        Some(client)
     }
 
     pub(crate) fn close_tunnel(&mut self, tunnel: u16, reason: StopReason, now: Time) {
@@ -176,7 +185,7 @@ impl Engine {
         let host = client.host();
         self.set_client_timer(id);
         match host.parse::<IpAddr>() {
-            Ok(address) => self.resolved(token, Ok(vec![address]), now),
+            Ok(address) => self.addresses_known(id, Ok(vec![address]), now),
             Err(_) => self.outputs.push_back(Output::Resolve { token, host }),
         }
     }
@@ -206,7 +215,15 @@ impl Engine {
             .clients
             .iter()
             .find(|(_, client)| client.state == State::Resolving(token));
-        let Some((&id, client)) = waiting else { return };
+        if let Some((&id, _)) = waiting {
+            self.addresses_known(id, result, now);
+        }
+    }
+
+    fn addresses_known(&mut self, id: ClientId, result: Result<Vec<IpAddr>, String>, now: Time) {
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
         if self.shutdown != Shutdown::No {
             return;
         }
@@ -311,8 +328,8 @@ impl Engine {
         client.last_error = Some(reason.clone());
         if persist {
             self.set_client_timer(id);
-        } else if let Some(client) = self.clients.remove(&id) {
-            self.wheel.remove(client.entry);
+        } else {
+            self.forget_client(id);
         }
         if self.shutdown == Shutdown::No {
             let retry_seconds = persist.then_some(wait.as_secs().max(1));

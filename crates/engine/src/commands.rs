@@ -8,7 +8,6 @@ use l2tp::{CallKind, StopReason};
 use sansio::Time;
 
 use crate::clients::ClientId;
-use crate::tunnels::Tunnel;
 use crate::{Command, Engine, Output, Shutdown, Token};
 
 /// What a selector names: a tunnel that we made, or one that a peer opened (by our Tunnel ID).
@@ -149,14 +148,7 @@ impl Engine {
                 Some(client) if self.clients.contains_key(&client) => Which::Client(client),
                 _ => Which::Peer(*id),
             }),
-            Selector::Name(name) => {
-                let named =
-                    |c: &crate::clients::Client| c.config.tunnel_name.as_deref() == Some(name);
-                self.clients
-                    .iter()
-                    .find(|(_, client)| named(client))
-                    .map(|(&id, _)| Which::Client(id))
-            }
+            Selector::Name(name) => self.client_names.get(name).copied().map(Which::Client),
         };
         found.ok_or_else(|| no_tunnel(selector))
     }
@@ -200,7 +192,10 @@ impl Engine {
     /// Answers the shutdown once every StopCCN is acknowledged or given up.
     pub(crate) fn finish_shutdown(&mut self) {
         if let Shutdown::Asked(token) = self.shutdown
-            && self.tunnels.values().all(Tunnel::has_said_goodbye)
+            && self
+                .tunnels
+                .values()
+                .all(|tunnel| tunnel.has_said_goodbye())
         {
             self.shutdown = Shutdown::Done;
             self.outputs.push_back(Output::Reply {

@@ -116,6 +116,8 @@ pub struct Engine {
     calls: usize,
     /// Tunnels that we were told to make.
     clients: BTreeMap<ClientId, Client>,
+    /// Those of them that have names.
+    client_names: BTreeMap<String, ClientId>,
     addresses: Addresses,
     /// Requests to the datapath that are not completed.
     #[serde(skip)]
@@ -164,6 +166,7 @@ impl Engine {
             limits: Limits::default(),
             calls: 0,
             clients: BTreeMap::new(),
+            client_names: BTreeMap::new(),
             pending: BTreeMap::new(),
             last_number: 0,
             outputs: VecDeque::new(),

@@ -22,7 +22,6 @@ use crate::line::{Line, is_guided};
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
-use crate::tunnels::Tunnel;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Token};
 
@@ -154,7 +153,7 @@ impl Engine {
         call: Box<l2tp::CallInfo>,
         now: Time,
     ) -> Option<Session> {
-        let handle = Handle(self.next_number());
+        let handle = handle(self.next_number(), tunnel_id, id);
         let role = role(self.tunnels.get(&tunnel_id)?.control.call(id)?.kind);
         let attempt = self.created_session(tunnel_id, id);
         let created = attempt.map(|attempt| attempt.number);
@@ -621,7 +620,7 @@ impl Engine {
             .tunnels
             .get(&tunnel)
             .filter(|_| first)
-            .map(Tunnel::source)
+            .map(|tunnel| tunnel.source())
         {
             self.limits.session_up(source);
         }
@@ -629,13 +628,11 @@ impl Engine {
 
     /// A device went away under a session.
     pub(crate) fn datapath_failed(&mut self, handle: Handle, error: &DatapathError, now: Time) {
-        let found = self.tunnels.iter().find_map(|(&tunnel, t)| {
-            t.sessions
-                .iter()
-                .find(|(_, session)| session.handle == handle)
-                .map(|(&id, _)| (tunnel, id))
-        });
-        if let Some((tunnel, id)) = found {
+        let (tunnel, id) = place_of(handle);
+        if self
+            .session_mut(tunnel, id)
+            .is_some_and(|session| session.handle == handle)
+        {
             self.datapath_error(tunnel, id, error, now);
         }
     }
@@ -661,6 +658,16 @@ impl Engine {
             .get_mut(&id)
             .map(Box::as_mut)
     }
+}
+
+/// What the datapath calls a session: a number that no other has, and where the session is.
+fn handle(number: u64, tunnel: u16, id: u16) -> Handle {
+    Handle(number << 32 | u64::from(tunnel) << 16 | u64::from(id))
+}
+
+/// The tunnel and the session of a handle.
+fn place_of(handle: Handle) -> (u16, u16) {
+    ((handle.0 >> 16) as u16, handle.0 as u16)
 }
 
 impl Session {
