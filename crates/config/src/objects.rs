@@ -37,7 +37,7 @@ objects! {
         /// Refuses tunnels that peers ask for.
         [Modify] deny_remote_tunnel_creates: bool = false;
         /// The most tunnels at a time that peers asked for and that are not established; the oldest makes room for a new one.
-        [Modify] half_open_limit: u32 { 1..=60_000 } = 4_096;
+        [Modify] half_open_limit: u32 { 1..=60_000 } = 3_072;
         /// The same for a source: an IPv4 address, or the /64 of an IPv6 one.
         [Modify] half_open_source_limit: u32 { 1..=60_000 } = 2_048;
         /// How many tunnels, and how many calls, of a source may fail at once by its fault (a wrong secret, user or password, a faulty request)

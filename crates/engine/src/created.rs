@@ -142,19 +142,27 @@ impl CreatedSessions {
 }
 
 impl Engine {
-    /// The sessions that are to be on a tunnel.
+    /// The sessions that are to be on a tunnel, if there ever were any.
     pub(crate) fn created(&self, which: Which) -> Option<&CreatedSessions> {
         match which {
             Which::Client(id) => Some(&self.clients.get(&id)?.sessions),
-            Which::Peer(id) => Some(&self.tunnels.get(&id)?.created),
+            Which::Peer(id) => self.tunnels.get(&id)?.created.as_deref(),
         }
     }
 
     fn created_mut(&mut self, which: Which) -> Option<&mut CreatedSessions> {
         match which {
             Which::Client(id) => Some(&mut self.clients.get_mut(&id)?.sessions),
-            Which::Peer(id) => Some(&mut self.tunnels.get_mut(&id)?.created),
+            Which::Peer(id) => self.tunnels.get_mut(&id)?.created.as_deref_mut(),
         }
+    }
+
+    /// The same, for one that is to be the first perhaps.
+    fn created_or_none_yet(&mut self, which: Which) -> Option<&mut CreatedSessions> {
+        if let Which::Peer(id) = which {
+            self.tunnels.get_mut(&id)?.created.get_or_insert_default();
+        }
+        self.created_mut(which)
     }
 
     /// What a tunnel of this id is: its client's present attempt, or a peer's. None when its client has gone on or away.
@@ -202,7 +210,7 @@ impl Engine {
     ) -> Result<u64, CommandError> {
         let number = self.next_number();
         let no_tunnel = || CommandError::new(ErrorKind::NotFound, "the tunnel is gone");
-        let created = self.created_mut(which).ok_or_else(no_tunnel)?;
+        let created = self.created_or_none_yet(which).ok_or_else(no_tunnel)?;
         let name = config.session_name.as_deref();
         if name.is_some_and(|name| created.named(name).is_some()) {
             return Err(CommandError::new(

@@ -103,7 +103,7 @@ pub struct Engine {
     rng: ChaCha12Rng,
     wheel: Wheel<Key>,
     /// By our Tunnel ID.
-    tunnels: BTreeMap<u16, Tunnel>,
+    tunnels: BTreeMap<u16, Box<Tunnel>>,
     /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID, then ours: where a repeated SCCRQ belongs, and
     /// whose end it is when a peer that restarted has a new one.
     by_peer: BTreeSet<(Listener, SocketAddr, u16, u16)>,

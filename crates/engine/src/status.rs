@@ -276,6 +276,7 @@ impl Engine {
     }
 
     pub(crate) fn system_status(&self, now: Time) -> SystemStatus {
+        let tunnels = self.tunnels.values().map(Box::as_ref);
         let established = |t: &&Tunnel| t.control.state() == l2tp::TunnelState::Established;
         let sessions = self.tunnels.values().flat_map(|t| t.sessions.values());
         SystemStatus {
@@ -283,7 +284,7 @@ impl Engine {
             udp_port: self.udp_port,
             datapath: self.datapath.clone(),
             tunnels: self.tunnels.len() as u32,
-            tunnels_established: self.tunnels.values().filter(established).count() as u32,
+            tunnels_established: tunnels.filter(established).count() as u32,
             sessions: self.calls as u32,
             sessions_established: sessions.filter(|session| session.up).count() as u32,
             seconds: seconds(self.started, now),

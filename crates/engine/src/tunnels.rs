@@ -40,8 +40,8 @@ pub(crate) struct Tunnel {
     pub(crate) unreachable: Option<String>,
     /// By our Session ID.
     pub(crate) sessions: BTreeMap<u16, Box<Session>>,
-    /// What we were told to make on a tunnel that the peer opened; on one of ours, its client has it.
-    pub(crate) created: CreatedSessions,
+    /// What we were told to make on a tunnel that the peer opened, if anything; on one of ours, its client has it.
+    pub(crate) created: Option<Box<CreatedSessions>>,
     pub(crate) entry: Entry,
     /// When it got to its present state.
     pub(crate) since: Time,
@@ -125,7 +125,7 @@ impl Engine {
             path_mtu: None,
             unreachable: None,
             sessions: BTreeMap::new(),
-            created: CreatedSessions::default(),
+            created: None,
             entry,
             since: now,
             idle_at: None,
@@ -135,7 +135,7 @@ impl Engine {
             silent_until: None,
             ended: None,
         };
-        self.tunnels.insert(id, tunnel);
+        self.tunnels.insert(id, Box::new(tunnel));
     }
 
     pub(crate) fn tunnel_timeout(&mut self, id: u16, now: Time) {
@@ -258,7 +258,7 @@ impl Engine {
             return;
         };
         (tunnel.since, tunnel.idle_at) = (now, None);
-        tunnel.created = CreatedSessions::default();
+        tunnel.created = None;
         let (remote, was_up) = (tunnel.remote, tunnel.was_up);
         let by = reason.by;
         let failed = !was_up && by == EndedBy::PeerFault && tunnel.control.is_proven();

@@ -23,7 +23,7 @@ const HALF: u16 = 0x8000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Outgoing {
     session_id: SessionId,
-    avps: Vec<u8>,
+    avps: Box<[u8]>,
     /// Our call that waits for the acknowledgement of this message; 0 for none.
     call: SessionId,
 }
@@ -151,9 +151,13 @@ impl Transport {
 
     /// Queues a message. [`Transport::take_confirmed`] tells `call`, unless it is 0, when it is acknowledged.
     pub(crate) fn send(&mut self, session_id: SessionId, avps: Vec<u8>, call: SessionId) {
+        if self.queue.is_empty() {
+            // Most wait alone, the SCCRPs of a flood above all.
+            self.queue.reserve_exact(1);
+        }
         self.queue.push_back(Outgoing {
             session_id,
-            avps,
+            avps: avps.into_boxed_slice(),
             call,
         });
     }
@@ -318,7 +322,7 @@ impl Transport {
         let (session_id, ns, avps) = match self.queue.get(self.in_flight).filter(|_| may_send) {
             Some(message) => {
                 let ns = self.unacknowledged.wrapping_add(self.in_flight as u16);
-                (message.session_id, ns, message.avps.as_slice())
+                (message.session_id, ns, &message.avps[..])
             }
             None if self.ack_now => (
                 0,

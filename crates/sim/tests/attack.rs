@@ -68,7 +68,7 @@ fn half_open_tunnels_cost_neither_the_others_nor_the_core() {
             pair.attack_from(source, &sccrq(peer_id));
         }
     }
-    assert_eq!(tunnels(&mut pair.world, pair.lns).len(), 4_096 + 1);
+    assert_eq!(tunnels(&mut pair.world, pair.lns).len(), 3_072 + 1);
     assert!(counter(&mut pair.world, pair.lns, "limits.half_open_of_source") >= 70_000);
     assert!(counter(&mut pair.world, pair.lns, "limits.half_open") >= 5_000);
     assert_eq!(
