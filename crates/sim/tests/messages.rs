@@ -226,6 +226,57 @@ fn of_two_requests_that_cross_one_tunnel_comes_and_carries_both_ends_sessions() 
     }
 }
 
+/// The octets of an SCCRQ's tie breaker.
+fn tie(sccrq: &mut [u8]) -> &mut [u8] {
+    let avp = [0, 14, 0, 0, 0, 5];
+    let length = avp.len();
+    let found = sccrq.windows(length).position(|octets| octets == avp);
+    let at = found.expect("a tie breaker") + length;
+    &mut sccrq[at..at + 8]
+}
+
+#[test]
+fn of_equal_tie_breakers_both_drop_their_tunnels_and_later_one_comes() {
+    for seed in 0..10 {
+        let nothing = Quality {
+            loss: 100,
+            ..Quality::PERFECT
+        };
+        let mut world = World::new(seed, nothing);
+        let models = [both(2, 1, true), both(1, 1, true)];
+        for (node, model) in models.iter().enumerate() {
+            world.add(address(1 + node as u8), model.clone());
+        }
+        world.record();
+        for (node, model) in models.iter().enumerate() {
+            start(&mut world, node, model);
+        }
+        // Each hears the other's request, with the tie breaker that it drew itself.
+        let mut requests = world.record();
+        assert_eq!(requests.len(), 2);
+        let (first, second) = requests.split_at_mut(1);
+        tie(&mut first[0].payload).swap_with_slice(tie(&mut second[0].payload));
+        for sent in requests {
+            let node = usize::from(sent.to.ip() == address(2));
+            world.datagram(node, sent.from, &sent.payload);
+        }
+        world.set_quality(Quality::PERFECT);
+        assert_eq!(world.record().len(), 0, "{seed}: dropped in silence");
+        for node in [0, 1] {
+            assert_eq!(
+                tunnels_in(&mut world, node, TunnelState::Retry),
+                1,
+                "{seed}"
+            );
+            let words = tunnels(&mut world, node).remove(0).last_error.unwrap();
+            assert!(words.contains("the same tie breaker"), "{words}");
+        }
+        // The next attempts draw others.
+        let up = |world: &mut World| all_up(world, 2);
+        assert!(world.run_until(SECOND * 120, SECOND, up), "{seed}");
+    }
+}
+
 #[test]
 fn without_a_tie_breaker_both_tunnels_come() {
     let mut world = crossing(1, Quality::PERFECT, [(1, false), (1, false)]);
