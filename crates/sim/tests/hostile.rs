@@ -4,7 +4,8 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{LAC, LNS, Pair, address, counter, is_up, sessions};
+use common::{LAC, LNS, Pair, address, ask, counter, is_up, sessions};
+use engine::Command;
 use wire::l2tp::{Attribute, AttributeType, Avps, ControlHeader, Header, MessageType, ResultCode};
 
 const SECRET: &str = "tunnel profile modify profile_name=default secret=s3cret\n";
@@ -73,7 +74,12 @@ struct Hostile {
 impl Hostile {
     /// No tunnel of its own yet.
     fn stranger() -> Self {
-        let mut pair = Pair::new(&format!("{SECRET}{LAC}"), &format!("{SECRET}{LNS}"));
+        Self::to("", SECRET)
+    }
+
+    /// The same to an LNS that has these lines more; with a secret, it is the legitimate LAC's too.
+    fn to(lns: &str, secret: &str) -> Self {
+        let mut pair = Pair::new(&format!("{secret}{LAC}"), &format!("{secret}{LNS}{lns}"));
         pair.up();
         pair.world.record();
         Self {
@@ -132,15 +138,24 @@ impl Hostile {
     fn throw(&mut self, datagram: &[u8], wanted: AttributeType) -> (Vec<Answer>, u16) {
         let lns = self.pair.lns;
         self.pair.world.datagram(lns, Self::peer(), datagram);
+        self.hear(wanted)
+    }
+
+    /// What was said to it since it heard last.
+    fn hear(&mut self, wanted: AttributeType) -> (Vec<Answer>, u16) {
         let (mut answers, mut found) = (Vec::new(), 0);
         for sent in self.pair.world.record() {
             if sent.to != Self::peer() {
                 continue;
             }
-            let Ok((Header::Control(header), payload)) = Header::decode(&sent.payload) else {
-                panic!("{sent:?}");
-            };
-            self.take(&header, payload, wanted, &mut answers, &mut found);
+            match Header::decode(&sent.payload) {
+                Ok((Header::Control(header), payload)) => {
+                    self.take(&header, payload, wanted, &mut answers, &mut found);
+                }
+                // PPP of a call that is up.
+                Ok((Header::Data(_), _)) => {}
+                Err(error) => panic!("{error} {sent:?}"),
+            }
         }
         (answers, found)
     }
@@ -278,6 +293,159 @@ fn a_session_id_of_0() {
     let mut hostile = Hostile::established();
     let answers = hostile.say(0, &icrq(0, &[]));
     assert_eq!(answers, [(MessageType::CDN, Some((2, Some(3))))]);
+    hostile.aftermath(MALFORMED);
+}
+
+#[test]
+fn a_session_id_of_0_in_an_icrp() {
+    // Our node is the LAC here: it places a call in the hostile peer's tunnel.
+    let mut hostile = Hostile::to(
+        "peer profile modify profile_name=default lac_lns=laclns\n",
+        "",
+    );
+    assert_eq!(hostile.say(0, &sccrq(&[])), [(MessageType::SCCRP, None)]);
+    assert_eq!(hostile.say(0, &message(MessageType::SCCCN, &[])), []);
+    let (world, lns) = (&mut hostile.pair.world, hostile.pair.lns);
+    let text = "tunnel create tunnel_name=t dest_ipaddr=192.0.2.9
+        session create tunnel_name=t session_type=laic user_name=a user_password=b";
+    let mut session = common::model(text).sessions[0].clone();
+    (session.tunnel_id, session.tunnel_name) = (Some(hostile.tunnel), None);
+    ask(world, lns, Command::SessionCreate(Box::new(session))).unwrap();
+    let (answers, id) = hostile.hear(AttributeType::ASSIGNED_SESSION_ID);
+    assert_eq!(answers, [(MessageType::ICRQ, None)]);
+    let icrp = message(MessageType::ICRP, &[must(14, &[0, 0])]);
+    let expected = [(MessageType::CDN, Some((2, Some(3))))];
+    assert_eq!(hostile.say(id, &icrp), expected);
+    hostile.aftermath(MALFORMED);
+}
+
+/// How far the hostile peer has come.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Stage {
+    HalfOpen,
+    Established,
+    Calling,
+    Connected,
+}
+
+impl Stage {
+    /// A peer that has come so far, and the id of its call, if it has one.
+    fn reach(self) -> (Hostile, u16) {
+        match self {
+            Self::HalfOpen => (Hostile::half_open(), 0),
+            Self::Established => (Hostile::established(), 0),
+            Self::Calling => Hostile::calling(),
+            Self::Connected => {
+                let (mut hostile, id) = Hostile::calling();
+                let speed = [must(24, &[0, 0, 0, 9]), must(19, &[0, 0, 0, 1])];
+                let answers = hostile.say(id, &message(MessageType::ICCN, &speed));
+                assert_eq!(answers, []);
+                (hostile, id)
+            }
+        }
+    }
+}
+
+/// A message as it should be, but for its time.
+fn sound(kind: MessageType) -> Vec<u8> {
+    use MessageType as M;
+    let speed = || vec![must(24, &[0, 0, 0, 9]), must(19, &[0, 0, 0, 1])];
+    match kind {
+        M::SCCRQ => sccrq(&[]),
+        M::ICRQ => icrq(6, &[]),
+        M::SCCRP => message(
+            kind,
+            &[
+                must(2, &[1, 0]),
+                must(7, b"hostile"),
+                must(3, &[0, 0, 0, 3]),
+                must(9, &[0, 77]),
+            ],
+        ),
+        M::OCRQ => message(
+            kind,
+            &[
+                must(14, &[0, 6]),
+                must(15, &[0, 0, 0, 1]),
+                must(16, &[0; 4]),
+                must(17, &[0xff; 4]),
+                must(18, &[0, 0, 0, 1]),
+                must(19, &[0, 0, 0, 1]),
+                must(21, b"1"),
+            ],
+        ),
+        M::ICRP | M::OCRP => message(kind, &[must(14, &[0, 6])]),
+        M::ICCN | M::OCCN => message(kind, &speed()),
+        M::WEN => message(kind, &[must(34, &[0; 26])]),
+        M::SLI => message(kind, &[must(35, &[0; 10])]),
+        _ => message(kind, &[]),
+    }
+}
+
+/// What a message that does not belong is answered with, and the counter that has it; `None` for one that belongs.
+fn out_of_place(stage: Stage, kind: MessageType) -> Option<(Option<Answer>, &'static str)> {
+    use MessageType as M;
+    let stop = (STOPPED, Some((7, Some(0))));
+    let clear = (M::CDN, Some((2, Some(5))));
+    match (stage, kind) {
+        (Stage::HalfOpen, M::SCCCN)
+        | (Stage::Established, M::ICRQ)
+        | (Stage::Calling, M::ICCN)
+        | (Stage::Connected, M::WEN) => None,
+        (Stage::HalfOpen, _) | (_, M::SCCRQ | M::SCCRP | M::SCCCN) => {
+            Some((Some(stop), UNEXPECTED))
+        }
+        // It belongs, but to a LAC.
+        (Stage::Established, M::OCRQ) => {
+            let refused = (M::CDN, Some((5, Some(0))));
+            Some((Some(refused), "control.received.ocrq"))
+        }
+        (Stage::Established, _) => Some((None, "control.unknown_sessions")),
+        // What is said of a line ends nothing.
+        (_, M::WEN | M::SLI) => Some((None, UNEXPECTED)),
+        (Stage::Calling | Stage::Connected, _) => Some((Some(clear), UNEXPECTED)),
+    }
+}
+
+#[test]
+fn every_message_in_every_state_where_it_does_not_belong() {
+    for stage in [
+        Stage::HalfOpen,
+        Stage::Established,
+        Stage::Calling,
+        Stage::Connected,
+    ] {
+        for kind in [1, 2, 3, 7, 8, 9, 10, 11, 12, 15, 16].map(MessageType) {
+            let Some((answer, counted)) = out_of_place(stage, kind) else {
+                continue;
+            };
+            let (mut hostile, id) = stage.reach();
+            let session = if kind.is_about_session() { id } else { 0 };
+            let answers = hostile.say(session, &sound(kind));
+            assert_eq!(answers, Vec::from_iter(answer), "{stage:?} {kind}");
+            hostile.aftermath(counted);
+        }
+    }
+}
+
+#[test]
+fn a_hidden_avp_under_a_wrong_secret() {
+    let hide = |secret: &[u8]| {
+        let mut value = Vec::new();
+        crypto::hiding::hide(14, secret, &[7; 16], &[0, 5], &[], &mut value);
+        let mut avps = message(MessageType::ICRQ, &[must(36, &[7; 16])]);
+        avps.extend(avp(M | H, 6 + value.len() as u16, 0, 14, &value));
+        avps.extend(must(15, &[0, 0, 0, 1]));
+        avps
+    };
+    let mut hostile = Hostile::established();
+    let answers = hostile.say(0, &hide(b"guess"));
+    assert_eq!(answers, [(MessageType::CDN, Some((2, Some(3))))]);
+    // Under the right one the same message is a request.
+    assert_eq!(
+        hostile.say(0, &hide(b"s3cret")),
+        [(MessageType::ICRP, None)]
+    );
     hostile.aftermath(MALFORMED);
 }
 
