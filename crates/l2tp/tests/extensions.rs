@@ -538,3 +538,23 @@ fn a_tunnel_that_gives_way_says_nothing() {
     puppet.tunnel.give_way("the other one");
     assert_eq!(puppet.tunnel.state(), TunnelState::Established);
 }
+
+#[test]
+fn a_text_that_is_too_long_is_cut_between_characters() {
+    let (mut pair, id) = with_call(config(), config(), call_params());
+    let text = format!("x{}", "é".repeat(200));
+    pair.lac()
+        .close_call(id, Disconnect::administrative(text.clone()));
+    pair.settle();
+    pair.run(SECOND);
+    let ends = pair.events[1].iter().filter_map(|event| match event {
+        Event::CallClosed { reason, .. } => Some(reason.reason.message.clone()),
+        _ => None,
+    });
+    let heard: Vec<_> = ends.collect();
+    assert_eq!(heard.len(), 1);
+    assert!(
+        text.starts_with(&heard[0]) && heard[0].len() > 250,
+        "{heard:?}"
+    );
+}

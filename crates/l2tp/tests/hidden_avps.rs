@@ -266,3 +266,29 @@ fn nobody_is_asked_for_the_secret_of_an_sccrq_that_hides_nothing() {
     let sccrq = open_sccrq(&datagram, |name| panic!("{name}")).unwrap();
     assert_eq!(sccrq.assigned_tunnel_id, 77);
 }
+
+#[test]
+fn padding_conceals_how_long_a_hidden_value_is() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let hiding = TunnelConfig {
+            hide_avps: true,
+            ..secret_config("s3cret")
+        };
+        let mut pair = Pair::new(hiding.clone(), hiding, seed);
+        pair.run(SECOND);
+        pair.place_call();
+        pair.run(SECOND);
+        let avps = pair.sent.iter().flat_map(|(_, _, message)| message.avps());
+        let ids = avps.filter(|avp| {
+            avp.hidden && avp.attribute_type() == Some(AttributeType::ASSIGNED_SESSION_ID)
+        });
+        lengths.extend(ids.map(|avp| avp.value.len()));
+    }
+    // Two octets that say how long, two of the id, and the padding.
+    assert!(lengths.len() > 4, "{lengths:?}");
+    assert!(
+        lengths.iter().all(|length| (4..=19).contains(length)),
+        "{lengths:?}"
+    );
+}

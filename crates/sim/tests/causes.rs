@@ -1,4 +1,5 @@
 //! Why PPP ended, as the LAC shows it (RFC 3145): each common end brought about, and its code as it came over the link.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests only")]
 
 mod common;
 

@@ -1,9 +1,11 @@
 //! Bad input by name. Each time: the right answer or silence, a counter, the engine alive, and a legitimate peer still served.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests only")]
 
 mod common;
 
 use std::net::SocketAddr;
 
+use api::SessionState;
 use common::{LAC, LNS, Pair, address, ask, counter, is_up, sessions};
 use engine::Command;
 use wire::l2tp::{Attribute, AttributeType, Avps, ControlHeader, Header, MessageType, ResultCode};
@@ -493,4 +495,79 @@ fn datagrams_shorter_and_longer_than_they_say() {
     assert_eq!(hostile.throw(&long, wanted).0, []);
     assert!(counter(&mut hostile.pair.world, 1, "control.received.hello") > 0);
     hostile.aftermath("datagrams.malformed_header");
+}
+
+/// A data message of a session.
+fn data(ids: [u16; 2], frame: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0, 2];
+    datagram.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
+    datagram.extend(frame);
+    datagram
+}
+
+#[test]
+fn data_before_its_session_is_established() {
+    let (mut hostile, id) = Hostile::calling();
+    let echo = [0xff, 0x03, 0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0];
+    let frame = data([hostile.tunnel, id], &echo);
+    assert_eq!(
+        hostile.throw(&frame, AttributeType::ASSIGNED_SESSION_ID).0,
+        []
+    );
+    let lns = hostile.pair.lns;
+    let all = sessions(&mut hostile.pair.world, lns);
+    assert!(all.iter().any(|s| s.state == SessionState::WaitConnect));
+    hostile.aftermath("datagrams.unknown_session");
+}
+
+#[test]
+fn a_lac_that_says_it_has_authenticated_its_client() {
+    let (mut hostile, id) = Hostile::calling();
+    // LCP as agreed, PAP, alice, the right password.
+    let said = [
+        must(24, &[0, 0, 0, 9]),
+        must(19, &[0, 0, 0, 1]),
+        avp(0, 10, 0, 27, &[3, 4, 0xc0, 0x23]),
+        avp(0, 8, 0, 29, &[0, 3]),
+        avp(0, 11, 0, 30, b"alice"),
+        avp(0, 16, 0, 33, b"wonderland"),
+    ];
+    assert_eq!(hostile.say(id, &message(MessageType::ICCN, &said)), []);
+    let lns = hostile.pair.lns;
+    let all = sessions(&mut hostile.pair.world, lns);
+    let its = all.iter().find(|s| s.session_id == Some(id)).unwrap();
+    // LCP begins anew, and authentication after it.
+    assert_eq!(
+        (its.state, its.user_name.as_deref()),
+        (SessionState::Link, None)
+    );
+    hostile.aftermath("control.received.iccn");
+}
+
+#[test]
+fn ids_cannot_be_guessed_from_others() {
+    let mut hostile = Hostile::stranger();
+    let mut ids = Vec::new();
+    for assigned in 100_u16..120 {
+        let mut request = must(0, &[0, 1]);
+        let own = must(9, &assigned.to_be_bytes());
+        request.extend(
+            [
+                must(2, &[1, 0]),
+                must(7, b"many"),
+                must(3, &[0, 0, 0, 3]),
+                own,
+            ]
+            .concat(),
+        );
+        hostile.tunnel = 0;
+        hostile.throw(
+            &datagram([0; 4], &request),
+            AttributeType::ASSIGNED_TUNNEL_ID,
+        );
+        ids.push(hostile.tunnel);
+    }
+    let near = ids.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 16);
+    assert!(near.count() < 2 && !ids.contains(&0), "{ids:?}");
+    hostile.aftermath("control.received.sccrq");
 }
