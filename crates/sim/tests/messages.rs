@@ -231,7 +231,7 @@ fn tie(sccrq: &mut [u8]) -> &mut [u8] {
     let avp = [0, 14, 0, 0, 0, 5];
     let length = avp.len();
     let found = sccrq.windows(length).position(|octets| octets == avp);
-    let at = found.expect("a tie breaker") + length;
+    let at = found.unwrap_or_else(|| panic!("no tie breaker")) + length;
     &mut sccrq[at..at + 8]
 }
 
