@@ -18,22 +18,32 @@ impl Engine {
         let sccrq = match l2tp::open_sccrq(datagram, secret_of) {
             Ok(sccrq) => sccrq,
             Err(error) => {
-                let named = l2tp::assigned_tunnel_id(datagram)
-                    .and_then(|peer_id| self.unproven_of_peer(&path, peer_id));
-                return match named {
-                    Some(id) => self.deliver(id, datagram, now),
-                    None => self.counters.bad_connection_request(&error),
-                };
+                let named = l2tp::assigned_tunnel_id(datagram);
+                let unproven = self.unproven_of_peer(&path, named.unwrap_or_default());
+                if unproven.is_empty() {
+                    self.counters.bad_connection_request(&error);
+                }
+                for id in unproven {
+                    self.deliver(id, datagram, now);
+                }
+                return;
             }
         };
-        if let Some(id) = self.unproven_of_peer(&path, sccrq.assigned_tunnel_id)
-            && let Some(tunnel) = self.tunnels.get(&id)
-        {
-            let waits = tunnel.control.state() == TunnelState::WaitCtlConn;
-            if waits && tunnel.control.is_repeated_by(&sccrq) {
-                return self.deliver(id, datagram, now);
+        let unproven = self.unproven_of_peer(&path, sccrq.assigned_tunnel_id);
+        let repeated = unproven.iter().find(|id| {
+            let tunnel = self.tunnels.get(id).map(|tunnel| &tunnel.control);
+            tunnel.is_some_and(|control| {
+                control.state() == TunnelState::WaitCtlConn && control.is_repeated_by(&sccrq)
+            })
+        });
+        if let Some(&id) = repeated {
+            return self.deliver(id, datagram, now);
+        }
+        if unproven.len() >= UNPROVEN_OF_ONE_NAME {
+            let age = |id: &&u16| self.tunnels.get(id).map(|tunnel| tunnel.half_open);
+            if let Some(&oldest) = unproven.iter().min_by_key(age) {
+                self.abandon(oldest, StopReason::clear(BEGAN_ANEW), now);
             }
-            self.abandon(id, StopReason::clear(BEGAN_ANEW), now);
         }
         self.open_for_peer(path, &sccrq, now);
     }
@@ -211,17 +221,18 @@ impl Engine {
         self.by_peer.range(ids).map(|&(_, _, _, id)| id)
     }
 
-    /// The one of them that its peer has not yet shown to know of; there is one at most.
-    fn unproven_of_peer(&self, path: &Transport, peer_id: u16) -> Option<u16> {
+    /// Those of them that their peer has not yet shown to know of: several, if it began anew or somebody pretends so.
+    fn unproven_of_peer(&self, path: &Transport, peer_id: u16) -> Vec<u16> {
         let unproven = |id: &u16| {
-            self.tunnels
-                .get(id)
-                .is_some_and(|tunnel| !tunnel.control.is_proven())
+            let tunnel = self.tunnels.get(id);
+            tunnel.is_some_and(|tunnel| !tunnel.control.is_proven())
         };
-        self.opened_by(path, peer_id).find(unproven)
+        self.opened_by(path, peer_id).filter(unproven).collect()
     }
 }
 
+/// How many different SCCRQs of one address, port and Assigned Tunnel ID wait for their senders; each new one is compared with all of them.
+const UNPROVEN_OF_ONE_NAME: usize = 4;
 /// Why a tunnel ends whose peer asked for one anew.
 const BEGAN_ANEW: &str = "the peer began anew";
 /// Why the oldest tunnel ends that was not established.

@@ -264,18 +264,25 @@ fn who_does_not_know_our_tunnel_id_can_neither_end_a_tunnel_nor_bring_one_up_in_
 }
 
 #[test]
-fn another_sccrq_under_the_same_tunnel_id_replaces_one_that_was_never_answered() {
-    let mut stage = Stage::new(LNS);
-    let old = stage.say(&sccrq(7))[0].tunnel_id();
-    let mut other = introduction(MessageType::SCCRQ, 7);
-    other.push(Attribute::VendorName(b"after the upgrade"));
-    let new = stage.say(&message(header(0, 0, 0), &other))[0].tunnel_id();
-    assert_ne!(new, old);
-    let ids: Vec<_> = tunnels(&mut stage.world, stage.lns);
-    assert_eq!(
-        ids.iter().map(|t| t.tunnel_id).collect::<Vec<_>>(),
-        [Some(new)]
-    );
+fn of_two_sccrqs_under_the_same_tunnel_id_the_one_whose_sender_goes_on_has_the_tunnel() {
+    for goes_on in [0, 1] {
+        let mut stage = Stage::new(LNS);
+        let first = stage.say(&sccrq(7))[0].tunnel_id();
+        let mut other = introduction(MessageType::SCCRQ, 7);
+        other.push(Attribute::VendorName(b"after the upgrade"));
+        let other = message(header(0, 0, 0), &other);
+        let second = stage.say(&other)[0].tunnel_id();
+        assert_ne!(first, second);
+        let chosen = [first, second][goes_on];
+        stage.say(&just(MessageType::SCCCN, header(chosen, 1, 1)));
+        let ids: Vec<_> = tunnels(&mut stage.world, stage.lns);
+        assert_eq!(
+            ids.iter()
+                .map(|t| (t.tunnel_id, t.state))
+                .collect::<Vec<_>>(),
+            [(Some(chosen), TunnelState::Established)]
+        );
+    }
 }
 
 #[test]
