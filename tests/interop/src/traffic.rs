@@ -1,6 +1,6 @@
 //! What goes through a session: pings and a TCP transfer.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub fn transfer(bed: &Bed, target: Ipv4Addr, octets: usize) -> Result<f64> {
             send(&mut stream, octets)
         });
         let client = bed.lac.enter(|| {
-            let mut stream = TcpStream::connect_timeout(&target, STALL)?;
+            let mut stream = connect(target)?;
             limit(&stream)?;
             send(&mut stream, octets)?;
             receive(&mut stream, octets).context("from the LNS to the LAC")
@@ -86,6 +86,19 @@ pub fn transfer(bed: &Bed, target: Ipv4Addr, octets: usize) -> Result<f64> {
     })
     .context("the TCP transfer")?;
     Ok(octets as f64 * 16.0 / 1e6 / start.elapsed().as_secs_f64())
+}
+
+/// pppd gives a device its address before it brings it up: until then there is no way to the other end.
+fn connect(target: SocketAddr) -> Result<TcpStream> {
+    until(
+        STALL,
+        "a way to the other end",
+        || match TcpStream::connect_timeout(&target, STALL) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == ErrorKind::NetworkUnreachable => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+    )
 }
 
 /// A listener has no time limit of its own; one that is asked again and again has.
