@@ -11,7 +11,9 @@ use interop::meant::{self, Fields};
 use interop::report::Report;
 use interop::talk::{Sent, Talk};
 use interop::tshark::{Dissected, ShownAvp, dissect};
-use l2tp::{AccessLine, CallParams, Disconnect, PppCause, StopReason, TunnelConfig};
+use l2tp::{
+    AccessLine, CallParams, Disconnect, LinkInfo, PppCause, SessionId, StopReason, TunnelConfig,
+};
 use wire::Writer;
 use wire::l2tp::{
     AccessLine as LineAttribute, AccessLineType, Attribute, AttributeType, Avp, Avps, BearerTypes,
@@ -436,8 +438,37 @@ fn call() -> CallParams {
             agent_circuit_id: Some("node 1 port 2".into()),
             ..AccessLine::default()
         })),
+        speed_updates: true,
         ..CallParams::default()
     }
+}
+
+/// What the first end has to say of its calls' lines while they are up, and what the second asks of them.
+fn line_news(talk: &mut Talk, incoming: SessionId, outgoing: SessionId) -> Result<()> {
+    let (now, mut rng) = (talk.now, talk.rng.clone());
+    let errors = CallErrors {
+        framing: 7,
+        ..CallErrors::default()
+    };
+    let info = LinkInfo {
+        maps: Some(TransmissionMaps {
+            send: 1,
+            receive: 2,
+        }),
+        lns_last_sent: Some(vec![1, 4, 5, 220]),
+        lns_last_received: Some(vec![7, 2]),
+    };
+    let first = talk.end(0)?;
+    ensure!(
+        first.report_errors(incoming, errors, now, &mut rng),
+        "no WEN"
+    );
+    ensure!(first.update_speed(incoming, 2, 1, &mut rng), "no CSUN");
+    first.set_link_info(outgoing, &info, &mut rng);
+    talk.end(1)?.request_speeds(&mut rng);
+    talk.rng = rng;
+    talk.settle();
+    Ok(())
 }
 
 /// A tunnel, calls of both kinds from both ends, silence, and the end.
@@ -457,6 +488,9 @@ fn conversation(config: TunnelConfig) -> Result<String> {
             talk.end(end)?.calls().count() == 2 * (end + 1),
             "the calls are not up"
         );
+        if end == 0 {
+            line_news(&mut talk, incoming, outgoing)?;
+        }
         let reasons = [
             Disconnect::lost_carrier(""),
             Disconnect::ppp(PppCause {
@@ -493,6 +527,10 @@ fn conversation(config: TunnelConfig) -> Result<String> {
         M::OCRP,
         M::OCCN,
         M::CDN,
+        M::WEN,
+        M::SLI,
+        M::CSUN,
+        M::CSURQ,
     ] {
         ensure!(said.contains(&needed.0), "{needed} was not said");
     }
