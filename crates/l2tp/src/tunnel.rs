@@ -11,7 +11,7 @@ use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
 use crate::transport::{Receipt, Transport};
 use crate::unproven::Unproven;
 use crate::{
-    CallKind, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, Sccrq, SessionId,
+    Call, CallKind, CallState, Counters, Disconnect, EndedBy, Event, PeerInfo, Sccrq, SessionId,
     StopReason, TransportStats, TransportTimer, TunnelConfig, TunnelId,
 };
 
@@ -225,7 +225,7 @@ impl Tunnel {
             .receive(&header, avps, &config, now, &mut self.counters);
         self.judge(header.tunnel_id, datagram.len(), receipt);
         for call in self.transport.take_confirmed() {
-            self.call_established(call);
+            self.peer_has_it(call);
         }
         if receipt == Receipt::Deliver {
             self.process(header.session_id, avps, now, rng);
@@ -336,10 +336,13 @@ impl Tunnel {
     /// that acknowledged or not.
     pub fn data_received(&mut self, call: SessionId, now: Time) {
         self.heard_at = now;
-        if self
-            .call(call)
-            .is_some_and(|call| call.state == CallState::Established)
-        {
+        self.peer_has_it(call);
+    }
+
+    /// The peer has our ICCN or OCCN of a call; unless the call ended since, and its Session ID is another's.
+    fn peer_has_it(&mut self, call: SessionId) {
+        let sent = |call: &Call| call.state == CallState::Established;
+        if self.call(call).is_some_and(sent) {
             self.call_established(call);
         }
     }
