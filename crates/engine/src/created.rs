@@ -88,6 +88,15 @@ impl CreatedSessions {
         Some(session)
     }
 
+    /// Takes over the sessions of another tunnel, none of which has a call yet. One whose name is taken goes on without a name.
+    pub(crate) fn take_over(&mut self, others: Self) {
+        for mut session in others.by_number.into_values() {
+            let name = &mut session.config.session_name;
+            name.take_if(|name| self.by_name.contains_key(name));
+            self.insert(session);
+        }
+    }
+
     /// Takes out a session that is to have a call by `now`.
     fn take_due(&mut self, now: Time) -> Option<u64> {
         let &(at, number) = self.waiting.first().filter(|(at, _)| *at <= now)?;

@@ -36,6 +36,23 @@ impl Session {
         self.line.ask_at
     }
 
+    /// The LNS says what LCP agreed on: our PPP follows its maps. What the LAC sends on its line is what our PPP receives.
+    pub(crate) fn heard_link_info(&mut self, info: LinkInfo) {
+        if let Some(maps) = info.maps {
+            self.link.set_accm(maps.send, maps.receive);
+        }
+        self.link_info = Some(Box::new(info));
+    }
+
+    /// The characters that the LAC escapes when it sends on its line, and those that are escaped for it; at the LAC, as PPP has them now.
+    pub(crate) fn told_maps(&self) -> Option<(u32, u32)> {
+        let told = self.link_info.as_ref().and_then(|told| told.maps);
+        told.map(|maps| match self.role {
+            Role::Lac => (self.link.own_accm(), self.link.peer_accm()),
+            Role::Lns => (maps.send, maps.receive),
+        })
+    }
+
     /// What the LAC of a call that we serve is told of the link: the characters that LCP agreed to escape, of an asynchronous line and if not
     /// all are; and LCP's last requests, where the LAC guided it (RFC 3437 section 2.3).
     fn told_to_lac(&self) -> Option<LinkInfo> {

@@ -382,9 +382,7 @@ fn shown_line(info: &l2tp::CallInfo, session: Option<&Session>) -> LineStatus {
             timeouts: e.timeouts,
             alignment: e.alignment,
         }),
-        accm: told
-            .and_then(|told| told.maps)
-            .map(|maps| (maps.send, maps.receive)),
+        accm: session.and_then(Session::told_maps),
         lns_last_sent: told.and_then(|told| hexadecimal(told.lns_last_sent.as_deref())),
         lns_last_received: told.and_then(|told| hexadecimal(told.lns_last_received.as_deref())),
     }

@@ -87,9 +87,13 @@ impl Engine {
         Some(client)
     }
 
-    /// The client has `id` in place of the request of its own that gave way to it.
+    /// The client has `id` in place of the request of its own that gave way to it, and the sessions that were to be on `id`.
     pub(crate) fn adopt(&mut self, client: ClientId, id: u16, now: Time) {
         let gave_way = self.clients.get(&client).map(|client| client.state);
+        let created = self.tunnels.get_mut(&id).and_then(|t| t.created.take());
+        if let (Some(client), Some(created)) = (self.clients.get_mut(&client), created) {
+            client.sessions.take_over(*created);
+        }
         self.client_tunnel_up(client, id, now);
         if let Some(State::Tunnel(request)) = gave_way
             && let Some(tunnel) = self.tunnels.get_mut(&request)

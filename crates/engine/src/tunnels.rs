@@ -203,7 +203,7 @@ impl Engine {
             }
             l2tp::Event::LinkInfo { session, info } => {
                 if let Some(session) = self.session_mut(id, session) {
-                    session.link_info = Some(Box::new(info));
+                    session.heard_link_info(info);
                 }
             }
             l2tp::Event::SpeedChanged { session, tx, rx } => {

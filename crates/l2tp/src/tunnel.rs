@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sansio::{Deadline, Deadlines, Rng, Time, Timers};
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{ControlHeader, Header, MessageType};
+use zeroize::Zeroizing;
 
 use crate::call::Calls;
 use crate::messages::{Body, Fault, Hiding, Parsed, open_hidden, parse};
@@ -384,7 +385,7 @@ impl Tunnel {
 
     /// Processes the next message in order.
     fn process(&mut self, session_id: SessionId, avps: &[u8], now: Time, rng: &mut dyn Rng) {
-        let mut scratch = Vec::new();
+        let mut scratch = Zeroizing::default();
         let opened = open_hidden(avps, self.config.secret.as_ref(), &mut scratch);
         let parsed = parse(opened, &mut self.counters);
         self.counters.received.count(parsed.message_type);

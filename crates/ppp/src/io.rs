@@ -4,6 +4,7 @@ use sansio::{Deadlines, Rng, Time, Timers};
 use serde::{Deserialize, Serialize};
 use wire::ppp::{Compression, Frame, Protocol};
 use wire::{BufferFull, Writer};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{DEFAULT_MRU, Event, LinkConfig};
 
@@ -113,12 +114,12 @@ pub(crate) struct Context<'a> {
     pub(crate) farewell: &'static str,
 }
 
-/// Frames to be sent: one after the other, each after its length in two octets. Holds no memory when empty.
+/// Frames to be sent, wiped once they are: PAP's have passwords in them. Holds no memory when empty.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outbox {
-    frames: Vec<u8>,
-    /// Where the next frame begins.
-    next: usize,
+    frames: VecDeque<Zeroizing<Vec<u8>>>,
+    /// Octets queued.
+    queued: usize,
     /// The largest payload that the peer receives.
     mtu: u16,
 }
@@ -131,8 +132,8 @@ impl Outbox {
 
     const fn new() -> Self {
         Self {
-            frames: Vec::new(),
-            next: 0,
+            frames: VecDeque::new(),
+            queued: 0,
             mtu: DEFAULT_MRU,
         }
     }
@@ -156,33 +157,25 @@ impl Outbox {
         let mut w = Writer::new(room);
         Frame::encode_header(protocol, Compression::default(), &mut w)?;
         payload(&mut w)?;
-        let length = u16::try_from(w.len()).map_err(|_| BufferFull)?;
-        if self.frames.len() + w.len() > Self::CAPACITY {
+        let frame = Zeroizing::new(w.written().to_vec());
+        buf[..frame.len()].zeroize();
+        if self.queued + frame.len() > Self::CAPACITY {
             return Err(BufferFull);
         }
-        self.frames.extend_from_slice(&length.to_be_bytes());
-        self.frames.extend_from_slice(w.written());
+        self.queued += frame.len();
+        self.frames.push_back(frame);
         Ok(())
     }
 
     /// Puts the oldest frame into `out`, in place of what was there.
     pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> bool {
         out.clear();
-        let taken = self.frames.get(self.next..).and_then(|queued| {
-            let (length, rest) = queued.split_first_chunk()?;
-            rest.get(..u16::from_be_bytes(*length).into())
-        });
-        match taken {
-            Some(frame) => {
-                out.extend_from_slice(frame);
-                self.next += 2 + frame.len();
-                true
-            }
-            None => {
-                self.frames = Vec::new();
-                self.next = 0;
-                false
-            }
-        }
+        let Some(frame) = self.frames.pop_front() else {
+            self.frames = VecDeque::new();
+            return false;
+        };
+        out.extend_from_slice(&frame);
+        self.queued -= frame.len();
+        true
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Lcp {
     pub(crate) mru: u16,
     /// The characters that the peer is to escape, where we ask for that.
     pub(crate) accm: Option<u32>,
+    /// Our map and the peer's, where somebody knows them better than we.
+    pub(crate) told_maps: Option<(u32, u32)>,
     /// Whether we ask for compressed protocol fields.
     pfc: bool,
     /// Whether we ask for frames without address and control fields.
@@ -73,6 +75,7 @@ impl Lcp {
             has_credentials,
             mru: DEFAULT_MRU,
             accm: None,
+            told_maps: None,
             pfc: false,
             acfc: false,
             magic: 0,

@@ -252,6 +252,12 @@ impl Link {
         }
     }
 
+    /// Takes the maps of characters that are escaped on the peer's line from who knows better than LCP did (RFC 2661 section 6.14): those in what
+    /// we receive, and those in what we send. What LCP agrees on does not change them.
+    pub const fn set_accm(&mut self, own: u32, peer: u32) {
+        self.lcp.options.told_maps = Some((own, peer));
+    }
+
     /// Puts the next frame to be sent into `out`, in place of what was there; false when there is none.
     ///
     /// Control frames are never compressed: they begin with `FF 03` and two octets of protocol.

@@ -5,12 +5,13 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{SessionState, TunnelState};
+use api::{SessionState, TunnelState, TunnelStatus};
 use common::{
-    LAC, LNS, Pair, address, counter, established, model, sessions, start, tunnels, tunnels_in,
+    LAC, LNS, Pair, address, ask, counter, established, model, sessions, start, tunnels, tunnels_in,
 };
 use config::Model;
-use sim::{Quality, World};
+use engine::Command;
+use sim::{Quality, Sent, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -117,6 +118,39 @@ fn the_lac_hears_which_characters_lcp_agreed_to_escape() {
         counter(&mut pair.world, pair.lac, "control.received.sli"),
         1
     );
+}
+
+#[test]
+fn a_lacs_ppp_follows_the_maps_that_it_is_told() {
+    let lac = format!("ppp profile modify profile_name=default asyncmap=0xa0000\n{ASYNC}");
+    let mut pair = Pair::new(&lac, LNS);
+    pair.world.record();
+    pair.up();
+    pair.run(1);
+    let from_lns = |sent: &Sent| sent.to.ip() == address(1) && sent.payload[0] & 0x80 != 0;
+    let sent: Vec<Sent> = pair.world.record().into_iter().filter(from_lns).collect();
+    let ns = |sent: &Sent| u16::from_be_bytes([sent.payload[8], sent.payload[9]]);
+    let next = sent
+        .iter()
+        .filter(|sent| sent.payload.len() > 12)
+        .map(ns)
+        .max()
+        .unwrap()
+        + 1;
+    let is_sli = |sent: &&Sent| sent.payload[12..].starts_with(&[0x80, 8, 0, 0, 0, 0, 0, 16]);
+    let mut sli = sent
+        .iter()
+        .filter(|sent| sent.payload.len() > 12)
+        .find(is_sli)
+        .unwrap()
+        .payload
+        .clone();
+    sli[8..10].copy_from_slice(&next.to_be_bytes());
+    let maps = sli.len() - 8;
+    sli[maps..].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2]);
+    pair.world.datagram(pair.lac, sent[0].from, &sli);
+    let line = sessions(&mut pair.world, pair.lac).remove(0).line.unwrap();
+    assert_eq!(line.accm, Some((1, 2)));
 }
 
 #[test]
@@ -322,6 +356,44 @@ fn several_tunnels_wanted_between_two_hosts_all_get_their_sessions() {
             assert_eq!(named, wanted, "{seed}");
         }
     }
+}
+
+#[test]
+fn sessions_created_on_a_peers_tunnel_before_it_is_up_are_placed_by_the_client_that_takes_it() {
+    let mut adopted = 0;
+    for seed in 0..8 {
+        let mut world = crossing(seed, Quality::PERFECT, [(1, true), (1, true)]);
+        for node in [0, 1] {
+            let coming = |t: &TunnelStatus| {
+                t.created_by == api::Origin::Peer && t.state != TunnelState::Established
+            };
+            let here = |world: &mut World| tunnels(world, node).iter().any(coming);
+            if !world.run_until(SECOND / 100, Duration::from_micros(100), here) {
+                continue;
+            }
+            let tunnel = tunnels(&mut world, node).into_iter().find(coming).unwrap();
+            // One of a new name, and one of a name that the client has already.
+            for name in ["other", "s"] {
+                let mut session = both(9, 1, true).sessions[0].clone();
+                (session.tunnel_name, session.tunnel_id) = (None, tunnel.tunnel_id);
+                session.session_name = Some(name.to_owned());
+                session.session_type = Some(config::SessionType::Laic);
+                ask(&mut world, node, Command::SessionCreate(Box::new(session))).unwrap();
+            }
+            let up = |world: &mut World| all_up(world, 4);
+            assert!(world.run_until(SECOND * 5, SECOND / 10, up), "{seed}");
+            let all = sessions(&mut world, node);
+            let named = |name| {
+                all.iter()
+                    .filter(|s| s.session_name.as_deref() == name)
+                    .count()
+            };
+            assert_eq!((named(Some("other")), named(Some("s"))), (1, 1));
+            adopted += 1;
+            break;
+        }
+    }
+    assert_eq!(adopted, 8);
 }
 
 #[test]

@@ -111,17 +111,25 @@ fn nothing_that_comes_is_lost_to_the_sockets_that_only_send() {
 
 #[test]
 fn congestion_is_told_across_a_tunnel_whose_ends_know_how() {
-    let Some(bed) = Bed::new() else { return };
-    let mut lns = End::start(&bed.lns, LNS);
+    for (lns_address, lac_address) in ENDS {
+        // A bed of its own each time: addresses inside are the same.
+        let Some(bed) = Bed::new() else { return };
+        congestion_is_told(&bed, lns_address, lac_address);
+    }
+}
+
+fn congestion_is_told(bed: &Bed, lns_address: &str, lac_address: &str) {
+    let mut lns = End::start(&bed.lns, lns_address);
+    let to_lns: SocketAddr = lns_address.parse().unwrap();
     let lac = bed.lac.enter(|| {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-        let address: SocketAddr = LAC.parse().unwrap();
+        let domain = socket2::Domain::for_address(to_lns);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
+        let address: SocketAddr = lac_address.parse().unwrap();
         socket.bind(&address.into()).unwrap();
         socket
     });
     for (number, ecn) in [(1, true), (2, false)] {
-        let mut spec = session(number, true, LNS, LAC, own());
+        let mut spec = session(number, true, lns_address, lac_address, own());
         (spec.outer.ecn, spec.outer.dscp) = (ecn, 10);
         lns.create(number.into(), spec).unwrap();
         lns.configure(number.into(), network("10.0.0.1", "10.0.0.2"))
@@ -148,8 +156,10 @@ fn congestion_is_told_across_a_tunnel_whose_ends_know_how() {
             let checksum = u16::from_be_bytes([packet[10], packet[11]]) - inner;
             packet[10..12].copy_from_slice(&checksum.to_be_bytes());
             packet[1] = inner as u8;
-            lac.set_tos_v4(outer).unwrap();
-            let to_lns = LNS.parse::<SocketAddr>().unwrap();
+            match to_lns {
+                SocketAddr::V4(_) => lac.set_tos_v4(outer).unwrap(),
+                SocketAddr::V6(_) => lac.set_tclass_v6(outer).unwrap(),
+            }
             lac.send_to(&packet_to_lns(number as u8, &packet), &to_lns.into())
                 .unwrap();
             if ecn && (inner, outer) == (0, 3) {

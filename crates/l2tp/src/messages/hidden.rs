@@ -1,22 +1,25 @@
 use crypto::{Secret, hiding};
 use wire::Writer;
 use wire::l2tp::{AttributeType, Avp, Avps};
+use zeroize::Zeroizing;
 
 /// Opens the hidden AVPs of a message's `payload`.
 ///
 /// Without any, this is `payload` itself. Otherwise it is a copy in `scratch` with their values opened and H cleared. An AVP that can't be
 /// opened (no secret, no Random Vector before it, nonsense inside, or one that may not be hidden) stays hidden; so does everything
-/// from the first AVP on whose length is impossible.
+/// from the first AVP on whose length is impossible. What was hidden may be a secret: none of it is left in memory.
 pub(crate) fn open_hidden<'a>(
     payload: &'a [u8],
     secret: Option<&Secret>,
-    scratch: &'a mut Vec<u8>,
+    scratch: &'a mut Zeroizing<Vec<u8>>,
 ) -> &'a [u8] {
     if !Avps::new(payload).flatten().any(|avp| avp.hidden) {
         return payload;
     }
+    // With room for all from the start, so that growth leaves no copies behind: opened, AVPs are shorter.
     scratch.clear();
-    let mut value = Vec::new();
+    scratch.reserve(payload.len());
+    let mut value = Zeroizing::new(Vec::with_capacity(payload.len()));
     let mut random_vector = None;
     let mut copied = 0;
     for avp in Avps::new(payload) {

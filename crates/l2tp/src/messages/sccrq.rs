@@ -5,6 +5,7 @@ use wire::DecodeError;
 use wire::l2tp::{
     Attribute, AttributeType, Avps, BearerTypes, ControlHeader, FramingTypes, Header, MessageType,
 };
+use zeroize::Zeroizing;
 
 use super::build::stop_ccn;
 use super::hidden::open_hidden;
@@ -149,7 +150,7 @@ pub fn open_sccrq(
     let (Header::Control(header), payload) = Header::decode(datagram)? else {
         return Err(SccrqError::NotSccrq);
     };
-    let mut scratch = Vec::new();
+    let mut scratch = Zeroizing::default();
     let hides = Avps::new(payload).flatten().any(|avp| avp.hidden);
     let secret = if hides {
         let closed = parse(payload, &mut Counters::default());

@@ -66,7 +66,7 @@ impl Link {
             user: self.user.as_deref().map(str::to_owned),
             mru: lcp.mru,
             peer_mru: lcp.peer.mru,
-            peer_accm: lcp.peer.accm,
+            peer_accm: self.peer_accm(),
             magic: lcp.magic,
             peer_magic: lcp.peer.magic,
             pfc: lcp.peer.pfc,
@@ -90,14 +90,17 @@ impl Link {
         self.lcp.options.peer.mru
     }
 
-    /// The characters that the peer wants escaped (RFC 1662 section 7.1); all, if it did not say.
-    pub const fn peer_accm(&self) -> u32 {
-        self.lcp.options.peer.accm
+    /// The characters that the peer wants escaped (RFC 1662 section 7.1); all, if it did not say. Or what [`Link::set_accm`] said.
+    pub fn peer_accm(&self) -> u32 {
+        let lcp = &self.lcp.options;
+        lcp.told_maps.map_or(lcp.peer.accm, |(_, peer)| peer)
     }
 
-    /// The characters that we want the peer to escape, as LCP agreed; all, if it did not.
+    /// The characters that we want the peer to escape, as LCP agreed; all, if it did not. Or what [`Link::set_accm`] said.
     pub fn own_accm(&self) -> u32 {
-        self.lcp.options.accm.unwrap_or(u32::MAX)
+        let lcp = &self.lcp.options;
+        let agreed = lcp.accm.unwrap_or(u32::MAX);
+        lcp.told_maps.map_or(agreed, |(own, _)| own)
     }
 
     /// While LCP is open, the options of the Configure-Requests that led there: ours and the peer's.

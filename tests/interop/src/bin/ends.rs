@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -71,6 +72,10 @@ const CASES: &[(&str, Case)] = &[
     ("a killed LNS is dialled again", killed_lns),
     ("the LNS answers from the address asked", other_address),
     ("over IPv6, without checksums, on a narrow path", over_ipv6),
+    (
+        "over IPv6, from the address and port asked for",
+        addresses_of_ipv6,
+    ),
     ("listeners in other namespaces", other_namespaces),
     ("listeners come and go", listeners_at_run_time),
     ("the LAC follows an answer from another port", other_port),
@@ -363,20 +368,23 @@ const HEADERS: &str = "tunnel profile modify profile_name=default do_pmtu_discov
 
 /// The traffic classes of L2TP's packets over IPv6 in a capture, and whether they have UDP checksums: of control messages, and of data messages.
 fn headers(capture: &Path) -> Result<[BTreeSet<(u8, bool)>; 2]> {
-    const ETHERNET: usize = 14;
-    const UDP: usize = ETHERNET + 40;
     let mut reader = PcapReader::new(fs::File::open(capture)?)?;
     let mut seen = <[BTreeSet<_>; 2]>::default();
     while let Some(packet) = reader.next_raw_packet() {
-        let data = packet?.data;
-        if data.len() <= UDP + 8 || data[12..14] != [0x86, 0xdd] || data[ETHERNET + 6] != 17 {
-            continue;
+        if let Some((ip, udp)) = udp_over_ipv6(&packet?.data) {
+            let class = ip[0] << 4 | ip[1] >> 4;
+            let is_data = udp[8] & 0x80 == 0;
+            seen[usize::from(is_data)].insert((class, udp[6..8] != [0, 0]));
         }
-        let class = data[ETHERNET] << 4 | data[ETHERNET + 1] >> 4;
-        let is_data = data[UDP + 8] & 0x80 == 0;
-        seen[usize::from(is_data)].insert((class, data[UDP + 6..UDP + 8] != [0, 0]));
     }
     Ok(seen)
+}
+
+/// The IPv6 and UDP headers of a frame that has both, each with all that follows it, which is something.
+fn udp_over_ipv6(frame: &[u8]) -> Option<(&[u8], &[u8])> {
+    let ip = frame.get(14..).filter(|_| frame[12..14] == [0x86, 0xdd])?;
+    let udp = ip.get(40..).filter(|udp| udp.len() > 8 && ip[6] == 17)?;
+    Some((ip, udp))
 }
 
 fn over_ipv6(world: &World) -> Result<String> {
@@ -413,6 +421,48 @@ fn over_ipv6(world: &World) -> Result<String> {
     ensure!(seen == expected, "traffic classes and checksums: {seen:?}");
     let rate = transfer(&world.bed, INNER_LNS, TRANSFER)?;
     Ok(format!("{rate:.0} Mbit/s with an MTU of {narrow}"))
+}
+
+/// The LAC sends from the address and port of its own that its tunnel names; the LNS answers from the second address, which was asked.
+fn addresses_of_ipv6(world: &World) -> Result<String> {
+    const ASKED: &str = "fd99::3";
+    const OURS: &str = "fd99::4";
+    const PORT: u16 = 4001;
+    world.bed.with_ipv6()?;
+    for (end, address) in [(&world.bed.lns, ASKED), (&world.bed.lac, OURS)] {
+        let device = netns::UNDERLAY;
+        end.ip(&format!("address add {address}/64 dev {device} nodad\n"))?;
+    }
+    let lns = world.start(Role::Lns, &ours::lns(Auth::Chap, false))?;
+    let capture = world.capture(Extent::All)?;
+    let dest = format!("{ASKED} src_ipaddr={OURS} our_udp_port={PORT}");
+    let lac = world.start(Role::Lac, &ours::lac(false, &dest, PASSWORD))?;
+    lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    carries(world, "it does not carry")?;
+    capture.finish()?;
+    let ours = SocketAddr::new(OURS.parse()?, PORT);
+    let asked = SocketAddr::new(ASKED.parse()?, capture::L2TP_PORT);
+    let seen = sockets(&world.folder.path().join("underlay.pcap"))?;
+    ensure!(
+        seen == BTreeSet::from([ours, asked]),
+        "datagrams came from {seen:?}"
+    );
+    Ok(String::new())
+}
+
+/// Where the UDP datagrams over IPv6 in a capture came from.
+fn sockets(capture: &Path) -> Result<BTreeSet<SocketAddr>> {
+    let mut reader = PcapReader::new(fs::File::open(capture)?)?;
+    let mut seen = BTreeSet::new();
+    while let Some(packet) = reader.next_raw_packet() {
+        if let Some((ip, udp)) = udp_over_ipv6(&packet?.data) {
+            let source = <[u8; 16]>::try_from(&ip[8..24])?;
+            let port = u16::from_be_bytes([udp[0], udp[1]]);
+            seen.insert(SocketAddr::new(Ipv6Addr::from(source).into(), port));
+        }
+    }
+    Ok(seen)
 }
 
 /// Both daemons have nothing but their listeners in the network that joins them.
