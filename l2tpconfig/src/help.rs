@@ -4,6 +4,9 @@ use config::{Object, Parameter, Role, Verb};
 
 /// What the words can be about: all commands, those of a class, or the parameters of one.
 pub(crate) fn help(words: &[String]) -> String {
+    if crate::trace::parse(words).is_some() {
+        return crate::trace::HELP.to_owned();
+    }
     let Some((object, rest)) = object(words) else {
         return overview();
     };
@@ -39,12 +42,14 @@ fn overview() -> String {
          --socket PATH  the daemon's Unix socket [/run/openl2tpd/api.sock]\n  \
          --json         print the daemon's answer as JSON\n  \
          -q             do not say what was done\n  \
+         --pcap FILE    write the messages of `tunnel trace` to a file that Wireshark opens\n  \
          -V, --version  print the version\n\n\
          Commands:\n",
     );
     for object in Object::ALL {
         text += &format!("  {:<16} {}\n", object.words(), verbs(*object));
     }
+    text += "  tunnel trace     [NAME=VALUE...]: follows messages; `l2tpconfig --help tunnel trace` says more\n";
     text + "\nExit status: 0 done, 1 refused, 2 not understood, 3 no such object, 4 no daemon\n"
 }
 

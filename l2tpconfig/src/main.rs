@@ -3,8 +3,10 @@
 //! Exit statuses: 0 done, 1 refused, 2 not understood, 3 no such object, 4 no daemon.
 
 mod help;
+mod pcap;
 mod request;
 mod show;
+mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,6 +30,9 @@ struct Flags {
     /// Do not say what was done
     #[arg(short)]
     quiet: bool,
+    /// With `tunnel trace`: write the messages to this file, which Wireshark opens
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
     /// Print the commands, or what a command takes
     #[arg(short, long)]
     help: bool,
@@ -96,6 +101,12 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         return Err(Failure::Usage(
             "which command? `l2tpconfig --help` has them all".to_owned(),
         ));
+    }
+    if let Some(trace) = trace::parse(&flags.words) {
+        return trace.map_err(Failure::Usage)?.run(flags);
+    }
+    if flags.pcap.is_some() {
+        return Err(Failure::Usage("--pcap goes with `tunnel trace`".to_owned()));
     }
     let text = command_line(&flags.words);
     let command =

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use api::server::{Backend, serve};
 use api::{
-    Collection, CommandError, ErrorKind, Origin, Parameters, Request, Response, Selector,
-    Statistics, TunnelPeer, TunnelState, TunnelStatus,
+    Collection, CommandError, Direction, ErrorKind, Origin, Parameters, Request, Response,
+    Selector, Statistics, TraceEvent, TraceRequest, TunnelPeer, TunnelState, TunnelStatus,
 };
+use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc::{Receiver, channel};
 
 /// Answers a little of everything, and remembers what it was asked.
 #[derive(Default)]
@@ -49,6 +51,26 @@ impl Backend for Fake {
             }
             _ => Response::Done,
         })
+    }
+
+    fn trace(&self, _: TraceRequest) -> Receiver<TraceEvent> {
+        let (sender, receiver) = channel(3);
+        let ends = ("192.0.2.1:1701", "192.0.2.2:1701");
+        let ends = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
+        let hello = [
+            200, 2, 0, 20, 0, 9, 0, 0, 0, 3, 0, 4, 128, 8, 0, 0, 0, 0, 0, 6,
+        ];
+        let zlb = [200, 2, 0, 12, 0, 8, 0, 0, 0, 4, 0, 4];
+        let mut events = [
+            TraceEvent::message(1_000, Direction::Sent, ends, &hello),
+            TraceEvent::message(1_500_000, Direction::Sent, ends, &hello),
+            TraceEvent::message(1_600_000, Direction::Received, ends, &zlb),
+        ];
+        events[1].repeated = true;
+        for event in events {
+            sender.try_send(event).unwrap();
+        }
+        receiver
     }
 }
 
@@ -352,4 +374,55 @@ fn help_comes_from_the_declarations() {
             .ok(&["tunnel", "profile", "--help"])
             .contains("create|modify|delete|show|list|unset")
     );
+}
+
+#[test]
+fn a_trace_is_a_ladder_json_and_a_file_for_wireshark() {
+    let daemon = Daemon::start();
+    let output = daemon.run(&["tunnel", "trace", "tunnel_name=office"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let ladder = "        s  192.0.2.1:1701          192.0.2.2:1701
+    0.000  |- HELLO 3/4 ----------------------->|
+    1.499  |- HELLO 3/4 again ----------------->|
+    1.599  |<......................... ZLB 4/4 .|
+";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), ladder);
+
+    let json = daemon.run(&["tunnel", "trace", "tunnel_id=9", "count=2", "--json"]);
+    let lines = String::from_utf8(json.stdout).unwrap();
+    let events: Vec<Value> = lines
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["name"], "HELLO");
+    assert_eq!(events[1]["repeated"], true);
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trace.pcapng");
+    let name = file.to_str().unwrap();
+    let output = daemon.run(&["tunnel", "trace", "peer_ipaddr=192.0.2.2", "--pcap", name]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let mut reader = PcapNgReader::new(std::fs::File::open(&file).unwrap()).unwrap();
+    let mut packets = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block.unwrap() {
+            packets.push((packet.timestamp, packet.data.to_vec()));
+        }
+    }
+    let payloads: Vec<_> = packets
+        .iter()
+        .map(|(_, packet)| packet[42..].len())
+        .collect();
+    assert_eq!(payloads, [20, 20, 12]);
+    assert_eq!(packets[1].0.as_micros(), 1_500_000);
+
+    for (words, said) in [
+        (&["tunnel", "trace"][..], "is needed"),
+        (&["tunnel", "list", "--pcap", name], "goes with"),
+    ] {
+        let output = daemon.run(words);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(said));
+    }
 }

@@ -4,20 +4,22 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::Backend;
-use api::{Collection, CommandError, ErrorKind, Request, Response, Selector};
+use api::{
+    Collection, CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest,
+};
 use config::{
-    Command as Change, ConfigError, Kind, Model, Object, Parameter, Parameters, Verb,
+    Command as Change, ConfigError, Kind, Model, Object, Parameter, Parameters, TraceFlags, Verb,
     parse_command, quoted,
 };
 use engine::Command;
 use serde_json::Value;
-use tokio::sync::oneshot;
-use tracing::{error, info, trace};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
 
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::sockets::Sockets;
-use crate::trace::API;
+use crate::trace::{self, API, Follower};
 
 /// The daemon as management sees it.
 pub(crate) struct Daemon {
@@ -29,7 +31,9 @@ pub(crate) struct Daemon {
 
 impl Backend for Daemon {
     async fn call(&self, request: Request) -> Result<Response, CommandError> {
-        trace!(target: API, "{}", name_of(&request));
+        if trace::everywhere().meets(TraceFlags::API) {
+            tracing::trace!(target: API, "{}", name_of(&request));
+        }
         match request {
             Request::TunnelList => self.ask(Command::TunnelList).await,
             Request::TunnelCreate(parameters) => {
@@ -64,6 +68,15 @@ impl Backend for Daemon {
             Request::SystemStatistics => self.statistics().await,
             configuration => self.configuration(configuration).await,
         }
+    }
+
+    fn trace(&self, request: TraceRequest) -> mpsc::Receiver<TraceEvent> {
+        if trace::everywhere().meets(TraceFlags::API) {
+            tracing::trace!(target: API, "trace {:?}", request.of);
+        }
+        let (follower, events) = Follower::new(request);
+        self.mail(Mail::Follow(follower));
+        events
     }
 }
 

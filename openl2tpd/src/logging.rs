@@ -71,10 +71,10 @@ impl Log {
 
     /// Traces these categories, beside those that are always traced.
     pub(crate) fn trace(&self, flags: TraceFlags) {
-        let targets = trace::targets(self.always).chain(trace::targets(flags));
+        trace::set_everywhere(self.always.or(flags));
         let filter = Targets::new()
             .with_default(self.ordinary)
-            .with_targets(targets.map(|target| (target, LevelFilter::TRACE)));
+            .with_targets(trace::TARGETS.map(|target| (target, LevelFilter::TRACE)));
         // It can fail only when the subscriber is gone, and that lives as long as the process.
         let _ = self.filter.reload(filter);
     }

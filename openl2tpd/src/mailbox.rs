@@ -10,6 +10,8 @@ use datapath::{Event, EventSink};
 use engine::{Command, Input, Source};
 use tokio::sync::oneshot;
 
+use crate::trace::Follower;
+
 /// How a command ended.
 pub(crate) type Answer = Result<Response, CommandError>;
 
@@ -21,6 +23,8 @@ pub(crate) enum Mail {
     Command(Command, oneshot::Sender<Answer>),
     /// Anything else that the engine is to know.
     Input(Input),
+    /// Somebody follows messages from now on.
+    Follow(Follower),
     /// One more socket to receive from and to send through.
     Socket(Arc<Socket>),
     /// A socket to receive from no more.

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::server;
+use config::TraceFlags;
 use engine::Input;
 use tokio::net::{UnixListener, lookup_host};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tracing::{info, trace, warn};
+use tracing::{info, warn};
 
 use crate::backend::Daemon;
 use crate::mailbox::{Mail, Mailbox};
 use crate::shard::{Broken, Question};
-use crate::trace::SYSTEM;
+use crate::trace::{self, SYSTEM};
 
 /// How long the peers may take to acknowledge that we close.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -96,7 +97,9 @@ async fn resolve(mut questions: mpsc::UnboundedReceiver<Question>, mailbox: Mail
                 Ok(found) => Ok(found.map(|address| address.ip()).collect()),
                 Err(error) => Err(format!("cannot resolve {host}: {error}")),
             };
-            trace!(target: SYSTEM, "{host} is {result:?}");
+            if trace::everywhere().meets(TraceFlags::SYSTEM) {
+                tracing::trace!(target: SYSTEM, "{host} is {result:?}");
+            }
             // A shard that is gone asks no more.
             mailbox.send(Mail::Input(Input::Resolved { token, result }));
         });

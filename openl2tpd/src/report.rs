@@ -1,15 +1,15 @@
-//! What the log says: events in the words of an operator, and the traces. No secrets: neither values of AVPs nor contents of PPP frames.
+//! What the log says: events in the words of an operator, and the traces. No secrets: see [`wire::readable`].
 
-use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use config::TraceFlags;
+use datapath::Request;
+use engine::{Engine, Event, Source, Trace, Traced};
+use tracing::{debug, info, warn};
+use wire::l2tp::Header;
+use wire::readable::{self, Plain, ReadableAvp};
 
-use datapath::{Ids, Request};
-use engine::{Event, Source};
-use tracing::{Level, debug, enabled, info, trace, warn};
-use wire::l2tp::{Attribute, Avps, ControlHeader, Header};
-use wire::ppp::{Frame, Packet};
-
-use crate::trace::{AVP, DATA, PPP, PROTOCOL, TRANSPORT};
+use crate::trace::{
+    AVP_DATA, AVP_HIDE, AVP_INFO, DATA, FSM, FUNC, PPP_CONTROL, PROTOCOL, TRANSPORT, line,
+};
 
 /// One line for an event.
 pub(crate) fn event(event: &Event) {
@@ -19,7 +19,7 @@ pub(crate) fn event(event: &Event) {
             remote,
             host_name,
         } => {
-            info!("tunnel {tunnel} up: {} at {remote}", Plain(host_name));
+            info!("tunnel {tunnel} up: {} at {remote}", plain(host_name));
         }
         Event::TunnelDown {
             tunnel,
@@ -27,7 +27,7 @@ pub(crate) fn event(event: &Event) {
             reason,
             ..
         } => {
-            info!("tunnel {tunnel} down: {remote}: {}", Plain(reason));
+            info!("tunnel {tunnel} down: {remote}: {}", plain(reason));
         }
         Event::TunnelFailed {
             name,
@@ -36,7 +36,7 @@ pub(crate) fn event(event: &Event) {
         } => {
             warn!(
                 "tunnel {name} failed: {}; next attempt in {seconds} s",
-                Plain(reason)
+                plain(reason)
             );
         }
         Event::TunnelFailed {
@@ -44,7 +44,7 @@ pub(crate) fn event(event: &Event) {
             reason,
             retry_seconds: None,
         } => {
-            warn!("tunnel {name} failed: {}", Plain(reason));
+            warn!("tunnel {name} failed: {}", plain(reason));
         }
         Event::TunnelRefused {
             remote,
@@ -53,8 +53,8 @@ pub(crate) fn event(event: &Event) {
         } => {
             warn!(
                 "tunnel refused: {} at {remote}: {}",
-                Plain(host_name),
-                Plain(reason)
+                plain(host_name),
+                plain(reason)
             );
         }
         Event::SessionUp {
@@ -70,7 +70,7 @@ pub(crate) fn event(event: &Event) {
                 .unwrap_or_default();
             info!(
                 "session {tunnel}/{session} up: user {} on {device}{addresses}",
-                Plain(user)
+                plain(user)
             );
         }
         Event::SessionDown {
@@ -83,8 +83,8 @@ pub(crate) fn event(event: &Event) {
             let user = user.as_deref().unwrap_or("-");
             info!(
                 "session {tunnel}/{session} down: user {}: {}",
-                Plain(user),
-                Plain(reason)
+                plain(user),
+                plain(reason)
             );
         }
         Event::Authentication {
@@ -96,7 +96,7 @@ pub(crate) fn event(event: &Event) {
         } => {
             info!(
                 "session {tunnel}/{session}: user {} authenticated",
-                Plain(user)
+                plain(user)
             );
         }
         Event::Authentication {
@@ -108,7 +108,7 @@ pub(crate) fn event(event: &Event) {
         } => {
             warn!(
                 "session {tunnel}/{session}: user {} failed to authenticate",
-                Plain(user)
+                plain(user)
             );
         }
     }
@@ -122,46 +122,14 @@ pub(crate) fn left_out(source: Option<Source>, lines: u64) {
     }
 }
 
-/// Text from outside as a part of one line: what would break the line or command a terminal is escaped.
-struct Plain<'a>(&'a str);
-
-impl Plain<'_> {
-    /// The most characters: a CHAP name can have tens of thousands, and nobody's real name has more.
-    const MOST: usize = 255;
+/// Text from outside as a part of one line.
+fn plain(text: &str) -> Plain<'_> {
+    Plain(text.as_bytes())
 }
 
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut chars = self.0.chars();
-        chars
-            .by_ref()
-            .take(Self::MOST)
-            .try_for_each(|c| match c.is_control() {
-                true => write!(f, "{}", c.escape_default()),
-                false => f.write_char(c),
-            })?;
-        if chars.next().is_some() {
-            f.write_str("...")?;
-        }
-        Ok(())
-    }
-}
-
-/// Traces what the datapath reports.
+/// Logs what the datapath reports of the network.
 pub(crate) fn received(event: &datapath::Event) {
     match event {
-        datapath::Event::Control {
-            local,
-            remote,
-            payload,
-            ..
-        } => message("received", *local, *remote, payload),
-        datapath::Event::Frame { ids, frame, .. } => {
-            trace!(target: PPP, "received in {}: {}", session(*ids), describe_frame(frame));
-        }
-        datapath::Event::Completed { token, result } => {
-            trace!(target: DATA, "request {}: {result:?}", token.0)
-        }
         datapath::Event::PathMtu { remote, mtu, .. } => {
             debug!("the path to {remote} takes packets of {mtu} octets");
         }
@@ -169,114 +137,170 @@ pub(crate) fn received(event: &datapath::Event) {
             debug!("the network says of {remote}: {reason}");
         }
         datapath::Event::Failed { handle, error } => {
-            warn!("the datapath lost session {}: {error}", handle.0)
+            let (tunnel, session) = Engine::place_of_handle(*handle);
+            warn!("the datapath lost session {tunnel}/{session}: {error}");
         }
+        datapath::Event::Control { .. }
+        | datapath::Event::Frame { .. }
+        | datapath::Event::Completed { .. } => {}
+    }
+}
+
+/// Traces that the datapath has done, or could not do, what it was asked.
+pub(crate) fn completed(event: &datapath::Event, engine: &Engine) {
+    let datapath::Event::Completed { token, result } = event else {
+        return;
+    };
+    let place = engine.place_of_request(*token).unwrap_or_default();
+    if engine.trace_flags(place.0, place.1).meets(TraceFlags::DATA) {
+        line!(DATA, place, "request {}: {result:?}", token.0);
     }
 }
 
 /// Traces a request to the datapath.
-pub(crate) fn request(request: &Request) {
-    match request {
-        Request::Send { handle, frame } => {
-            trace!(target: PPP, "sent in handle {}: {}", handle.0, describe_frame(frame));
-        }
-        other => trace!(target: DATA, "{other:?}"),
+pub(crate) fn request(request: &Request, engine: &Engine) {
+    let handle = match request {
+        Request::Create { handle, .. }
+        | Request::Configure { handle, .. }
+        | Request::Remove { handle, .. }
+        | Request::SetSequencing { handle, .. } => handle,
+        // Frames are PPP's, and counters say nothing new.
+        _ => return,
+    };
+    let place = Engine::place_of_handle(*handle);
+    if engine.trace_flags(place.0, place.1).meets(TraceFlags::DATA) {
+        line!(DATA, place, "{request:?}");
     }
 }
 
-/// Traces a control message.
-pub(crate) fn message(direction: &str, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-    if !enabled!(target: PROTOCOL, Level::TRACE)
-        && !enabled!(target: TRANSPORT, Level::TRACE)
-        && !enabled!(target: AVP, Level::TRACE)
-    {
+/// Traces what the engine shows, in the categories that are on for it.
+pub(crate) fn traced(trace: &Trace) {
+    let place = (trace.tunnel, trace.session);
+    let on = |category: TraceFlags| trace.flags.meets(category);
+    match &trace.what {
+        Traced::Message { .. } => message(trace),
+        Traced::Frame {
+            direction, frame, ..
+        } if on(TraceFlags::PPP_CONTROL) => {
+            let frame = readable::frame(frame);
+            let id = frame.identifier.unwrap_or_default();
+            line!(
+                PPP_CONTROL,
+                place,
+                "{direction} {} id {id}: {}",
+                frame.name,
+                frame.text
+            );
+        }
+        Traced::State { from, to } if on(TraceFlags::FSM) => match (from, to) {
+            (None, Some(to)) => line!(FSM, place, "begins: {to}"),
+            (Some(from), Some(to)) => line!(FSM, place, "{from} -> {to}"),
+            (Some(from), None) => line!(FSM, place, "ends: {from}"),
+            (None, None) => {}
+        },
+        Traced::Decision(text) if on(TraceFlags::FUNC) => line!(FUNC, place, "{text}"),
+        _ => {}
+    }
+}
+
+/// Traces a control message: what it is, what it acknowledges, what is in it.
+fn message(trace: &Trace) {
+    let Traced::Message {
+        direction,
+        local,
+        remote,
+        again,
+        payload,
+    } = &trace.what
+    else {
+        return;
+    };
+    let place = (trace.tunnel, trace.session);
+    let on = |category: TraceFlags| trace.flags.meets(category);
+    let (header, avps) = match Header::decode(payload) {
+        Ok((Header::Control(header), avps)) => (header, avps),
+        Ok((Header::Data(_), _)) if on(TraceFlags::PROTOCOL) => {
+            return line!(
+                PROTOCOL,
+                place,
+                "{direction} {local} {remote} a data message"
+            );
+        }
+        Err(error) if on(TraceFlags::PROTOCOL) => {
+            return line!(
+                PROTOCOL,
+                place,
+                "{direction} {local} {remote} what is no L2TP: {error}"
+            );
+        }
+        _ => return,
+    };
+    let (name, fields) = (readable::message_name(avps), readable::header(&header));
+    if avps.is_empty() {
+        if on(TraceFlags::TRANSPORT) {
+            line!(
+                TRANSPORT,
+                place,
+                "{direction} {local} {remote} ZLB {fields}"
+            );
+        }
         return;
     }
-    match Header::decode(datagram) {
-        Ok((Header::Control(header), [])) => {
-            trace!(target: TRANSPORT, "{direction} {local} {remote} ZLB {}", fields(&header));
-        }
-        Ok((Header::Control(header), avps)) => {
-            trace!(target: PROTOCOL, "{direction} {local} {remote} {} {}", message_type(avps), fields(&header));
-            trace!(target: AVP, "{direction} {}", names(avps));
-        }
-        Ok((Header::Data(_), _)) => {
-            trace!(target: PROTOCOL, "{direction} {local} {remote} a data message")
-        }
-        Err(error) => {
-            trace!(target: PROTOCOL, "{direction} {local} {remote} what is no L2TP: {error}")
-        }
-    }
-}
-
-fn fields(header: &ControlHeader) -> String {
-    let ControlHeader {
-        tunnel_id,
-        session_id,
-        ns,
-        nr,
-    } = header;
-    format!("tunnel {tunnel_id} session {session_id} Ns {ns} Nr {nr}")
-}
-
-/// The first AVP says what the message is (RFC 2661 section 4.4.1).
-fn message_type(avps: &[u8]) -> String {
-    let first = Avps::new(avps).next().and_then(Result::ok);
-    let decoded = first.and_then(|avp| Attribute::decode(avp.attribute_type()?, avp.value).ok()?);
-    match decoded {
-        Some(Attribute::MessageType(message)) => message.to_string(),
-        _ => "a message of no type".to_owned(),
-    }
-}
-
-fn names(avps: &[u8]) -> String {
-    let name = |avp: Result<wire::l2tp::Avp<'_>, wire::DecodeError>| match avp {
-        Ok(avp) => {
-            let name = avp.attribute_type().map(|t| t.to_string());
-            let name = name
-                .unwrap_or_else(|| format!("vendor {} attribute {}", avp.vendor_id, avp.attribute));
-            let hidden = if avp.hidden { " hidden" } else { "" };
-            format!("{name} ({}{hidden})", avp.value.len())
-        }
-        Err(error) => error.to_string(),
-    };
-    Avps::new(avps).map(name).collect::<Vec<_>>().join(", ")
-}
-
-fn session(ids: Ids) -> String {
-    format!("{}/{}", ids.tunnel, ids.session)
-}
-
-fn describe_frame(octets: &[u8]) -> String {
-    let Ok(frame) = Frame::decode(octets) else {
-        return "no PPP frame".to_owned();
-    };
-    match Packet::decode(frame.payload) {
-        Ok(packet) => {
-            format!(
-                "{} code {} id {} ({} octets)",
-                frame.protocol,
-                packet.code,
-                packet.identifier,
-                packet.data.len()
-            )
-        }
-        Err(_) => format!("{} ({} octets)", frame.protocol, frame.payload.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_peers_say_fits_on_a_line() {
-        assert_eq!(
-            Plain("al\r\n\u{1b}[31mü").to_string(),
-            "al\\r\\n\\u{1b}[31mü"
+    if on(TraceFlags::PROTOCOL) {
+        line!(
+            PROTOCOL,
+            place,
+            "{direction} {local} {remote} {name} {fields}"
         );
-        assert_eq!(Plain(&"x".repeat(255)).to_string(), "x".repeat(255));
-        let long = Plain(&"x".repeat(60_000)).to_string();
-        assert_eq!(long, "x".repeat(255) + "...");
     }
+    if *again && on(TraceFlags::TRANSPORT) {
+        line!(
+            TRANSPORT,
+            place,
+            "{direction} {name} Ns {} again",
+            header.ns
+        );
+    }
+    if on(TraceFlags::AVP_INFO) {
+        line!(
+            AVP_INFO,
+            place,
+            "{direction} {name}: {}",
+            listed(avps, |avp| {
+                let hidden = if avp.hidden { " hidden" } else { "" };
+                Some(format!("{} ({}{hidden})", avp.name, avp.octets))
+            })
+        );
+    }
+    if on(TraceFlags::AVP_HIDE) {
+        let hidden = listed(avps, |avp| {
+            avp.hidden
+                .then(|| format!("{} ({} octets)", avp.name, avp.octets))
+        });
+        if !hidden.is_empty() {
+            line!(AVP_HIDE, place, "{direction} {name} hides {hidden}");
+        }
+    }
+    if on(TraceFlags::AVP_DATA) {
+        line!(
+            AVP_DATA,
+            place,
+            "{direction} {name}: {}",
+            listed(avps, |avp| {
+                Some(match avp.value.is_empty() {
+                    true => avp.name.clone(),
+                    false => format!("{}: {}", avp.name, avp.value),
+                })
+            })
+        );
+    }
+}
+
+/// What is to be said of AVPs, in a row.
+fn listed(avps: &[u8], say: impl Fn(&ReadableAvp) -> Option<String>) -> String {
+    let said = readable::avps(avps).filter_map(|avp| match avp {
+        Ok(avp) => say(&avp),
+        Err(error) => Some(error.to_string()),
+    });
+    said.collect::<Vec<_>>().join("; ")
 }

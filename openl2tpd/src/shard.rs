@@ -13,7 +13,8 @@ use crate::carrier::Carrier;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Answer, Inbox, Mail};
 use crate::sockets::Sockets;
-use crate::{clock, report};
+use crate::trace::Followers;
+use crate::{clock, report, trace};
 
 /// Mail that is taken in before what it caused is carried out.
 const BUDGET: usize = 64;
@@ -38,6 +39,7 @@ pub(crate) struct Shard {
     /// Collected for one submission.
     requests: Vec<Request>,
     log_limit: LogLimit,
+    followers: Followers,
 }
 
 /// The engine panics whenever it handles the timeout that is due: it would for ever.
@@ -60,6 +62,7 @@ impl Shard {
             last_token: 0,
             requests: Vec::new(),
             log_limit: LogLimit::default(),
+            followers: Followers::default(),
         }
     }
 
@@ -75,6 +78,8 @@ impl Shard {
             let timeout = next.map(|at| at - clock::now());
             let first = inbox.wait(timeout).into_iter();
             let waiting = iter::from_fn(|| inbox.take());
+            self.engine
+                .set_tracing(trace::everywhere(), self.followers.any());
             for mail in first.chain(waiting).take(BUDGET) {
                 match mail {
                     Mail::Stop => return Ok(()),
@@ -106,6 +111,10 @@ impl Shard {
             Mail::Input(input) => {
                 self.handle(input);
             }
+            Mail::Follow(follower) => {
+                self.followers.add(follower);
+                self.engine.set_tracing(trace::everywhere(), true);
+            }
             Mail::Socket(socket) => self.carrier.add_socket(socket),
             Mail::SocketGone(socket) => self.carrier.remove_socket(&socket),
             // Ended the loop.
@@ -116,6 +125,7 @@ impl Shard {
     fn receive_events(&mut self, events: Vec<Event>) {
         for event in events {
             report::received(&event);
+            report::completed(&event, &self.engine);
             self.handle(Input::Datapath(event));
         }
     }
@@ -163,7 +173,6 @@ impl Shard {
                 dscp,
                 payload,
             } => {
-                report::message("sent", local, remote, &payload);
                 let path = Transport {
                     listener,
                     local,
@@ -172,7 +181,7 @@ impl Shard {
                 self.sockets.transmit(&path, dscp, &payload);
             }
             Output::Datapath(request) => {
-                report::request(&request);
+                report::request(&request, &self.engine);
                 self.requests.push(request);
             }
             Output::Resolve { token, host } => {
@@ -186,6 +195,10 @@ impl Shard {
                 }
             }
             Output::Event(event) => self.report(&event),
+            Output::Trace(trace) => {
+                report::traced(&trace);
+                self.followers.show(&trace);
+            }
         }
     }
 }

@@ -2,22 +2,24 @@
 
 use std::fmt::Write;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::{CommandError, Parameters, Request};
+use crate::{CommandError, Parameters, Request, TraceEvent, TraceRequest};
 
 /// How long the daemon may take to answer. Nothing that it is asked waits for a peer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,21 +73,87 @@ impl Client {
         let (status, body) = self
             .runtime
             .block_on(async { timeout(PATIENCE, self.exchange(request)).await })
-            .map_err(|_| {
-                ClientError::Protocol(format!("none came within {} s", PATIENCE.as_secs()))
-            })??;
+            .map_err(too_late)??;
         let content: &[u8] = if body.is_empty() { b"null" } else { &body };
         if status.is_success() {
             return serde_json::from_slice(content)
                 .map_err(|e| ClientError::Protocol(e.to_string()));
         }
-        match serde_json::from_slice::<CommandError>(content) {
-            Ok(error) => Err(ClientError::Refused(error)),
-            Err(_) => Err(ClientError::Protocol(format!("HTTP status {status}"))),
+        Err(refusal(status, content))
+    }
+
+    /// Follows messages, and hands each to `each`, until that breaks, the daemon ends, or SIGINT or SIGTERM comes: then the program goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] has them.
+    pub fn trace(
+        &self,
+        request: &TraceRequest,
+        each: impl FnMut(TraceEvent) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        self.runtime.block_on(async {
+            let path = request.path(segment);
+            let mut terminate = signal(SignalKind::terminate()).map_err(protocol)?;
+            tokio::select! {
+                ended = self.follow(&path, each) => ended,
+                _ = tokio::signal::ctrl_c() => Ok(()),
+                _ = terminate.recv() => Ok(()),
+            }
+        })
+    }
+
+    /// Reads server-sent events until `each` breaks or the daemon ends them.
+    async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let request = self.send(Method::GET, path, None);
+        let mut response = timeout(PATIENCE, request).await.map_err(too_late)??;
+        let status = response.status();
+        if !status.is_success() {
+            let body = response.into_body().collect().await.map_err(protocol)?;
+            return Err(refusal(status, &body.to_bytes()));
         }
+        let mut text = Vec::new();
+        while let Some(frame) = response.frame().await {
+            let frame = frame.map_err(protocol)?;
+            text.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+            while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = text.drain(..end + 2).collect();
+                let lines = event.split(|&octet| octet == b'\n');
+                for json in lines.filter_map(|line| line.strip_prefix(b"data: ")) {
+                    let event = serde_json::from_slice(json).map_err(protocol)?;
+                    if each(event).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn exchange(&self, request: &Request) -> Result<(StatusCode, Bytes), ClientError> {
+        let (method, path, parameters) = http_form(request);
+        let response = self.send(method, &path, parameters).await?;
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(protocol)?
+            .to_bytes();
+        Ok((status, body))
+    }
+
+    /// Sends a request, and returns when its answer begins.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: Option<&Parameters>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream =
             UnixStream::connect(&self.path)
                 .await
@@ -97,7 +165,6 @@ impl Client {
             .await
             .map_err(protocol)?;
         tokio::spawn(connection);
-        let (method, path, parameters) = http_form(request);
         let body = match parameters {
             Some(parameters) => serde_json::to_vec(parameters).map_err(protocol)?,
             None => Vec::new(),
@@ -109,15 +176,19 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(protocol)?;
-        let response = sender.send_request(request).await.map_err(protocol)?;
-        let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(protocol)?
-            .to_bytes();
-        Ok((status, body))
+        sender.send_request(request).await.map_err(protocol)
+    }
+}
+
+fn too_late(_: tokio::time::error::Elapsed) -> ClientError {
+    ClientError::Protocol(format!("none came within {} s", PATIENCE.as_secs()))
+}
+
+/// What an answer means that is no success.
+fn refusal(status: StatusCode, content: &[u8]) -> ClientError {
+    match serde_json::from_slice::<CommandError>(content) {
+        Ok(error) => ClientError::Refused(error),
+        Err(_) => ClientError::Protocol(format!("HTTP status {status}")),
     }
 }
 

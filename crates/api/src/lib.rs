@@ -6,11 +6,13 @@
 
 #[cfg(feature = "client")]
 mod client;
+pub mod ladder;
 mod request;
 mod selector;
 #[cfg(feature = "server")]
 pub mod server;
 mod status;
+mod trace;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
@@ -21,3 +23,4 @@ pub use status::{
     Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus,
     TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };
+pub use trace::{Direction, TraceAvp, TraceEvent, TraceHeader, TraceOf, TracePpp, TraceRequest};

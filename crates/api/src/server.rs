@@ -2,25 +2,37 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, patch};
-use serde::Serialize;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use crate::{Collection, CommandError, ErrorKind, Parameters, Request, Response, Selector};
+use crate::{
+    Collection, CommandError, ErrorKind, Parameters, Request, Response, Selector, TraceEvent,
+    TraceOf, TraceRequest,
+};
 
 /// Whatever answers requests: the daemon, or a test.
 pub trait Backend: Send + Sync + 'static {
     /// Answers `request`. Dropped unfinished when the client goes away.
     fn call(&self, request: Request)
     -> impl Future<Output = Result<Response, CommandError>> + Send;
+
+    /// Follows messages: from now on until the receiver is dropped they come out of it.
+    fn trace(&self, request: TraceRequest) -> mpsc::Receiver<TraceEvent>;
 }
 
 /// Serves every connection that `listener` accepts, until the future is dropped.
@@ -53,6 +65,12 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
                 .patch(modify_session::<B>)
                 .delete(delete_session::<B>),
         )
+        .route("/v1/tunnels/{tunnel}/trace", get(trace_tunnel::<B>))
+        .route(
+            "/v1/tunnels/{tunnel}/sessions/{session}/trace",
+            get(trace_session::<B>),
+        )
+        .route("/v1/trace", get(trace_peer::<B>))
         .route(
             "/v1/sessions",
             get(|State(b): Backed<B>| answer(b, Request::SessionList(None))),
@@ -182,6 +200,92 @@ async fn delete_session<B: Backend>(
 
 async fn modify_system<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
     with_body(b, body, Request::SystemModify).await
+}
+
+/// What the query of a request to follow messages may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TraceQuery {
+    peer: Option<IpAddr>,
+    #[serde(default)]
+    ppp: Choice,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    Yes,
+    #[default]
+    No,
+}
+
+type Asked = Result<Query<TraceQuery>, QueryRejection>;
+
+async fn trace_tunnel<B: Backend>(
+    State(b): Backed<B>,
+    Path(tunnel): Path<String>,
+    query: Asked,
+) -> HttpResponse {
+    trace(b, query, |peer| match peer {
+        None => Ok(TraceOf::Tunnel(selector(&tunnel))),
+        Some(_) => Err("the tunnel is enough"),
+    })
+}
+
+async fn trace_session<B: Backend>(
+    State(b): Backed<B>,
+    Path((tunnel, session)): Path<(String, String)>,
+    query: Asked,
+) -> HttpResponse {
+    trace(b, query, |peer| match peer {
+        None => Ok(TraceOf::Session(selector(&tunnel), selector(&session))),
+        Some(_) => Err("tunnel and session are enough"),
+    })
+}
+
+async fn trace_peer<B: Backend>(State(b): Backed<B>, query: Asked) -> HttpResponse {
+    trace(b, query, |peer| {
+        peer.map(TraceOf::Peer).ok_or("peer=ADDRESS is needed")
+    })
+}
+
+/// Messages as server-sent events, for as long as the client reads.
+fn trace<B: Backend>(
+    backend: Arc<B>,
+    query: Asked,
+    of: impl FnOnce(Option<IpAddr>) -> Result<TraceOf, &'static str>,
+) -> HttpResponse {
+    let invalid = |message: String| {
+        let error = CommandError::new(ErrorKind::Invalid, message);
+        refusal(StatusCode::BAD_REQUEST, &error)
+    };
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return invalid(error.body_text()),
+    };
+    let of = match of(query.peer) {
+        Ok(of) => of,
+        Err(message) => return invalid(message.to_owned()),
+    };
+    let ppp = query.ppp == Choice::Yes;
+    let events = backend.trace(TraceRequest { of, ppp });
+    let body = Body::from_stream(stream::unfold(events, next_event));
+    ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+/// How long nothing may be said on a stream: a client that is gone is found out by then.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// The next event as the stream has it; a comment where there was none for long.
+async fn next_event(
+    mut events: mpsc::Receiver<TraceEvent>,
+) -> Option<(Result<Bytes, serde_json::Error>, mpsc::Receiver<TraceEvent>)> {
+    let text = match timeout(SILENCE, events.recv()).await {
+        Ok(Some(event)) => serde_json::to_string(&event).map(|json| format!("data: {json}\n\n")),
+        Ok(None) => return None,
+        Err(_) => Ok(":\n\n".to_owned()),
+    };
+    Some((text.map(Bytes::from), events))
 }
 
 fn selector(segment: &str) -> Selector {

@@ -3,17 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::server::{Backend, serve};
 use api::{
-    Client, ClientError, Collection, CommandError, ErrorKind, Parameters, Request, Response,
-    Selector, Statistics,
+    Client, ClientError, Collection, CommandError, Direction, ErrorKind, Parameters, Request,
+    Response, Selector, Statistics, TraceEvent, TraceOf, TraceRequest,
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::mpsc::{Receiver, channel};
 
 struct Echo;
 
@@ -34,7 +36,22 @@ impl Backend for Echo {
             )]))),
         }
     }
+
+    fn trace(&self, request: TraceRequest) -> Receiver<TraceEvent> {
+        let (sender, receiver) = channel(2);
+        let ends = ("192.0.2.1:1701", "192.0.2.2:1701");
+        let ends = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
+        let mut event = TraceEvent::message(1, Direction::Sent, ends, &ZLB);
+        event.tunnel_name = Some(format!("{request:?}"));
+        for _ in 0..2 {
+            sender.try_send(event.clone()).unwrap();
+        }
+        receiver
+    }
 }
+
+/// An acknowledgement.
+const ZLB: [u8; 12] = [0xc8, 2, 0, 12, 0, 9, 0, 0, 0, 3, 0, 4];
 
 struct Daemon {
     _directory: TempDir,
@@ -188,4 +205,64 @@ fn strange_requests_are_refused_in_json() {
         "POST /v1/tunnels HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
     );
     assert!(created.starts_with("HTTP/1.1 201 Created\r\n"), "{created}");
+}
+
+#[test]
+fn whose_messages_are_followed_comes_through_and_every_message_comes_back() {
+    let daemon = Daemon::start();
+    let client = Client::new(&daemon.socket).unwrap();
+    let name = |name: &str| Selector::Name(name.to_owned());
+    for of in [
+        TraceOf::Tunnel(name("a/b c?ppp=yes&")),
+        TraceOf::Tunnel(Selector::Id(7)),
+        TraceOf::Session(name("t"), Selector::Id(7)),
+        TraceOf::Peer("192.0.2.1".parse().unwrap()),
+        TraceOf::Peer("2001:db8::1".parse().unwrap()),
+    ] {
+        for ppp in [false, true] {
+            let request = TraceRequest {
+                of: of.clone(),
+                ppp,
+            };
+            let mut seen = Vec::new();
+            let each = |event| {
+                seen.push(event);
+                ControlFlow::Continue(())
+            };
+            client.trace(&request, each).unwrap();
+            assert_eq!(seen.len(), 2);
+            let event = &seen[1];
+            let asked = event.tunnel_name.as_deref();
+            assert_eq!(asked, Some(format!("{request:?}").as_str()));
+            assert_eq!(event.payload().unwrap(), ZLB);
+            assert_eq!(
+                event.header.map(|header| (header.ns, header.nr)),
+                Some((3, 4))
+            );
+            let mut once = 0;
+            let each = |_| {
+                once += 1;
+                ControlFlow::Break(())
+            };
+            client.trace(&request, each).unwrap();
+            assert_eq!(once, 1, "who has enough stops");
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_nobody_is_refused() {
+    let daemon = Daemon::start();
+    for path in [
+        "/v1/trace",
+        "/v1/trace?peer=nobody",
+        "/v1/tunnels/1/trace?peer=192.0.2.1",
+        "/v1/tunnels/1/trace?ppp=perhaps",
+        "/v1/tunnels/1/trace?count=1",
+    ] {
+        let answer = daemon.raw(&format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+    }
 }

@@ -127,6 +127,8 @@ objects! {
         [Modify] session_profile_name -> SessionProfile: String;
         /// The PPP profile of sessions that name none, by themselves or in their profile.
         [Modify] ppp_profile_name -> PppProfile: String;
+        /// What to log in detail of the tunnel and its sessions.
+        [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
     }
 
     /// Parameters that tunnels have in common.
@@ -186,6 +188,8 @@ objects! {
         [Modify] use_sequence_numbers: bool = false;
         /// How long a numbered data message waits for those that are missing before it; 0: not at all, so that what comes late is dropped.
         [Create] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
+        /// What to log in detail of the session, of what its tunnel's trace_flags let through; not set: all of that.
+        [Modify] trace_flags: TraceFlags;
     }
 
     /// Parameters that sessions have in common.
@@ -223,6 +227,8 @@ objects! {
     PppProfile {
         /// The profile's name.
         [Key] profile_name: String;
+        /// Logs PPP's control frames in detail, if ppp_control is among the categories.
+        [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
         /// The largest packet that we send; the peer's MRU and the tunnel's mtu bound it too.
         [Modify] mtu: u16 { 128..=16_384, "octets" } = 1500;
         /// The largest packet that we ask the peer to send; the tunnel's mtu bounds it too.

@@ -362,7 +362,8 @@ impl fmt::Display for ConnectSpeed {
 }
 
 /// What to log in detail.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TraceFlags(u32);
 
 impl TraceFlags {
@@ -370,6 +371,28 @@ impl TraceFlags {
     pub const NONE: Self = Self(0);
     /// Everything.
     pub const ALL: Self = Self(0x7ff);
+    /// Control messages.
+    pub const PROTOCOL: Self = Self(1);
+    /// Changes of state.
+    pub const FSM: Self = Self(2);
+    /// Requests of management.
+    pub const API: Self = Self(4);
+    /// The names of AVPs.
+    pub const AVP_INFO: Self = Self(8);
+    /// Hidden AVPs.
+    pub const AVP_HIDE: Self = Self(16);
+    /// The values of AVPs.
+    pub const AVP_DATA: Self = Self(32);
+    /// What was decided.
+    pub const FUNC: Self = Self(64);
+    /// Acknowledgements and repetitions of control messages.
+    pub const TRANSPORT: Self = Self(128);
+    /// What the datapath is asked to do.
+    pub const DATA: Self = Self(256);
+    /// The daemon as a whole.
+    pub const SYSTEM: Self = Self(512);
+    /// PPP's control frames.
+    pub const PPP_CONTROL: Self = Self(1024);
     /// The categories and their bits, which are OpenL2TP's.
     pub const CATEGORIES: &[(&str, u32)] = &[
         ("protocol", 1),
@@ -385,9 +408,36 @@ impl TraceFlags {
         ("ppp_control", 1024),
     ];
 
+    /// The categories of these bits; others mean nothing.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// The bits.
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// Those that are on in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that are on in one of the two.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether any is on that is in `others`, too.
+    pub const fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// Whether none is on.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether the category of this name is on.

@@ -12,7 +12,13 @@ use crate::{Engine, Event, Output, Shutdown};
 
 impl Engine {
     /// A control message to tunnel 0: an SCCRQ, new or repeated, or the StopCCN of a peer that never learned our Tunnel ID.
-    pub(crate) fn connection_request(&mut self, path: Transport, datagram: &[u8], now: Time) {
+    /// The tunnel that took it, if one did.
+    pub(crate) fn connection_request(
+        &mut self,
+        path: Transport,
+        datagram: &[u8],
+        now: Time,
+    ) -> Option<u16> {
         let (policy, address) = (&mut self.policy, path.remote.ip());
         let secret_of = |name: &str| policy.for_peer(name, address).tunnel.secret.clone();
         let sccrq = match l2tp::open_sccrq(datagram, secret_of) {
@@ -23,10 +29,10 @@ impl Engine {
                 if unproven.is_empty() {
                     self.counters.bad_connection_request(&error);
                 }
-                for id in unproven {
+                for &id in &unproven {
                     self.deliver(id, datagram, now);
                 }
-                return;
+                return unproven.first().copied();
             }
         };
         let unproven = self.unproven_of_peer(&path, sccrq.assigned_tunnel_id);
@@ -37,7 +43,8 @@ impl Engine {
             })
         });
         if let Some(&id) = repeated {
-            return self.deliver(id, datagram, now);
+            self.deliver(id, datagram, now);
+            return Some(id);
         }
         if unproven.len() >= UNPROVEN_OF_ONE_NAME {
             let age = |id: &&u16| self.tunnels.get(id).map(|tunnel| tunnel.half_open);
@@ -45,7 +52,7 @@ impl Engine {
                 self.abandon(oldest, StopReason::clear(BEGAN_ANEW), now);
             }
         }
-        self.open_for_peer(path, &sccrq, now);
+        self.open_for_peer(path, &sccrq, now)
     }
 
     fn deliver(&mut self, id: u16, datagram: &[u8], now: Time) {
@@ -55,11 +62,11 @@ impl Engine {
         }
     }
 
-    /// Opens a tunnel that a peer asks for, or says why not.
+    /// Opens a tunnel that a peer asks for, and says which, or says to the peer why not.
     ///
     /// There may be one of this address, port and peer's Tunnel ID already, of a peer that restarted since. It lives until the new one is
     /// established: an SCCRQ proves nothing.
-    fn open_for_peer(&mut self, path: Transport, sccrq: &Sccrq, now: Time) {
+    fn open_for_peer(&mut self, path: Transport, sccrq: &Sccrq, now: Time) -> Option<u16> {
         let (remote, peer_id) = (path.remote, sccrq.assigned_tunnel_id);
         let source = Source::from(remote.ip());
         if !self
@@ -67,20 +74,21 @@ impl Engine {
             .may_open_tunnel(source, self.allowed_failures(), now)
         {
             self.counters.limits.throttled_tunnels += 1;
-            return;
+            return None;
         }
         let setup = self.policy.for_peer(&sccrq.host_name, remote.ip());
         let replaces = self.opened_by(&path, peer_id).next().is_some();
         if let Some(reason) = self.refusal(&setup, replaces) {
-            return self.refuse(path, sccrq, &reason, now);
+            self.refuse(path, sccrq, &reason, now);
+            return None;
         }
         if sccrq.peer.is_ok() && !self.settle_tie(&path, sccrq.tie_breaker, now) {
-            return;
+            return None;
         }
         self.make_room(source, now);
         let Some(id) = self.free_tunnel_id() else {
             self.counters.refused.no_tunnel_id += 1;
-            return;
+            return None;
         };
         match l2tp::Tunnel::accept(setup.tunnel.clone(), id, sccrq, now, &mut self.rng) {
             Ok(control) => {
@@ -92,8 +100,12 @@ impl Engine {
                     tunnel.half_open = Some(self.half_open.insert(source, id));
                 }
                 self.settle(id, now);
+                Some(id)
             }
-            Err(reason) => self.refuse(path, sccrq, &reason, now),
+            Err(reason) => {
+                self.refuse(path, sccrq, &reason, now);
+                None
+            }
         }
     }
 
@@ -137,6 +149,9 @@ impl Engine {
         let id = self.free_tunnel_id().unwrap_or(u16::MAX);
         let (payload, counters) = sccrq.refuse(id, reason);
         self.counters.retire_tunnel(&counters);
+        if self.shows_messages(0) {
+            self.trace_sent(0, (path.local, path.remote), false, &payload);
+        }
         self.outputs.push_back(Output::Transmit {
             listener: path.listener,
             local: path.local,

@@ -83,6 +83,9 @@ impl Engine {
                 if let Some(send) = change.use_sequence_numbers {
                     self.use_sequence_numbers(which, send)?;
                 }
+                if let Some(flags) = change.trace_flags {
+                    self.set_session_trace_flags(which, flags);
+                }
             }
             Command::SessionDelete(tunnel, session) => {
                 match self.find_session(&tunnel, &session)? {

@@ -53,6 +53,10 @@ impl CreatedSessions {
         self.by_number.get(&number)
     }
 
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut CreatedSession> {
+        self.by_number.get_mut(&number)
+    }
+
     /// The session whose present attempt is this call.
     pub(crate) fn of_call(&self, call: u16) -> Option<&CreatedSession> {
         self.get(*self.by_call.get(&call)?)
@@ -159,7 +163,7 @@ impl Engine {
         }
     }
 
-    fn created_mut(&mut self, which: Which) -> Option<&mut CreatedSessions> {
+    pub(crate) fn created_mut(&mut self, which: Which) -> Option<&mut CreatedSessions> {
         match which {
             Which::Client(id) => Some(&mut self.clients.get_mut(&id)?.sessions),
             Which::Peer(id) => self.tunnels.get_mut(&id)?.created.as_deref_mut(),

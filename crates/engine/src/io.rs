@@ -5,6 +5,8 @@ use api::{CommandError, Response, Selector};
 use datapath::{Listener, Request};
 use serde::{Deserialize, Serialize};
 
+use crate::Trace;
+
 /// Names a question that the engine asked or a command that it was given; the answer carries it back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Token(pub u64);
@@ -100,6 +102,8 @@ pub enum Output {
     },
     /// Something that an operator may want to read or a program to follow.
     Event(Event),
+    /// Something that somebody wants to see in detail.
+    Trace(Box<Trace>),
 }
 
 /// What happened, for the log and for those who follow.

@@ -38,6 +38,7 @@ mod snapshot;
 mod source;
 mod status;
 mod tie_breaker;
+mod trace;
 mod traffic;
 mod tunnels;
 mod wheel;
@@ -59,12 +60,14 @@ use half_open::HalfOpen;
 use limits::Limits;
 use policy::Policy;
 use sessions::Pending;
+use trace::Tracing;
 use tunnels::Tunnel;
 use wheel::Wheel;
 
 pub use io::{Command, Event, Input, Output, Token};
 pub use snapshot::{RestoreError, Snapshot};
 pub use source::Source;
+pub use trace::{Trace, Traced};
 
 /// At most this many timers fire in one call of [`Engine::handle`]; the rest fire in the next, which is due at once.
 const TIMERS_A_WAKE_UP: usize = 256;
@@ -128,6 +131,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     counters: Counters,
     shutdown: Shutdown,
+    #[serde(skip)]
+    tracing: Tracing,
 }
 
 /// Whether the shard is ending.
@@ -172,6 +177,7 @@ impl Engine {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             shutdown: Shutdown::No,
+            tracing: Tracing::default(),
         }
     }
 

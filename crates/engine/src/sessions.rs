@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Role;
+use api::{Direction, Role};
+use config::TraceFlags;
 use crypto::Secret;
 use datapath::message::overhead;
 use datapath::{
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
     configuring: u32,
+    /// What is traced of it, of what is of its tunnel; all if not set.
+    pub(crate) trace_flags: Option<TraceFlags>,
     /// Its traffic flows.
     pub(crate) up: bool,
     /// It did once.
@@ -109,6 +112,10 @@ impl Engine {
         }
         tunnel.unreachable = None;
         tunnel.control.data_received(ids.session, now);
+        self.trace_frame(Direction::Received, ids.tunnel, ids.session, frame);
+        let Some(tunnel) = self.tunnels.get(&ids.tunnel) else {
+            return;
+        };
         if !tunnel.sessions.contains_key(&ids.session) {
             // Data that overtook the acknowledgement of our ICCN establishes its call.
             self.settle(ids.tunnel, now);
@@ -141,8 +148,23 @@ impl Engine {
         };
         session.link.open(now, &mut self.rng);
         tunnel.sessions.insert(id, Box::new(session));
+        self.trace_decision(tunnel_id, id, |engine| engine.session_choice(tunnel_id, id));
         self.create_in_datapath(tunnel_id, id);
         self.settle_session(tunnel_id, id, now);
+    }
+
+    /// What a session was made with.
+    fn session_choice(&self, tunnel: u16, id: u16) -> String {
+        let session = self
+            .tunnels
+            .get(&tunnel)
+            .and_then(|tunnel| tunnel.sessions.get(&id));
+        session.map_or_else(String::new, |session| {
+            format!(
+                "PPP as {}, ppp profile {}, MTU {}",
+                session.role, session.setup.profile_name, session.setup.mtu
+            )
+        })
     }
 
     /// A session of an established call.
@@ -196,6 +218,7 @@ impl Engine {
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
             configuring: 0,
+            trace_flags: params.trace_flags,
             up: false,
             was_up: false,
             ends_at: unless_zero(patience).map(|patience| now + patience),
@@ -291,11 +314,12 @@ impl Engine {
             };
             // What was queued before an event happened before it.
             let mut frame = Vec::new();
-            while session.link.poll_transmit(&mut frame) {
-                self.outputs.push_back(Output::Datapath(Request::Send {
-                    handle: session.handle,
-                    frame: std::mem::take(&mut frame),
-                }));
+            if session.link.poll_transmit(&mut frame) {
+                let handle = session.handle;
+                self.trace_frame(Direction::Sent, tunnel, id, &frame);
+                self.outputs
+                    .push_back(Output::Datapath(Request::Send { handle, frame }));
+                continue;
             }
             let Some(event) = session.link.poll_event() else {
                 break;
@@ -615,6 +639,7 @@ impl Engine {
             ipv4: session.ipv4.map(|link| (link.local, link.peer)),
         };
         self.event(event);
+        self.trace_states(tunnel);
         self.created_session_up(tunnel, number);
         if let Some(source) = self
             .tunnels
@@ -666,7 +691,7 @@ fn handle(number: u64, tunnel: u16, id: u16) -> Handle {
 }
 
 /// The tunnel and the session of a handle.
-fn place_of(handle: Handle) -> (u16, u16) {
+pub(crate) fn place_of(handle: Handle) -> (u16, u16) {
     ((handle.0 >> 16) as u16, handle.0 as u16)
 }
 

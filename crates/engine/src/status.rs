@@ -86,12 +86,7 @@ impl Engine {
         Some(TunnelStatus {
             tunnel_id: Some(id),
             tunnel_name: None,
-            state: match control.state() {
-                l2tp::TunnelState::WaitCtlReply => TunnelState::WaitCtlReply,
-                l2tp::TunnelState::WaitCtlConn => TunnelState::WaitCtlConn,
-                l2tp::TunnelState::Established => TunnelState::Established,
-                l2tp::TunnelState::Closing | l2tp::TunnelState::Released => TunnelState::Closing,
-            },
+            state: tunnel_state(tunnel),
             created_by: match tunnel.origin {
                 Origin::Client(_) => CreatedBy::Admin,
                 Origin::Peer(..) => CreatedBy::Peer,
@@ -397,7 +392,16 @@ fn shown(why: Option<&Why>) -> (Option<String>, Option<EndReason>) {
     (text, why.and_then(|why| why.end.as_deref().cloned()))
 }
 
-fn call_state(state: l2tp::CallState) -> SessionState {
+pub(crate) fn tunnel_state(tunnel: &Tunnel) -> TunnelState {
+    match tunnel.control.state() {
+        l2tp::TunnelState::WaitCtlReply => TunnelState::WaitCtlReply,
+        l2tp::TunnelState::WaitCtlConn => TunnelState::WaitCtlConn,
+        l2tp::TunnelState::Established => TunnelState::Established,
+        l2tp::TunnelState::Closing | l2tp::TunnelState::Released => TunnelState::Closing,
+    }
+}
+
+pub(crate) fn call_state(state: l2tp::CallState) -> SessionState {
     match state {
         l2tp::CallState::WaitTunnel => SessionState::WaitTunnel,
         l2tp::CallState::WaitReply => SessionState::WaitReply,
@@ -407,7 +411,7 @@ fn call_state(state: l2tp::CallState) -> SessionState {
     }
 }
 
-fn session_state(session: &Session) -> SessionState {
+pub(crate) fn session_state(session: &Session) -> SessionState {
     match session.link.phase() {
         _ if session.up => SessionState::Established,
         ppp::Phase::Dead | ppp::Phase::Establish => SessionState::Link,

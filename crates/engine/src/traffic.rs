@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Our ids of a session that has a call.
-    fn call_of(&self, which: WhichSession) -> Option<(u16, u16)> {
+    pub(crate) fn call_of(&self, which: WhichSession) -> Option<(u16, u16)> {
         match which {
             WhichSession::Call(tunnel, id) => Some((tunnel, id)),
             WhichSession::Created(which, number) => {

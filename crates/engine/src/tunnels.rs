@@ -20,6 +20,7 @@ use crate::policy::TunnelSetup;
 use crate::reasons::Why;
 use crate::sessions::Session;
 use crate::source::Source;
+use crate::trace::Known;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown};
 
@@ -57,6 +58,9 @@ pub(crate) struct Tunnel {
     pub(crate) silent_until: Option<Time>,
     /// Why it is over, once it is.
     pub(crate) ended: Option<Why>,
+    /// The states that it and its calls had when that was traced last.
+    #[serde(skip)]
+    pub(crate) known_states: Option<Box<Known>>,
 }
 
 /// Who opened a tunnel.
@@ -69,28 +73,40 @@ pub(crate) enum Origin {
 }
 
 impl Engine {
-    /// A datagram that is no data message.
-    pub(crate) fn control_message(&mut self, path: Transport, datagram: &[u8], now: Time) {
+    /// A datagram that is no data message; the tunnel that took it, if one did.
+    pub(crate) fn take_message(
+        &mut self,
+        path: Transport,
+        datagram: &[u8],
+        now: Time,
+    ) -> Option<u16> {
         let header = match Header::decode(datagram) {
             Ok((Header::Control(header), _)) => header,
-            Ok((Header::Data(_), _)) => return self.counters.datagrams.unexpected_data += 1,
-            Err(error) => return self.counters.malformed_header(datagram, error),
+            Ok((Header::Data(_), _)) => {
+                self.counters.datagrams.unexpected_data += 1;
+                return None;
+            }
+            Err(error) => {
+                self.counters.malformed_header(datagram, error);
+                return None;
+            }
         };
         if header.tunnel_id == 0 {
             return self.connection_request(path, datagram, now);
         }
         let Some(tunnel) = self.tunnels.get_mut(&header.tunnel_id) else {
             self.counters.datagrams.unknown_tunnel += 1;
-            return;
+            return None;
         };
         if !tunnel.accepts_from(&path) {
             self.counters.datagrams.wrong_address += 1;
-            return;
+            return None;
         }
         (tunnel.local, tunnel.remote) = (path.local, path.remote);
         tunnel.unreachable = None;
         tunnel.control.handle_message(datagram, now, &mut self.rng);
         self.settle(header.tunnel_id, now);
+        Some(header.tunnel_id)
     }
 
     /// An id that no tunnel has: random, so that ids of an earlier life are not met again soon.
@@ -134,8 +150,11 @@ impl Engine {
             adopted_by: None,
             silent_until: None,
             ended: None,
+            known_states: None,
         };
         self.tunnels.insert(id, Box::new(tunnel));
+        self.watch_states(id);
+        self.trace_decision(id, 0, |engine| engine.tunnel_choice(id));
     }
 
     pub(crate) fn tunnel_timeout(&mut self, id: u16, now: Time) {
@@ -163,29 +182,64 @@ impl Engine {
             };
             self.tunnel_event(id, event, now);
         }
+        self.trace_states(id);
+        self.transmit(id, now);
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        let silent = tunnel.is_silent(now);
-        let mut payload = Vec::new();
-        while tunnel.control.poll_transmit(now, &mut payload) {
-            let payload = std::mem::take(&mut payload);
-            if silent {
-                continue;
-            }
-            self.outputs.push_back(Output::Transmit {
-                listener: tunnel.listener.clone(),
-                local: tunnel.local,
-                remote: tunnel.remote,
-                dscp: tunnel.control.control_dscp().unwrap_or_default(),
-                payload,
-            });
-        }
         let next = tunnel.control.next_timeout().map(|deadline| deadline.at);
         self.wheel.set(
             tunnel.entry,
             [next, tunnel.idle_at].into_iter().flatten().min(),
         );
+    }
+
+    /// Sends what a control connection has to send.
+    fn transmit(&mut self, id: u16, now: Time) {
+        let shown = self.shows_messages(id);
+        let mut payload = Vec::new();
+        while let Some(tunnel) = self.tunnels.get_mut(&id) {
+            let silent = tunnel.is_silent(now);
+            let sent_again = |control: &l2tp::Tunnel| control.counters().troubles.retransmissions;
+            let before = sent_again(&tunnel.control);
+            if !tunnel.control.poll_transmit(now, &mut payload) {
+                return;
+            }
+            let payload = std::mem::take(&mut payload);
+            if silent {
+                continue;
+            }
+            let again = sent_again(&tunnel.control) > before;
+            let (local, remote) = (tunnel.local, tunnel.remote);
+            let (listener, dscp) = (tunnel.listener.clone(), tunnel.control.control_dscp());
+            if shown {
+                self.trace_sent(id, (local, remote), again, &payload);
+            }
+            self.outputs.push_back(Output::Transmit {
+                listener,
+                local,
+                remote,
+                dscp: dscp.unwrap_or_default(),
+                payload,
+            });
+        }
+    }
+
+    /// What a tunnel was made with.
+    fn tunnel_choice(&self, id: u16) -> String {
+        let Some(tunnel) = self.tunnels.get(&id) else {
+            return String::new();
+        };
+        let setup = &tunnel.setup;
+        let auth = match (setup.tunnel.challenge, &setup.tunnel.secret) {
+            (true, _) => "the peer is challenged",
+            (false, Some(_)) => "a challenge would be answered",
+            (false, None) => "no secret",
+        };
+        format!(
+            "tunnel profile {}, host name {}, {auth}",
+            setup.profile_name, setup.tunnel.host_name
+        )
     }
 
     fn tunnel_event(&mut self, id: u16, event: l2tp::Event, now: Time) {
@@ -286,6 +340,7 @@ impl Engine {
     }
 
     fn tunnel_released(&mut self, id: u16) {
+        self.trace_released(id);
         self.no_longer_half_open(id);
         let Some(tunnel) = self.tunnels.remove(&id) else {
             return;

@@ -4,10 +4,13 @@ use std::fmt;
 use sansio::{Rng, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use wire::l2tp::{Attribute, BearerTypes, CallResult, Extension, FramingTypes, MessageType};
+use wire::l2tp::{
+    Attribute, BearerTypes, CallResult, ControlHeader, Extension, FramingTypes, Header, MessageType,
+};
+use zeroize::Zeroizing;
 
-use crate::messages::{Body, Builder};
-use crate::{AccessLine, CallEnd, Disconnect, EndedBy, Event, SessionId, Tunnel};
+use crate::messages::{Body, Builder, open_hidden, parse};
+use crate::{AccessLine, CallEnd, Counters, Disconnect, EndedBy, Event, SessionId, Tunnel};
 
 /// What is said about a call in its request, its reply, and when it is connected (RFC 2661 sections 6.6 to 6.11). Strings are cut at
 /// 255 octets when sent.
@@ -284,6 +287,35 @@ impl Tunnel {
         self.calls.get(id)
     }
 
+    /// Our Session ID of the call that a control message is about which we send; 0 if it is about none. For traces.
+    pub fn call_of_sent(&self, datagram: &[u8]) -> SessionId {
+        let found = self.assigned_session_id(datagram).or_else(|| {
+            let header = control_header(datagram)?;
+            self.calls.find_by_peer(header.session_id)
+        });
+        found.unwrap_or_default()
+    }
+
+    /// The same for one that came, as far as the call is there: a request has one only when it is dealt with.
+    pub fn call_of_received(&self, datagram: &[u8]) -> SessionId {
+        let named = || self.calls.find_by_peer(self.assigned_session_id(datagram)?);
+        match control_header(datagram) {
+            Some(header) if header.session_id != 0 => header.session_id,
+            _ => named().unwrap_or_default(),
+        }
+    }
+
+    /// What a message's Assigned Session ID AVP says, hidden or not.
+    fn assigned_session_id(&self, datagram: &[u8]) -> Option<SessionId> {
+        let (_, avps) = Header::decode(datagram).ok()?;
+        let mut scratch = Zeroizing::default();
+        let opened = open_hidden(avps, self.config.secret.as_ref(), &mut scratch);
+        // Nothing new is counted.
+        parse(opened, &mut Counters::default())
+            .body
+            .assigned_session_id
+    }
+
     /// Ends a call, with a CDN if the peer knows of it. Nothing happens if there is no such call.
     pub fn close_call(&mut self, id: SessionId, reason: Disconnect) {
         self.end_call(id, EndedBy::Local, reason);
@@ -369,6 +401,13 @@ impl Tunnel {
         self.counters.troubles.unexpected_messages += 1;
         let reason = Disconnect::unexpected(message_type);
         self.end_call(id, EndedBy::PeerFault, reason);
+    }
+}
+
+fn control_header(datagram: &[u8]) -> Option<ControlHeader> {
+    match Header::decode(datagram) {
+        Ok((Header::Control(header), _)) => Some(header),
+        _ => None,
     }
 }
 

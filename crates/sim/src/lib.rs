@@ -11,9 +11,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use api::{CommandError, Response};
+use config::TraceFlags;
 use datapath::null::{Null, Outlet};
 use datapath::{Datapath, EventSink, Transport, message};
-use engine::{Command, Engine, EngineConfig, Event, Input, Output, Snapshot, Token};
+use engine::{Command, Engine, EngineConfig, Event, Input, Output, Snapshot, Token, Trace};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sansio::Time;
@@ -42,6 +43,7 @@ struct Node {
     address: IpAddr,
     requests: Vec<datapath::Request>,
     events: Vec<Event>,
+    traces: Vec<(Time, Trace)>,
     replies: VecDeque<(Token, Result<Response, CommandError>)>,
     /// It neither hears nor says anything.
     cut_off: bool,
@@ -115,6 +117,7 @@ impl World {
             address,
             requests: Vec::new(),
             events: Vec::new(),
+            traces: Vec::new(),
             replies: VecDeque::new(),
             cut_off: false,
             source_port: None,
@@ -314,6 +317,16 @@ impl World {
         std::mem::take(&mut self.nodes[node].events)
     }
 
+    /// Lets a node show these categories of everything, and all messages and frames if it is `followed`.
+    pub fn set_tracing(&mut self, node: NodeId, everywhere: TraceFlags, followed: bool) {
+        self.nodes[node].engine.set_tracing(everywhere, followed);
+    }
+
+    /// Takes out what a node showed since the last call, and when.
+    pub fn take_traces(&mut self, node: NodeId) -> Vec<(Time, Trace)> {
+        std::mem::take(&mut self.nodes[node].traces)
+    }
+
     /// Lets `duration` pass.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
@@ -412,6 +425,7 @@ impl World {
                     }
                     Output::Reply { token, result } => node.replies.push_back((token, result)),
                     Output::Event(event) => node.events.push(event),
+                    Output::Trace(trace) => node.traces.push((self.now, *trace)),
                 }
             }
             if node.requests.is_empty() {

@@ -6,6 +6,7 @@
 mod error;
 pub mod l2tp;
 pub mod ppp;
+pub mod readable;
 mod reader;
 mod writer;
 
