@@ -78,8 +78,6 @@ impl Shard {
             let timeout = next.map(|at| at - clock::now());
             let first = inbox.wait(timeout).into_iter();
             let waiting = iter::from_fn(|| inbox.take());
-            self.engine
-                .set_tracing(trace::everywhere(), self.followers.any());
             for mail in first.chain(waiting).take(BUDGET) {
                 match mail {
                     Mail::Stop => return Ok(()),
@@ -111,10 +109,7 @@ impl Shard {
             Mail::Input(input) => {
                 self.handle(input);
             }
-            Mail::Follow(follower) => {
-                self.followers.add(follower);
-                self.engine.set_tracing(trace::everywhere(), true);
-            }
+            Mail::Follow(follower) => self.followers.add(follower),
             Mail::Socket(socket) => self.carrier.add_socket(socket),
             Mail::SocketGone(socket) => self.carrier.remove_socket(&socket),
             // Ended the loop.
@@ -136,6 +131,8 @@ impl Shard {
     /// unsafe code, so the other tunnels go on with what they have; ending the daemon for it would let one packet end them all.
     fn handle(&mut self, input: Input) -> bool {
         let now = clock::now();
+        self.engine
+            .set_tracing(trace::everywhere(), self.followers.any());
         let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(input, now))).is_ok();
         if !handled {
             error!("the input that made it panic was dropped");

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use api::{Selector, TraceEvent, TraceOf, TraceRequest};
+use api::{Direction, Selector, TraceEvent, TraceOf, TraceRequest};
 use config::TraceFlags;
 use engine::{Trace, Traced};
 use tokio::sync::mpsc;
@@ -200,39 +200,15 @@ fn chosen(local: SocketAddr, remote: SocketAddr) -> SocketAddr {
 
 /// What was traced, as management shows it.
 fn shown(trace: &Trace) -> Option<TraceEvent> {
-    let time = clock::since_1970();
-    let mut event = match &trace.what {
-        Traced::Message {
-            direction,
-            local,
-            remote,
-            payload,
-            ..
-        } => {
-            let ends = (chosen(*local, *remote), *remote);
-            TraceEvent::message(time, *direction, ends, payload)
-        }
-        Traced::Frame {
-            direction,
-            local,
-            remote,
-            frame,
-        } => TraceEvent::frame(time, *direction, (*local, *remote), frame),
-        Traced::State { .. } | Traced::Decision(_) => return None,
-    };
-    let unless_zero = |id: u16| Some(id).filter(|&id| id != 0);
-    event.repeated = matches!(trace.what, Traced::Message { again: true, .. });
-    event.tunnel_id = unless_zero(trace.tunnel);
-    event.session_id = unless_zero(trace.session);
-    event.tunnel_name.clone_from(&trace.tunnel_name);
-    event.session_name.clone_from(&trace.session_name);
+    let mut event = trace.event(clock::since_1970())?;
+    if event.direction == Direction::Sent {
+        event.from = chosen(event.from, event.to);
+    }
     Some(event)
 }
 
 #[cfg(test)]
 mod tests {
-    use api::Direction;
-
     use super::*;
 
     fn trace(tunnel: u16, session: u16, names: [Option<&str>; 2]) -> Trace {

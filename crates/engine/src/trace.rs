@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use api::{Direction, SessionState, TunnelState};
+use api::{Direction, SessionState, TraceEvent, TunnelState};
 use config::TraceFlags;
 use datapath::{Handle, Token, Transport};
 use serde::Serialize;
@@ -69,6 +69,35 @@ pub enum Traced {
     },
     /// What was chosen, and why.
     Decision(String),
+}
+
+impl Trace {
+    /// It as management shows it, at `time` microseconds since 1970 began; nothing if it is neither message nor frame.
+    pub fn event(&self, time: u64) -> Option<TraceEvent> {
+        let mut event = match &self.what {
+            Traced::Message {
+                direction,
+                local,
+                remote,
+                payload,
+                ..
+            } => TraceEvent::message(time, *direction, (*local, *remote), payload),
+            Traced::Frame {
+                direction,
+                local,
+                remote,
+                frame,
+            } => TraceEvent::frame(time, *direction, (*local, *remote), frame),
+            Traced::State { .. } | Traced::Decision(_) => return None,
+        };
+        let unless_zero = |id: u16| Some(id).filter(|&id| id != 0);
+        event.repeated = matches!(self.what, Traced::Message { again: true, .. });
+        event.tunnel_id = unless_zero(self.tunnel);
+        event.session_id = unless_zero(self.session);
+        event.tunnel_name.clone_from(&self.tunnel_name);
+        event.session_name.clone_from(&self.session_name);
+        Some(event)
+    }
 }
 
 /// Who wants to see what.
