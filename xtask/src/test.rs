@@ -87,6 +87,13 @@ const SUITES: &[Suite] = &[
         run: wireshark,
     },
     Suite {
+        name: "trace",
+        about: "what l2tpconfig draws and writes of two daemons' messages, read by Wireshark",
+        needs: &[apt::TSHARK],
+        root: false,
+        run: trace,
+    },
+    Suite {
         name: "l2tpns",
         about: "our LAC calls l2tpns with FreeRADIUS, in network namespaces",
         needs: &[
@@ -307,6 +314,11 @@ fn ends() -> Result<Counts> {
 fn wireshark() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("wireshark")))
+}
+
+fn trace() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("trace")))
 }
 
 fn l2tpns() -> Result<Counts> {
