@@ -175,6 +175,7 @@ fn tunnel(t: &TunnelStatus) -> String {
         ("sessions", t.sessions.to_string()),
         ("listener", text(t.listener_name.as_deref())),
         ("path mtu", text(t.path_mtu)),
+        ("trace flags", t.trace_flags.clone()),
         ("last error", text(t.last_error.as_deref())),
     ];
     rows.extend(t.last_end.iter().flat_map(end));
@@ -232,6 +233,7 @@ fn session(s: &SessionStatus) -> String {
         ("local IPv6", text(s.local_ipv6)),
         ("remote IPv6", text(s.remote_ipv6)),
         ("mtu", text(s.mtu)),
+        ("trace flags", s.trace_flags.clone()),
     ];
     rows.extend(call(&s.call));
     rows.push(("last error", text(s.last_error.as_deref())));

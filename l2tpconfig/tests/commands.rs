@@ -53,7 +53,7 @@ impl Backend for Fake {
         })
     }
 
-    fn trace(&self, _: TraceRequest) -> Receiver<TraceEvent> {
+    fn trace(&self, _: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
         let (sender, receiver) = channel(3);
         let ends = ("192.0.2.1:1701", "192.0.2.2:1701");
         let ends = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
@@ -70,7 +70,7 @@ impl Backend for Fake {
         for event in events {
             sender.try_send(event).unwrap();
         }
-        receiver
+        Ok(receiver)
     }
 }
 
@@ -94,6 +94,7 @@ fn tunnel() -> TunnelStatus {
         seconds: 93_784,
         transport: None,
         listener_name: None,
+        trace_flags: "0".to_owned(),
         path_mtu: None,
         last_error: None,
         last_end: None,

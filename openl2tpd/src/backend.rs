@@ -13,13 +13,13 @@ use config::{
 };
 use engine::Command;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info};
 
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::sockets::Sockets;
-use crate::trace::{self, API, Follower};
+use crate::trace::{self, API, FOLLOWERS, Follower};
 
 /// The daemon as management sees it.
 pub(crate) struct Daemon {
@@ -27,6 +27,8 @@ pub(crate) struct Daemon {
     mailbox: Mailbox,
     sockets: Sockets,
     log: Log,
+    /// Those who may follow messages beside those who do.
+    followers: Arc<Semaphore>,
 }
 
 impl Backend for Daemon {
@@ -70,13 +72,18 @@ impl Backend for Daemon {
         }
     }
 
-    fn trace(&self, request: TraceRequest) -> mpsc::Receiver<TraceEvent> {
+    fn trace(&self, request: TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, CommandError> {
         if trace::everywhere().meets(TraceFlags::API) {
             tracing::trace!(target: API, "trace {:?}", request.of);
         }
-        let (follower, events) = Follower::new(request);
+        let permit = Arc::clone(&self.followers).try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            let message = format!("{FOLLOWERS} follow messages already");
+            CommandError::new(ErrorKind::Resources, message)
+        })?;
+        let (follower, events) = Follower::new(request, permit);
         self.mail(Mail::Follow(follower));
-        events
+        Ok(events)
     }
 }
 
@@ -89,6 +96,7 @@ impl Daemon {
             mailbox,
             sockets,
             log,
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use api::{Direction, Selector, TraceEvent, TraceOf, TraceRequest};
 use config::TraceFlags;
 use engine::{Trace, Traced};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -78,6 +79,9 @@ pub(crate) use line;
 /// Messages that may wait for one who follows them; more are lost to it, and counted.
 const BACKLOG: usize = 1_024;
 
+/// The most who may follow messages at a time.
+pub(crate) const FOLLOWERS: usize = 64;
+
 /// One who follows messages.
 pub(crate) struct Follower {
     request: TraceRequest,
@@ -85,17 +89,23 @@ pub(crate) struct Follower {
     place: Option<(u16, u16)>,
     sender: mpsc::Sender<TraceEvent>,
     lost: u64,
+    /// Its place among the few that there are.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
     /// One who wants what `request` asks for, and where it will find that.
-    pub(crate) fn new(request: TraceRequest) -> (Self, mpsc::Receiver<TraceEvent>) {
+    pub(crate) fn new(
+        request: TraceRequest,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, mpsc::Receiver<TraceEvent>) {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let follower = Self {
             request,
             place: None,
             sender,
             lost: 0,
+            _permit: permit,
         };
         (follower, receiver)
     }
@@ -125,7 +135,7 @@ impl Follower {
                 let name = trace.session_name.as_deref();
                 of_tunnel(tunnel) && is(session, trace.session, name, last.map(|l| l.1))
             }
-            TraceOf::Peer(peer) => remote.ip() == *peer,
+            TraceOf::Peer(peer) => remote.ip().to_canonical() == peer.to_canonical(),
         };
         if wanted {
             self.place = Some(place);
@@ -209,6 +219,10 @@ fn shown(trace: &Trace) -> Option<TraceEvent> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     fn trace(tunnel: u16, session: u16, names: [Option<&str>; 2]) -> Trace {
@@ -230,7 +244,8 @@ mod tests {
     }
 
     fn follower(of: TraceOf) -> (Followers, mpsc::Receiver<TraceEvent>) {
-        let (follower, receiver) = Follower::new(TraceRequest { of, ppp: false });
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (follower, receiver) = Follower::new(TraceRequest { of, ppp: false }, permit);
         let mut followers = Followers::default();
         followers.add(follower);
         (followers, receiver)

@@ -32,7 +32,11 @@ pub trait Backend: Send + Sync + 'static {
     -> impl Future<Output = Result<Response, CommandError>> + Send;
 
     /// Follows messages: from now on until the receiver is dropped they come out of it.
-    fn trace(&self, request: TraceRequest) -> mpsc::Receiver<TraceEvent>;
+    ///
+    /// # Errors
+    ///
+    /// Too many follow already.
+    fn trace(&self, request: TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, CommandError>;
 }
 
 /// Serves every connection that `listener` accepts, until the future is dropped.
@@ -268,7 +272,10 @@ fn trace<B: Backend>(
         Err(message) => return invalid(message.to_owned()),
     };
     let ppp = query.ppp == Choice::Yes;
-    let events = backend.trace(TraceRequest { of, ppp });
+    let events = match backend.trace(TraceRequest { of, ppp }) {
+        Ok(events) => events,
+        Err(error) => return refusal(status_of(error.kind), &error),
+    };
     let body = Body::from_stream(stream::unfold(events, next_event));
     ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
 }

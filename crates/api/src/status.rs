@@ -202,6 +202,8 @@ pub struct TunnelStatus {
     pub transport: Option<TransportStatus>,
     /// The listener whose socket it runs on; absent: the daemon's own.
     pub listener_name: Option<String>,
+    /// The trace categories that are on for it, beside the system's.
+    pub trace_flags: String,
     /// The largest IP packet that the path to the peer takes, octets; where that bounds the sessions, and once they have made it known.
     pub path_mtu: Option<u16>,
     /// Why the last attempt or the last connection ended.
@@ -354,6 +356,8 @@ pub struct SessionStatus {
     pub traffic: Option<SessionTraffic>,
     /// What was said of its line and service, while there is a call.
     pub line: Option<LineStatus>,
+    /// The trace categories that are on for it, beside the system's.
+    pub trace_flags: String,
     /// Seconds in this state.
     pub seconds: u64,
     /// Why the last attempt ended.

@@ -37,7 +37,7 @@ impl Backend for Echo {
         }
     }
 
-    fn trace(&self, request: TraceRequest) -> Receiver<TraceEvent> {
+    fn trace(&self, request: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
         let (sender, receiver) = channel(2);
         let ends = ("192.0.2.1:1701", "192.0.2.2:1701");
         let ends = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
@@ -46,7 +46,7 @@ impl Backend for Echo {
         for _ in 0..2 {
             sender.try_send(event.clone()).unwrap();
         }
-        receiver
+        Ok(receiver)
     }
 }
 

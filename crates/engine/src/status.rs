@@ -65,6 +65,7 @@ impl Engine {
                 seconds: seconds(client.since, now),
                 transport: None,
                 listener_name: None,
+                trace_flags: client.setup.params.trace_flags().to_string(),
                 path_mtu: None,
                 last_error: None,
                 last_end: None,
@@ -110,6 +111,7 @@ impl Engine {
             seconds: seconds(tunnel.since, now),
             transport: Some(transport_status(control)),
             listener_name: tunnel.listener.as_deref().map(str::to_owned),
+            trace_flags: tunnel.setup.params.trace_flags().to_string(),
             path_mtu: tunnel.path_mtu,
             last_error: tunnel.unreachable.clone().or(last_error),
             last_end,
@@ -193,6 +195,7 @@ impl Engine {
             mtu: session.filter(|s| s.up).map(Session::mtu),
             traffic: None,
             line: info.map(|info| shown_line(info, session)),
+            trace_flags: self.own_trace_flags(tunnel_id, id).to_string(),
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error,
             last_end,
@@ -245,6 +248,11 @@ impl Engine {
             mtu: None,
             traffic: None,
             line: None,
+            trace_flags: {
+                let own = self.policy.session_params(setup, config).trace_flags;
+                let of_tunnel = setup.params.trace_flags();
+                own.map_or(of_tunnel, |own| own.and(of_tunnel)).to_string()
+            },
             seconds: seconds(session.since, now),
             last_error,
             last_end,

@@ -134,16 +134,20 @@ impl Engine {
     }
 
     /// The categories that are on for a session, or for a tunnel if `session` is 0, or for what is of no tunnel if both are.
-    ///
-    /// A session has those that are on for its tunnel, too; a session that says nothing has all of them.
     pub fn trace_flags(&self, tunnel: u16, session: u16) -> TraceFlags {
-        let everywhere = self.tracing.everywhere;
+        self.tracing
+            .everywhere
+            .or(self.own_trace_flags(tunnel, session))
+    }
+
+    /// Those of them that are not on for everything. A session has those that are on for its tunnel, too; one that says nothing has all of them.
+    pub(crate) fn own_trace_flags(&self, tunnel: u16, session: u16) -> TraceFlags {
         let Some(holder) = self.tunnels.get(&tunnel) else {
-            return everywhere;
+            return TraceFlags::NONE;
         };
         let of_tunnel = holder.setup.params.trace_flags();
         if session == 0 {
-            return everywhere.or(of_tunnel);
+            return of_tunnel;
         }
         let live = holder.sessions.get(&session);
         let of_ppp = live.map_or(TraceFlags::NONE, |s| s.setup.profile.trace_flags());
@@ -154,9 +158,7 @@ impl Engine {
             let own = own.unwrap_or_else(|| self.planned_trace_flags(tunnel, session));
             of_tunnel.and(own.unwrap_or(TraceFlags::ALL))
         };
-        everywhere
-            .or(of_session)
-            .or(of_ppp.and(TraceFlags::PPP_CONTROL))
+        of_session.or(of_ppp.and(TraceFlags::PPP_CONTROL))
     }
 
     /// What a session will have that is not established.

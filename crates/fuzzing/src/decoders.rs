@@ -9,7 +9,7 @@ use wire::ppp::{
     ChapPacket, Compression, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, MsChapV2Failure,
     MsChapV2Response, MsChapV2Success, Packet, PapPacket, ProtocolReject, RawOption,
 };
-use wire::{BufferFull, DecodeError, Writer};
+use wire::{BufferFull, DecodeError, Writer, readable};
 
 /// What `write` writes. There is room for anything that was decoded.
 fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>) -> Vec<u8> {
@@ -46,8 +46,19 @@ pub(crate) fn l2tp_header(octets: &[u8]) {
     }
 }
 
+/// What people read stays on its line and is not endless, whatever a peer says.
+fn one_line(text: &str) {
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(text.len() < 0x1_0000, "{} octets", text.len());
+}
+
 /// A control message's AVPs, each as it is and as what it means.
 pub(crate) fn l2tp_avps(octets: &[u8]) {
+    one_line(&readable::message_name(octets));
+    for avp in readable::avps(octets).flatten() {
+        one_line(&avp.name);
+        one_line(&avp.value);
+    }
     for avp in Avps::new(octets) {
         let Ok(avp) = avp else { break };
         let again = written(|w| avp.encode(w));
@@ -69,6 +80,9 @@ pub(crate) fn l2tp_avps(octets: &[u8]) {
 
 /// A frame, and all ways to compress its header.
 pub(crate) fn ppp_frame(octets: &[u8]) {
+    let shown = readable::frame(octets);
+    one_line(&shown.name);
+    one_line(&shown.text);
     let Ok(frame) = Frame::decode(octets) else {
         return;
     };

@@ -164,6 +164,7 @@ fn a_session_has_what_it_and_its_tunnel_both_have() {
             TraceFlags::parse(shown).unwrap().to_string(),
             "{lac}"
         );
+        assert_eq!(ours.trace_flags, flags.to_string(), "what is listed");
         let [_, frames, states] = count(&mut pair.world, pair.lac);
         assert_eq!(frames > 0, flags.has("ppp_control"), "{lac}");
         assert_eq!(states > 2, flags.has("fsm"), "{lac}");
