@@ -184,7 +184,29 @@ pub struct Parameter {
     pub help: &'static str,
 }
 
+/// Parameters of what is still to come: PPP proxy, RADIUS, EAP, bundles of links.
+const PENDING: &[&str] = &[
+    "allow_ppp_proxy",
+    "auth_eap",
+    "initial_rcvd_lcp_confreq",
+    "last_rcvd_lcp_confreq",
+    "last_sent_lcp_confreq",
+    "multilink",
+    "proxy_auth_challenge",
+    "proxy_auth_name",
+    "proxy_auth_response",
+    "proxy_auth_type",
+    "radius_hint",
+    "use_ppp_proxy",
+    "use_radius",
+];
+
 impl Parameter {
+    /// Whether it is kept and shown, and has no effect yet.
+    pub fn is_pending(&self) -> bool {
+        PENDING.contains(&self.name)
+    }
+
     /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
         self.kind == Kind::Secret

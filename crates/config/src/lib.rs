@@ -24,7 +24,7 @@ pub use objects::{
 };
 pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, SessionType, TraceFlags, Value,
+    Netmask, Octets, ProxyAuthType, SessionType, SyncMode, TraceFlags, Value,
 };
 pub use words::nearest;
 

@@ -138,6 +138,9 @@ fn entry(page: &mut String, object: Object, parameter: &Parameter) -> std::fmt::
         Role::Create if !object.is_profile() => write!(page, " Fixed at creation.")?,
         Role::Label | Role::Create | Role::Modify => {}
     }
+    if parameter.is_pending() {
+        write!(page, " Kept and shown; it has no effect yet.")?;
+    }
     for alias in parameter.aliases {
         write!(page, " Also spelt {}.", text(alias))?;
     }

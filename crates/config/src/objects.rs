@@ -12,7 +12,7 @@ use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, SessionType, TraceFlags, Value,
+    Netmask, Octets, ProxyAuthType, SessionType, SyncMode, TraceFlags, Value,
 };
 
 objects! {
@@ -47,6 +47,10 @@ objects! {
         [Modify] failure_rate: u32 { 1..=1_000_000 } = 2;
         /// What to log in detail.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
+        /// A program that is run when tunnels, sessions and their PPP come up and go down; not set: none.
+        [Modify] event_script: String;
+        /// How long that program may take before it is ended.
+        [Modify] event_script_timeout: u32 { 1..=300, "s" } = 10;
     }
 
     /// What is known of the peers that call, found by their host name or address.
@@ -57,6 +61,8 @@ objects! {
         [Modify] peer_ipaddr: IpAddr;
         /// How much of the peer's address counts; not set: all of it.
         [Modify] netmask: Netmask;
+        /// The UDP port that the peer's requests come from; 0: any.
+        [Modify] peer_port: u16 = 0;
         /// What the peer is: a LAC may place incoming calls; an LNS outgoing ones, in which we are its PPP client, as the
         /// session profile says. OpenL2TP took every peer for both; here that has to be asked for.
         [Modify] lac_lns: LacLns = LacLns::Lac;
@@ -82,9 +88,9 @@ objects! {
         [Create] our_udp_port: u16 = 0;
         /// Lets no packet of a session be fragmented on its way to the peer: the MTU of the path, which routers report, bounds that of the session,
         /// and less than 1280 octets with IPv6 inside, 576 without, is not believed but fragmented.
-        [Create] do_pmtu_discovery: bool = false;
+        [Create] do_pmtu_discovery | pmtu_discovery: bool = false;
         /// Whether our data messages have UDP checksums; over IPv6 the peer's may then lack them, too. Control messages always have them.
-        [Create] use_udp_checksums: bool = true;
+        [Create] use_udp_checksums | udp_csum: bool = true;
         /// The Host Name that we send; not set: this machine's.
         [Create] host_name: String;
         /// The secret that the peer and we share, for authentication and for hiding AVPs.
@@ -99,6 +105,8 @@ objects! {
         [Create] bearer_caps | bearer_cap: Bearer = Bearer::Any;
         /// Sends a tie breaker: where the peer opens a tunnel to us at the same time, only one of the two comes up.
         [Create] use_tiebreaker: bool = false;
+        /// Whether a LAC may hand over what its own PPP agreed on, so that ours need not ask again.
+        [Create] allow_ppp_proxy: bool = false;
         /// The DSCP of control messages, which we ask the peer for or grant it; not set: left to the system.
         [Create] control_dscp: u16 { 0..=63 };
         /// Ends tunnels and sessions whose peer does not agree to control_dscp or session_dscp; otherwise the peer's wish holds.
@@ -148,6 +156,10 @@ objects! {
         [Create] profile_name -> TunnelProfile: String = DEFAULT_PROFILE;
         /// Opens the tunnel again after an end that we did not ask for.
         [Modify] persist: bool = false;
+        /// A number of the tunnel among those to its peer; not set: the first that is free.
+        [Create] config_id: u16 { 1..=65_535 };
+        /// What the names of the devices of its sessions begin with, where they have none of their own; not set: ppp.
+        [Modify] interface_name: InterfaceName;
         ..params: TunnelParams
     }
 
@@ -188,6 +200,8 @@ objects! {
         [Modify] use_sequence_numbers: bool = false;
         /// How long a numbered data message waits for those that are missing before it; 0: not at all, so that what comes late is dropped.
         [Create] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
+        /// Runs no PPP: the session is there, and nothing is done with what it carries.
+        [Create] no_ppp: bool = false;
         /// What to log in detail of the session, of what its tunnel's trace_flags let through; not set: all of that.
         [Modify] trace_flags: TraceFlags;
     }
@@ -220,6 +234,22 @@ objects! {
         [Create] calling_number: String;
         /// The Sub-Address that we send.
         [Create] sub_address: String;
+        /// Hands over to the LNS what our PPP agreed on with the client, as the five parameters that follow say.
+        [Create] use_ppp_proxy: bool = false;
+        /// How the client authenticated itself to us.
+        [Create] proxy_auth_type: ProxyAuthType = ProxyAuthType::None;
+        /// The name that the client gave.
+        [Create] proxy_auth_name: String;
+        /// The challenge that we gave the client.
+        [Create] proxy_auth_challenge: Octets;
+        /// The client's response.
+        [Create] proxy_auth_response: Octets;
+        /// The options of the first LCP Configure-Request of the client.
+        [Create] initial_rcvd_lcp_confreq: Octets;
+        /// The options of the last LCP Configure-Request that we sent the client.
+        [Create] last_sent_lcp_confreq: Octets;
+        /// The options of the last LCP Configure-Request of the client.
+        [Create] last_rcvd_lcp_confreq: Octets;
         ..params: SessionParams
     }
 
@@ -236,12 +266,19 @@ objects! {
         /// The characters that we want the peer to escape on an asynchronous line, a bit each from the lowest on; not set: we do not ask,
         /// and all are.
         [Modify] asyncmap: u32 { 0..=4_294_967_295 };
+        /// How the line is framed; the map of characters is not asked for on a synchronous one.
+        [Modify] sync_mode: SyncMode = SyncMode::Any;
         /// Whether PAP may be used.
         [Modify] auth_pap: bool = true;
         /// Whether CHAP with MD5 may be used.
         [Modify] auth_chap: bool = true;
+        /// Whether MS-CHAPv1 may be used. It is weak: whoever hears it learns the password's hash with little work. Only what nobody offers better is
+        /// tried with it.
+        [Modify] auth_mschapv1: bool = true;
         /// Whether MS-CHAPv2 may be used.
         [Modify] auth_mschapv2: bool = true;
+        /// Whether EAP may be used.
+        [Modify] auth_eap: bool = true;
         /// Whether a peer may do without authentication.
         [Modify] auth_none: bool = false;
         /// Whether the peer has to authenticate; not set: in sessions that we serve, not in those that we open.
@@ -253,33 +290,37 @@ objects! {
         /// How long to wait before a challenge is sent again.
         [Modify] chap_restart: u32 { 1..=3_600, "s" } = 3;
         /// How often our PAP request is sent before we have failed.
-        [Modify] pap_max_auth_requests: u16 { 1..=255 } = 10;
+        [Modify] pap_max_auth_requests | pap_max_auth_reqs: u16 { 1..=255 } = 10;
         /// How long to wait before our PAP request is sent again.
         [Modify] pap_restart_interval: u32 { 1..=3_600, "s" } = 3;
         /// How long we wait for the peer's PAP request; 0: for ever.
         [Modify] pap_timeout: u32 { 0..=3_600, "s" } = 30;
         /// How often an IPCP Configure-Request is sent before the peer counts as silent.
-        [Modify] ipcp_max_config_requests: u16 { 1..=255 } = 10;
+        [Modify] ipcp_max_config_requests | ipcp_max_cfg_reqs: u16 { 1..=255 } = 10;
         /// How many IPCP Configure-Naks are sent before options are rejected instead.
-        [Modify] ipcp_max_config_naks: u16 { 1..=255 } = 10;
+        [Modify] ipcp_max_config_naks | ipcp_max_cfg_naks: u16 { 1..=255 } = 10;
         /// How often an IPCP Terminate-Request is sent.
-        [Modify] ipcp_max_terminate_requests: u16 { 1..=255 } = 3;
+        [Modify] ipcp_max_terminate_requests | ipcp_max_term_reqs: u16 { 1..=255 } = 3;
         /// How long to wait before an IPCP request is sent again.
         [Modify] ipcp_retransmit_interval: u32 { 1..=3_600, "s" } = 3;
         /// How many LCP echoes may stay without answer before the link counts as dead; 0: any number.
-        [Modify] lcp_echo_failure_count: u32 { 0..=1_000 } = 5;
+        [Modify] lcp_echo_failure_count | lcp_echo_fail_count: u32 { 0..=1_000 } = 5;
         /// How often an LCP echo is asked for; 0: never.
         [Modify] lcp_echo_interval: u32 { 0..=86_400, "s" } = 30;
         /// How often an LCP Configure-Request is sent before the peer counts as silent.
-        [Modify] lcp_max_config_requests: u16 { 1..=255 } = 10;
+        [Modify] lcp_max_config_requests | lcp_max_cfg_reqs: u16 { 1..=255 } = 10;
         /// How many LCP Configure-Naks are sent before options are rejected instead.
-        [Modify] lcp_max_config_naks: u16 { 1..=255 } = 10;
+        [Modify] lcp_max_config_naks | lcp_max_cfg_naks: u16 { 1..=255 } = 10;
         /// How often an LCP Terminate-Request is sent.
-        [Modify] lcp_max_terminate_requests: u16 { 1..=255 } = 3;
+        [Modify] lcp_max_terminate_requests | lcp_max_term_reqs: u16 { 1..=255 } = 3;
         /// How long to wait before an LCP request is sent again.
         [Modify] lcp_retransmit_interval: u32 { 1..=3_600, "s" } = 3;
         /// How long a session may last; 0: for ever.
         [Modify] max_connect_time: u32 { 0..=31_536_000, "s" } = 0;
+        /// How long a session may carry no traffic before it is ended; 0: for ever.
+        [Modify] idle_timeout: u32 { 0..=31_536_000, "s" } = 0;
+        /// How often in a row a session of a persistent tunnel of ours may fail before it is given up; 0: never.
+        [Modify] max_failure_count: u32 { 0..=1_000_000 } = 0;
         /// Our IPv4 address; not set: the peer's choice in sessions that we open.
         [Modify] local_ipaddr: Ipv4Addr;
         /// The peer's IPv4 address; not set: from the user, else from the pool, else the peer's choice.
@@ -296,6 +337,14 @@ objects! {
         [Modify] ip_pool_name -> IpPool: String;
         /// Routes everything that has no better route through the session.
         [Modify] default_route: bool = false;
+        /// Answers for the peer's address on the networks that we are in and that it is in, so that their hosts reach it.
+        [Modify] proxy_arp: bool = false;
+        /// Whether several links may be bundled.
+        [Modify] multilink: bool = false;
+        /// Asks RADIUS who the peer is.
+        [Modify] use_radius: bool = false;
+        /// A hint for RADIUS.
+        [Modify] radius_hint: String;
         /// Whether IPv6 is negotiated.
         [Modify] use_ipv6: bool = true;
         /// Whether IPv4 is negotiated.

@@ -482,7 +482,7 @@ impl fmt::Display for TraceFlags {
 
 /// Declares enumerations whose values are words.
 macro_rules! choices {
-    ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $word:literal $(| $alias:literal)*,)+ })+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
         pub enum $name {
@@ -490,7 +490,7 @@ macro_rules! choices {
         }
 
         impl $name {
-            const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+            const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant), $(($alias, Self::$variant),)*)+];
 
             fn parse(text: &str) -> Option<Self> {
                 pick(Self::ALL, text, String::new).ok()
@@ -526,7 +526,7 @@ choices! {
         /// An LNS: it places outgoing calls.
         Lns = "lns",
         /// Both.
-        LacLns = "laclns",
+        LacLns = "laclns" | "lnslac",
     }
     /// The kinds of call: which end of it we are, and which way it goes (RFC 2661 sections 7.4 and 7.5).
     SessionType {
@@ -538,6 +538,28 @@ choices! {
         Laoc = "laoc",
         /// We are the LNS of an outgoing call, and placed it.
         Lnoc = "lnoc",
+    }
+    /// How the line of a PPP client is framed.
+    SyncMode {
+        /// Synchronous.
+        Sync = "sync",
+        /// Asynchronous.
+        Async = "async",
+        /// Not known.
+        Any = "any",
+    }
+    /// How a client authenticated itself to its LAC (RFC 2661 section 4.4.5, Proxy Authen Type), by name or number.
+    ProxyAuthType {
+        /// With a user name and a password as text.
+        Text = "text" | "1",
+        /// With CHAP.
+        Chap = "chap" | "2",
+        /// With PAP.
+        Pap = "pap" | "3",
+        /// Not at all.
+        None = "none" | "4" | "0",
+        /// With MS-CHAPv1.
+        MsChap = "mschap" | "5",
     }
     /// Framing, as a type or a capability (RFC 2661 section 4.4.3, Framing Capabilities).
     Framing {
