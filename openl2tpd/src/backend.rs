@@ -124,6 +124,12 @@ impl Daemon {
         }
     }
 
+    /// Turns the detailed log and every trace category on, or off again.
+    pub(crate) fn toggle_debug(&self) {
+        let on = self.log.toggle_debug();
+        info!("SIGUSR1: debug is {}", if on { "on" } else { "off" });
+    }
+
     /// Closes everything; returns when the peers know, or have not answered.
     pub(crate) async fn shut_down(&self) {
         // A shard that is gone has closed all that it can.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A listening socket, open to its owner and group; gone from the file system when dropped.
+/// A listening socket, open to its owner and group; gone from the file system when dropped, unless somebody else made it.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    path: PathBuf,
+    /// Where it is, if it is ours to remove.
+    path: Option<PathBuf>,
     /// Accepts the connections.
     pub(crate) listener: UnixListener,
 }
@@ -45,7 +46,16 @@ impl ControlSocket {
         Ok(Self {
             listener: listen(path).map_err(failed)?,
             // The working directory may change.
-            path: std::path::absolute(path).map_err(failed)?,
+            path: Some(std::path::absolute(path).map_err(failed)?),
+        })
+    }
+
+    /// One that the service manager listens at for us: its place, its mode and its end are that one's.
+    pub(crate) fn adopt(listener: UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            path: None,
+            listener,
         })
     }
 }
@@ -68,7 +78,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         // One that can't be removed is replaced at the next start.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.path.as_ref().map(fs::remove_file);
     }
 }
 

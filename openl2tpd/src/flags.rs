@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use config::TraceFlags;
 
 /// The configuration file that is read when none is named, if there is one.
@@ -40,12 +42,108 @@ pub(crate) struct Flags {
     /// What carries the traffic of sessions
     #[arg(long, value_enum, default_value_t = DatapathName::Tun)]
     pub(crate) datapath: DatapathName,
-    /// Log to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
+    /// Where the log goes: stderr, journald, syslog, or a file [default: stderr in the foreground, else syslog]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) log: Option<LogPlace>,
+    /// Facility in the system log: daemon, local0 to local7
+    #[arg(short = 'L', value_name = "FACILITY", default_value = "daemon")]
+    pub(crate) facility: Facility,
     /// This is the process in the background; standard output awaits its readiness.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    #[command(flatten)]
+    gone: Gone,
+}
+
+/// Options of OpenL2TP 1.8 that have no counterpart: they are refused with a word on what to do instead.
+#[derive(Args, Debug)]
+struct Gone {
+    #[arg(short = 'p', hide = true)]
+    plugin: Vec<String>,
+    #[arg(short = 'R', hide = true)]
+    remote_rpc: bool,
+    #[arg(short = 'S', hide = true)]
+    status_files: bool,
+    #[arg(short = 'y', hide = true)]
+    pppd_throttle: Option<String>,
+}
+
+/// Where the log goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum LogPlace {
+    /// Standard error.
+    Stderr,
+    /// systemd's journal, over its own socket: fields, and the level of each line.
+    Journald,
+    /// The system log.
+    Syslog,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+impl FromStr for LogPlace {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "stderr" => Self::Stderr,
+            "journald" => Self::Journald,
+            "syslog" => Self::Syslog,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+/// A facility of the system log (RFC 3164 section 4.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Facility(u8);
+
+impl Facility {
+    /// Its number.
+    pub(crate) const fn code(self) -> u8 {
+        self.0
+    }
+}
+
+impl FromStr for Facility {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let local = text.strip_prefix("local").map(str::as_bytes);
+        match (text, local) {
+            ("daemon", _) => Ok(Self(3)),
+            (_, Some(&[digit @ b'0'..=b'7'])) => Ok(Self(16 + digit - b'0')),
+            _ => Err("daemon, or local0 to local7, is needed".to_owned()),
+        }
+    }
+}
+
+impl Flags {
+    /// What to do instead of what an option of OpenL2TP 1.8 did, if one of those was given that are gone.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        let gone = &self.gone;
+        [
+            (
+                !gone.plugin.is_empty(),
+                "-p: there are no plugins: PPP is built in; `--datapath null` stands for ppp_null, the API's event stream \
+                 (`l2tpconfig monitor`) for event_sock, and an IKE daemon's policies for ipsec",
+            ),
+            (
+                gone.remote_rpc,
+                "-R: there is no RPC: the API is a Unix socket; from another host use `ssh HOST l2tpconfig`",
+            ),
+            (
+                gone.status_files,
+                "-S: there are no status files: ask the API, as in `l2tpconfig --json tunnel list`",
+            ),
+            (
+                gone.pppd_throttle.is_some(),
+                "-y: no pppd is started, so that none is held up: leave it out; max_sessions limits sessions",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(given, instead)| given.then_some(instead))
+    }
 }
 
 /// The datapaths there are.
@@ -115,6 +213,40 @@ mod tests {
         }
         for text in ["2048", "protocols", "fsm,", "0x"] {
             assert!(parse(&format!("-d {text}")).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn options_that_are_gone_say_what_to_do_instead() {
+        for (text, instead) in [
+            ("-p ppp_null.so -p event_sock.so", "`--datapath null`"),
+            ("-R", "ssh"),
+            ("-S", "tunnel list"),
+            ("-y 10", "leave it out"),
+        ] {
+            let refusal = parse(text).unwrap().refusal().unwrap();
+            assert!(refusal.contains(instead), "{text}: {refusal}");
+        }
+        assert_eq!(parse("-f").unwrap().refusal(), None);
+    }
+
+    #[test]
+    fn the_log_goes_to_a_place_or_a_file_with_a_facility() {
+        let place = |text| parse(text).unwrap().log.unwrap();
+        assert_eq!(place("--log journald"), LogPlace::Journald);
+        assert_eq!(place("--log syslog"), LogPlace::Syslog);
+        assert_eq!(place("--log stderr"), LogPlace::Stderr);
+        assert_eq!(place("--log ./stderr"), LogPlace::File("./stderr".into()));
+        for (text, code) in [
+            ("", 3),
+            ("-L daemon", 3),
+            ("-L local0", 16),
+            ("-L local7", 23),
+        ] {
+            assert_eq!(parse(text).unwrap().facility.code(), code);
+        }
+        for text in ["local8", "local", "local10", "mail", ""] {
+            assert!(parse(&format!("-L={text}")).is_err(), "{text}");
         }
     }
 

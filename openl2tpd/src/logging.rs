@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::TraceFlags;
 use tracing::{Level, Metadata, Subscriber};
@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use crate::flags::Facility;
 use crate::trace;
 
 /// The system log's socket.
@@ -25,16 +26,28 @@ pub(crate) enum Destination {
     Stderr,
     /// A file, appended to.
     File(File),
-    /// The system log, facility `daemon`.
-    Syslog,
+    /// systemd's journal.
+    Journald,
+    /// The system log.
+    Syslog(Facility),
 }
 
 /// The running log: what it lets through can change.
 #[derive(Clone)]
 pub(crate) struct Log {
     filter: reload::Handle<Targets, Registry>,
-    ordinary: LevelFilter,
+    level: Arc<Mutex<LogLevel>>,
+}
+
+/// How much of the log there is.
+#[derive(Clone, Copy)]
+struct LogLevel {
+    /// The detailed log, and every trace category.
+    debug: bool,
+    /// What the command line traces.
     always: TraceFlags,
+    /// What the configuration traces.
+    configured: TraceFlags,
 }
 
 impl Log {
@@ -44,11 +57,6 @@ impl Log {
         debug: bool,
         always: TraceFlags,
     ) -> io::Result<Self> {
-        let ordinary = if debug {
-            LevelFilter::DEBUG
-        } else {
-            LevelFilter::INFO
-        };
         let (filter, handle) = reload::Layer::new(Targets::new());
         let subscriber =
             tracing_subscriber::registry().with(layer(destination)?.with_filter(filter));
@@ -62,8 +70,11 @@ impl Log {
         }));
         let log = Self {
             filter: handle,
-            ordinary,
-            always,
+            level: Arc::new(Mutex::new(LogLevel {
+                debug,
+                always,
+                configured: TraceFlags::NONE,
+            })),
         };
         log.trace(TraceFlags::NONE);
         Ok(log)
@@ -71,12 +82,28 @@ impl Log {
 
     /// Traces these categories, beside those that are always traced.
     pub(crate) fn trace(&self, flags: TraceFlags) {
-        trace::set_everywhere(self.always.or(flags));
+        self.change(|level| level.configured = flags);
+    }
+
+    /// Turns the detailed log and every trace category on, or off again; whether it is on now.
+    pub(crate) fn toggle_debug(&self) -> bool {
+        self.change(|level| level.debug = !level.debug).debug
+    }
+
+    fn change(&self, change: impl FnOnce(&mut LogLevel)) -> LogLevel {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut level);
+        let (ordinary, all) = match level.debug {
+            true => (LevelFilter::DEBUG, TraceFlags::ALL),
+            false => (LevelFilter::INFO, TraceFlags::NONE),
+        };
+        trace::set_everywhere(all.or(level.always).or(level.configured));
         let filter = Targets::new()
-            .with_default(self.ordinary)
+            .with_default(ordinary)
             .with_targets(trace::TARGETS.map(|target| (target, LevelFilter::TRACE)));
         // It can fail only when the subscriber is gone, and that lives as long as the process.
         let _ = self.filter.reload(filter);
+        *level
     }
 }
 
@@ -91,11 +118,15 @@ where
             layer.with_ansi(colour).with_writer(io::stderr).boxed()
         }
         Destination::File(file) => layer.with_ansi(false).with_writer(Arc::new(file)).boxed(),
-        Destination::Syslog => layer
+        Destination::Journald => tracing_journald::layer()?
+            .with_field_prefix(None)
+            .with_syslog_identifier("openl2tpd".to_owned())
+            .boxed(),
+        Destination::Syslog(facility) => layer
             .with_ansi(false)
             .without_time()
             .with_level(false)
-            .with_writer(Syslog::new()?)
+            .with_writer(Syslog::new(facility)?)
             .boxed(),
     })
 }
@@ -103,23 +134,29 @@ where
 /// Writes each line as one datagram to the system log (RFC 3164 section 4.1, without the time, which the system log adds).
 struct Syslog {
     socket: UnixDatagram,
+    facility: Facility,
 }
 
 /// One line of the log on its way.
 struct SyslogLine<'a> {
     socket: &'a UnixDatagram,
-    severity: u8,
+    /// RFC 3164 section 4.1.1: the facility, and the severity in the low three bits.
+    priority: u8,
 }
 
-/// RFC 3164 section 4.1.1: the facility `daemon`; the severity is in the low three bits.
-const FACILITY_DAEMON: u8 = 3 << 3;
-
 impl Syslog {
-    fn new() -> io::Result<Self> {
+    fn new(facility: Facility) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         // A system log that does not keep up loses lines; it must not stop tunnels.
         socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+        Ok(Self { socket, facility })
+    }
+
+    fn line(&self, level: Level) -> SyslogLine<'_> {
+        SyslogLine {
+            socket: &self.socket,
+            priority: self.facility.code() << 3 | severity(level),
+        }
     }
 }
 
@@ -136,23 +173,17 @@ impl<'a> MakeWriter<'a> for Syslog {
     type Writer = SyslogLine<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        SyslogLine {
-            socket: &self.socket,
-            severity: severity(Level::INFO),
-        }
+        self.line(Level::INFO)
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
-        SyslogLine {
-            socket: &self.socket,
-            severity: severity(*meta.level()),
-        }
+        self.line(*meta.level())
     }
 }
 
 impl Write for SyslogLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let priority = FACILITY_DAEMON | self.severity;
+        let priority = self.priority;
         let mut datagram = format!("<{priority}>openl2tpd[{}]: ", std::process::id()).into_bytes();
         datagram.extend_from_slice(line.trim_ascii());
         // Addressed each time, so that a system log that was restarted is found again.

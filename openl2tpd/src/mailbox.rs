@@ -29,6 +29,8 @@ pub(crate) enum Mail {
     Socket(Arc<Socket>),
     /// A socket to receive from no more.
     SocketGone(Arc<Socket>),
+    /// Whether the shard still takes its mail; answered at once.
+    Alive(oneshot::Sender<()>),
     /// Take the datapath down and end.
     Stop,
 }

@@ -19,7 +19,9 @@ mod logging;
 mod mailbox;
 mod management;
 mod pidfile;
+mod privileges;
 mod report;
+mod service;
 mod shard;
 mod sockets;
 mod trace;
@@ -33,7 +35,7 @@ use std::thread;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use config::{Model, TraceFlags};
+use config::Model;
 use engine::{Engine, EngineConfig};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -45,10 +47,11 @@ use tracing::info;
 use backend::Daemon;
 use carrier::Carrier;
 use control_socket::ControlSocket;
-use flags::{DatapathName, Flags};
+use flags::{DatapathName, Flags, LogPlace};
 use logging::{Destination, Log};
 use management::Management;
 use pidfile::PidFile;
+use service::Activated;
 use shard::Shard;
 use sockets::Sockets;
 
@@ -57,6 +60,10 @@ const WRONG_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Some(instead) = flags.refusal() {
+        eprintln!("openl2tpd: {instead}");
+        return ExitCode::from(WRONG_CONFIGURATION);
+    }
     if !flags.foreground && !flags.detached && flags.check.is_none() {
         return background::start().unwrap_or_else(|error| failure(&error.into()));
     }
@@ -125,7 +132,15 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;
-    let control_socket = ControlSocket::bind(&flags.socket)?;
+    let control_socket = match Activated::take()
+        .context("cannot take the service manager's sockets")?
+        .api
+    {
+        Some(listener) => ControlSocket::adopt(listener)?,
+        None => ControlSocket::bind(&flags.socket)?,
+    };
+    // Before the first thread: each has its own.
+    privileges::give_up(&model).context("cannot give up privileges")?;
 
     let (mailbox, inbox) = mailbox::mailbox();
     let (resolver, questions) = mpsc::unbounded_channel();
@@ -160,6 +175,7 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     let (port, version) = (flags.udp_port, env!("CARGO_PKG_VERSION"));
     let result = runtime.block_on(management.run(|| {
         info!("openl2tpd {version} serves UDP port {port}");
+        service::ready(&format!("serves UDP port {port}"));
         if flags.detached {
             background::ready().context("cannot go to the background")
         } else {
@@ -201,22 +217,22 @@ fn allow_descriptors() {
 }
 
 fn start_log(flags: &Flags) -> anyhow::Result<Log> {
-    let destination = match &flags.log {
-        Some(path) => {
+    let usual = match flags.detached {
+        true => LogPlace::Syslog,
+        false => LogPlace::Stderr,
+    };
+    let destination = match flags.log.as_ref().unwrap_or(&usual) {
+        LogPlace::Stderr => Destination::Stderr,
+        LogPlace::Journald => Destination::Journald,
+        LogPlace::Syslog => Destination::Syslog(flags.facility),
+        LogPlace::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
             Destination::File(
                 file.with_context(|| format!("cannot write the log {}", path.display()))?,
             )
         }
-        None if flags.detached => Destination::Syslog,
-        None => Destination::Stderr,
     };
-    let always = if flags.debug {
-        TraceFlags::ALL
-    } else {
-        flags.trace
-    };
-    Log::start(destination, flags.debug, always).context("cannot start the log")
+    Log::start(destination, flags.debug, flags.trace).context("cannot start the log")
 }
 
 fn engine_config(flags: &Flags, model: Arc<Model>) -> anyhow::Result<EngineConfig> {

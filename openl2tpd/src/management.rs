@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::backend::Daemon;
 use crate::mailbox::{Mail, Mailbox};
+use crate::service;
 use crate::shard::{Broken, Question};
 use crate::trace::{self, SYSTEM};
 
@@ -45,17 +46,19 @@ impl Management {
         let listener = UnixListener::from_std(self.listener)?;
         tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
         tokio::spawn(resolve(self.questions, self.mailbox.clone()));
+        tokio::spawn(service::keep_watchdog(self.mailbox.clone()));
         ready()?;
         let daemon = Arc::clone(&self.daemon);
         let opening = tokio::spawn(async move { daemon.open_configured().await });
         tokio::select! {
-            signal = signals.end() => info!("{signal}: closing every tunnel"),
+            signal = signals.end(&self.daemon) => info!("{signal}: closing every tunnel"),
             ended = &mut self.ended => return Err(broken(ended)),
         }
+        service::stopping("closing every tunnel");
         opening.abort();
         tokio::select! {
             ended = end(&self.daemon, &self.mailbox, self.ended) => ended,
-            signal = signals.end() => bail!("{signal} again: ended at once; peers may not know"),
+            signal = signals.end(&self.daemon) => bail!("{signal} again: ended at once; peers may not know"),
         }
     }
 }
@@ -111,6 +114,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    debug: Signal,
+    reserved: Signal,
 }
 
 impl Signals {
@@ -119,16 +124,20 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            debug: signal(SignalKind::user_defined1())?,
+            reserved: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Waits for one that ends the daemon; its name.
-    async fn end(&mut self) -> &'static str {
+    /// Waits for one that ends the daemon, and does what the others ask for; its name.
+    async fn end(&mut self, daemon: &Arc<Daemon>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hang_up.recv() => info!("SIGHUP: the configuration is read at the start only; ignored"),
+                _ = self.debug.recv() => daemon.toggle_debug(),
+                _ = self.reserved.recv() => info!("SIGUSR2: nothing to do"),
             }
         }
     }

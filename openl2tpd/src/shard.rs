@@ -112,6 +112,10 @@ impl Shard {
             Mail::Follow(follower) => self.followers.add(follower),
             Mail::Socket(socket) => self.carrier.add_socket(socket),
             Mail::SocketGone(socket) => self.carrier.remove_socket(&socket),
+            Mail::Alive(answer) => {
+                // Who asked and did not wait knows enough.
+                let _ = answer.send(());
+            }
             // Ended the loop.
             Mail::Stop => {}
         }

@@ -34,6 +34,7 @@ tools! {
     MODPROBE = "modprobe" in "kmod";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
+    SYSTEMD = "systemd-analyze" in "systemd";
     TCPDUMP = "tcpdump" in "tcpdump";
     TSHARK = "tshark" in "tshark";
     UML = "linux.uml" in "user-mode-linux";

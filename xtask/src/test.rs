@@ -80,6 +80,13 @@ const SUITES: &[Suite] = &[
         run: ends,
     },
     Suite {
+        name: "daemon",
+        about: "the manners of the daemon: service manager, privileges, files, instances",
+        needs: &[apt::IP, apt::SYSTEMD],
+        root: true,
+        run: daemon,
+    },
+    Suite {
         name: "wireshark",
         about: "Wireshark's dissectors read every kind of message that we make",
         needs: &[apt::TSHARK],
@@ -309,6 +316,11 @@ fn unit() -> Result<Counts> {
 fn ends() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("ends")))
+}
+
+fn daemon() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("daemon")))
 }
 
 fn wireshark() -> Result<Counts> {
