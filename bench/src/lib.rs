@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use api::{Response, Selector};
+use api::{Range, Response, Selector, SessionFilter};
 use config::Model;
 use engine::Command;
 use sim::{NodeId, Quality, World};
@@ -106,10 +106,12 @@ impl Pair {
 
     /// Whether a session of the first tunnel is still there: what a benchmark measured must be alive.
     pub fn check_one(&mut self) -> Result<()> {
-        let Response::Sessions(all) = self.ask(self.lac, Command::SessionList(None))? else {
+        let list = Command::SessionList(SessionFilter::default(), Range::default());
+        let Response::Sessions(page) = self.ask(self.lac, list)? else {
             bail!("not a list")
         };
-        let id = all
+        let id = page
+            .items
             .first()
             .and_then(|s| Some((s.tunnel_id?, s.session_id?)))
             .context("no session")?;

@@ -111,9 +111,12 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     let text = command_line(&flags.words);
     let command =
         parse_command(&text).map_err(|diagnostic| Failure::Usage(explain(&diagnostic)))?;
-    let request = request::request(&command).map_err(Failure::Usage)?;
+    let mut request = request::request(&command).map_err(Failure::Usage)?;
     let client = Client::new(&flags.socket)?;
-    let answer: Value = client.call(&request)?;
+    let answer: Value = match request.range_mut() {
+        Some(_) => Value::Array(client.list(request).collect::<Result<_, _>>()?),
+        None => client.call(&request)?,
+    };
     if flags.json {
         return print(&format!("{answer:#}\n"));
     }

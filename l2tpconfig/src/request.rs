@@ -1,6 +1,8 @@
 //! From a command to the request that it is.
 
-use api::{Collection, Parameters, Request, Selector};
+use api::{
+    Collection, Parameters, Range, Request, Selector, SessionFilter, TunnelFilter, UserFilter,
+};
 use config::{Argument, Command, Object, Verb};
 use serde_json::Value;
 
@@ -13,16 +15,22 @@ pub(crate) fn request(command: &Command) -> Result<Request, String> {
         (Object::Tunnel, Verb::Create) => Request::TunnelCreate(parameters),
         (Object::Tunnel, Verb::Delete) => Request::TunnelDelete(tunnel(command)?),
         (Object::Tunnel, Verb::Show) => Request::TunnelShow(tunnel(command)?),
-        (Object::Tunnel, Verb::List) => Request::TunnelList,
+        (Object::Tunnel, Verb::List) => {
+            Request::TunnelList(TunnelFilter::default(), Range::default())
+        }
         (Object::Session, Verb::Create) => session_create(command, parameters)?,
         (Object::Session, Verb::Delete) => {
             Request::SessionDelete(tunnel(command)?, session(command)?)
         }
         (Object::Session, Verb::Modify) => session_modify(command, parameters)?,
         (Object::Session, Verb::Show) => Request::SessionShow(tunnel(command)?, session(command)?),
-        (Object::Session, Verb::List) => Request::SessionList(tunnel(command).ok()),
+        (Object::Session, Verb::List) => {
+            let filter = tunnel(command).map(SessionFilter::of_tunnel);
+            let filter = filter.unwrap_or_default();
+            Request::SessionList(filter, Range::default())
+        }
         // Those who are logged in: who may log in is for the configuration to say.
-        (Object::User, Verb::List) => Request::UserList,
+        (Object::User, Verb::List) => Request::UserList(UserFilter::default(), Range::default()),
         (object, verb) => match Collection::of(object) {
             Some(collection) => kept(command, collection, parameters)?,
             None => {
@@ -88,7 +96,7 @@ fn kept(
         Verb::Modify | Verb::Unset => Request::ObjectModify(collection, named()?, parameters),
         Verb::Delete => Request::ObjectDelete(collection, named()?),
         Verb::Show => Request::ObjectShow(collection, named()?),
-        Verb::List => Request::ObjectList(collection),
+        Verb::List => Request::ObjectList(collection, Range::default()),
     })
 }
 

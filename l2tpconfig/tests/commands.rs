@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use api::server::{Backend, serve};
 use api::{
-    Collection, CommandError, Direction, ErrorKind, Origin, Parameters, Request, Response,
-    Selector, Statistics, TraceEvent, TraceRequest, TunnelPeer, TunnelState, TunnelStatus,
+    Collection, CommandError, Direction, ErrorKind, Origin, Page, Parameters, Range, Request,
+    Response, Selector, SessionFilter, Statistics, TraceEvent, TraceRequest, TunnelFilter,
+    TunnelPeer, TunnelState, TunnelStatus, UserFilter,
 };
 use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::{Value, json};
@@ -26,20 +27,20 @@ impl Backend for Fake {
             Request::TunnelCreate(_) | Request::TunnelShow(_) => {
                 Response::Tunnel(Box::new(tunnel()))
             }
-            Request::TunnelList => Response::Tunnels(vec![tunnel(), tunnel()]),
+            Request::TunnelList(..) => Response::Tunnels(Page::whole(vec![tunnel(), tunnel()])),
             Request::SystemStatistics => {
                 Response::Statistics(Statistics([("received.sccrq".to_owned(), 7)].into()))
             }
-            Request::ObjectList(_) => Response::Objects(vec![parameters(&[
+            Request::ObjectList(..) => Response::Objects(Page::whole(vec![parameters(&[
                 ("pool_name", json!("p")),
                 ("range", json!("a-b")),
-            ])]),
+            ])])),
             Request::ObjectShow(..) => Response::Object(parameters(&[
                 ("profile_name", json!("x")),
                 ("mtu", json!(1400)),
             ])),
-            Request::UserList => Response::Users(Vec::new()),
-            Request::SessionList(_) => Response::Sessions(Vec::new()),
+            Request::UserList(..) => Response::Users(Page::whole(Vec::new())),
+            Request::SessionList(..) => Response::Sessions(Page::whole(Vec::new())),
             Request::TunnelDelete(Selector::Id(404)) => {
                 return Err(CommandError::new(
                     ErrorKind::NotFound,
@@ -181,7 +182,10 @@ fn each_command_asks_for_what_it_says() {
         parameters(&of.iter().map(|(n, v)| (*n, json!(v))).collect::<Vec<_>>())
     };
     for (line, request) in [
-        ("tunnel list", Request::TunnelList),
+        (
+            "tunnel list",
+            Request::TunnelList(TunnelFilter::default(), Range::default()),
+        ),
         (
             "tunnel show tunnel_id=17",
             Request::TunnelShow(Selector::Id(17)),
@@ -194,16 +198,22 @@ fn each_command_asks_for_what_it_says() {
             "tun cre dest=192.0.2.1 persist=on",
             Request::TunnelCreate(text(&[("dest_ipaddr", "192.0.2.1"), ("persist", "on")])),
         ),
-        ("session list", Request::SessionList(None)),
+        (
+            "session list",
+            Request::SessionList(SessionFilter::default(), Range::default()),
+        ),
         (
             "session list tunnel_name=a/b",
-            Request::SessionList(Some(name("a/b"))),
+            Request::SessionList(SessionFilter::of_tunnel(name("a/b")), Range::default()),
         ),
         (
             "session delete tunnel_name=a session_id=5",
             Request::SessionDelete(name("a"), Selector::Id(5)),
         ),
-        ("user list", Request::UserList),
+        (
+            "user list",
+            Request::UserList(UserFilter::default(), Range::default()),
+        ),
         (
             "user create user_name=bob password=pw",
             Request::ObjectCreate(
@@ -215,7 +225,10 @@ fn each_command_asks_for_what_it_says() {
             "user delete user_name=bob",
             Request::ObjectDelete(Collection::Users, "bob".to_owned()),
         ),
-        ("ip_pool list", Request::ObjectList(Collection::IpPools)),
+        (
+            "ip_pool list",
+            Request::ObjectList(Collection::IpPools, Range::default()),
+        ),
         (
             "ppp profile show profile_name=x",
             Request::ObjectShow(Collection::PppProfiles, "x".to_owned()),

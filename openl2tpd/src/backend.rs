@@ -4,12 +4,9 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::Backend;
-use api::{
-    Collection, CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest,
-};
+use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
-    Command as Change, ConfigError, Kind, Model, Object, Parameter, Parameters, TraceFlags, Verb,
-    parse_command, quoted,
+    Command as Change, ConfigError, Model, Object, TraceFlags, Verb, parse_command, quoted,
 };
 use engine::Command;
 use serde_json::Value;
@@ -18,6 +15,7 @@ use tracing::{error, info};
 
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
+use crate::objects;
 use crate::sockets::Sockets;
 use crate::trace::{self, API, FOLLOWERS, Follower};
 
@@ -37,14 +35,18 @@ impl Backend for Daemon {
             tracing::trace!(target: API, "{}", name_of(&request));
         }
         match request {
-            Request::TunnelList => self.ask(Command::TunnelList).await,
+            Request::TunnelList(filter, range) => {
+                self.ask(Command::TunnelList(filter, range)).await
+            }
             Request::TunnelCreate(parameters) => {
                 let command = command(Object::Tunnel, Verb::Create, &parameters)?;
                 self.open_tunnel(command.build().map_err(refused)?).await
             }
             Request::TunnelShow(tunnel) => self.ask(Command::TunnelShow(tunnel)).await,
             Request::TunnelDelete(tunnel) => self.ask(Command::TunnelDelete(tunnel)).await,
-            Request::SessionList(tunnel) => self.ask(Command::SessionList(tunnel)).await,
+            Request::SessionList(filter, range) => {
+                self.ask(Command::SessionList(filter, range)).await
+            }
             Request::SessionCreate(tunnel, mut parameters) => {
                 select(&mut parameters, "tunnel", &tunnel);
                 let command = command(Object::Session, Verb::Create, &parameters)?;
@@ -65,7 +67,9 @@ impl Backend for Daemon {
             Request::SessionDelete(tunnel, session) => {
                 self.ask(Command::SessionDelete(tunnel, session)).await
             }
-            Request::UserList => self.ask(Command::UserList).await,
+            Request::UserList(filter, range) => self.ask(Command::UserList(filter, range)).await,
+            Request::PeerList(range) => self.ask(Command::PeerList(range)).await,
+            Request::PeerShow(local, peer) => self.ask(Command::PeerShow(local, peer)).await,
             Request::SystemShow => self.ask(Command::SystemShow).await,
             Request::SystemStatistics => self.statistics().await,
             configuration => self.configuration(configuration).await,
@@ -207,16 +211,12 @@ impl Daemon {
     /// Answers a request about what is configured.
     async fn configuration(&self, request: Request) -> Result<Response, CommandError> {
         match request {
-            Request::SystemParameters => Ok(Response::Object(shown(&self.model().system))),
-            Request::ObjectList(collection) => {
-                Ok(Response::Objects(list(&self.model(), collection)))
+            Request::SystemParameters => Ok(Response::Object(objects::shown(&self.model().system))),
+            Request::ObjectList(collection, range) => {
+                objects::list(&self.model(), collection, &range).map(Response::Objects)
             }
             Request::ObjectShow(collection, name) => {
-                let key = key(collection.object());
-                let is_it = |object: &api::Parameters| {
-                    object.get(key).and_then(Value::as_str) == Some(&name)
-                };
-                let found = list(&self.model(), collection).into_iter().find(is_it);
+                let found = objects::find(&self.model(), collection, &name);
                 found.map(Response::Object).ok_or_else(|| {
                     let message = format!("there is no {} `{name}`", collection.object());
                     CommandError::new(ErrorKind::NotFound, message)
@@ -313,32 +313,6 @@ impl Daemon {
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
         answer.await.map_err(gone)?
     }
-}
-
-/// The objects of a collection, each with all of its parameters.
-fn list(model: &Model, collection: Collection) -> Vec<api::Parameters> {
-    match collection {
-        Collection::PeerProfiles => model.peer_profiles.values().map(shown).collect(),
-        Collection::TunnelProfiles => model.tunnel_profiles.values().map(shown).collect(),
-        Collection::SessionProfiles => model.session_profiles.values().map(shown).collect(),
-        Collection::PppProfiles => model.ppp_profiles.values().map(shown).collect(),
-        Collection::Users => model.users.values().map(shown).collect(),
-        Collection::IpPools => model.ip_pools.values().map(shown).collect(),
-        Collection::Listeners => model.listeners.values().map(shown).collect(),
-    }
-}
-
-/// Every parameter of an object with its value or default; secrets masked.
-fn shown(object: &impl Parameters) -> api::Parameters {
-    let value = |(parameter, text): (&Parameter, Option<String>)| {
-        let value = text.map_or(Value::Null, |text| match parameter.kind {
-            Kind::Number => text.parse::<u64>().map_or(Value::Null, Value::from),
-            Kind::Boolean => Value::Bool(text == "yes"),
-            _ => Value::from(text),
-        });
-        (parameter.name.to_owned(), value)
-    };
-    object.shown().map(value).collect()
 }
 
 /// Adds the parameter that selects a tunnel or a session, which is said of `what`.

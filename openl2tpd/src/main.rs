@@ -18,6 +18,7 @@ mod log_limit;
 mod logging;
 mod mailbox;
 mod management;
+mod objects;
 mod pidfile;
 mod privileges;
 mod report;

@@ -9,9 +9,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use api::{Client, ClientError, Collection, ErrorKind, Parameters, Request, Selector, Statistics};
-use api::{SessionState, SessionStatus, TunnelStatus, UserStatus};
+use api::{
+    Client, ClientError, Collection, ErrorKind, Parameters, Range, Request, Selector,
+    SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
+    UserStatus,
+};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -123,6 +127,11 @@ fn parameters<const N: usize>(of: [(&str, Value); N]) -> Parameters {
         .collect()
 }
 
+/// A list, with all its pages.
+fn all<T: DeserializeOwned>(place: &Place, list: Request) -> Vec<T> {
+    place.client().list(list).collect::<Result<_, _>>().unwrap()
+}
+
 const LNS: &str = "ip_pool create pool_name=p range=10.99.0.2-10.99.0.9
 ppp profile modify profile_name=default local_ipaddr=10.99.0.1 ip_pool_name=p use_ipv6=no
 tunnel profile modify profile_name=default auth_mode=challenge secret=tunnelsecret
@@ -145,13 +154,14 @@ fn a_configured_session_comes_up_and_goes_down_with_the_daemon() {
     lac.until(" up: user bob");
     lns.until(" up: user bob");
 
-    let sessions: Vec<SessionStatus> = lns_place
-        .client()
-        .call(&Request::SessionList(None))
-        .unwrap();
+    let sessions: Vec<SessionStatus> = all(
+        &lns_place,
+        Request::SessionList(SessionFilter::default(), Range::default()),
+    );
     assert_eq!(sessions[0].state, SessionState::Established);
     assert_eq!(sessions[0].datapath, "null");
-    let users: Vec<UserStatus> = lns_place.client().call(&Request::UserList).unwrap();
+    let users = Request::UserList(UserFilter::default(), Range::default());
+    let users: Vec<UserStatus> = all(&lns_place, users);
     assert_eq!(
         (users[0].user_name.as_str(), users[0].remote.port()),
         ("bob", lac_place.port)
@@ -191,7 +201,8 @@ fn tunnels_and_sessions_are_made_and_ended_on_request() {
         .unwrap();
     assert_eq!(tunnel.tunnel_name.as_deref(), Some("by name"));
     lac.until(" up: ");
-    let tunnels: Vec<TunnelStatus> = lns_place.client().call(&Request::TunnelList).unwrap();
+    let tunnels = Request::TunnelList(TunnelFilter::default(), Range::default());
+    let tunnels: Vec<TunnelStatus> = all(&lns_place, tunnels);
     assert_eq!(
         tunnels[0].remote.unwrap().port(),
         other.port,
@@ -232,9 +243,8 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
         .call(&Request::ObjectShow(users, "al".to_owned()))
         .unwrap();
     assert_eq!(shown["password"], json!(config::MASK));
-    let profiles: Vec<Parameters> = client
-        .call(&Request::ObjectList(Collection::TunnelProfiles))
-        .unwrap();
+    let profiles = Request::ObjectList(Collection::TunnelProfiles, Range::default());
+    let profiles: Vec<Parameters> = all(&place, profiles);
     assert!(!format!("{profiles:?}").contains("tunnelsecret"));
 
     let profile = || (Collection::PppProfiles, "default".to_owned());

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use api::{
-    Client, Collection, Parameters, Request, Selector, SessionStatus, TraceEvent, TraceOf,
-    TraceRequest, TunnelStatus,
+    Client, Collection, Parameters, Range, Request, Selector, SessionFilter, SessionStatus,
+    TraceEvent, TraceOf, TraceRequest, TunnelFilter, TunnelStatus, UserFilter,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -190,12 +190,11 @@ fn no_secret_is_ever_shown() {
     let mut lac = Daemon::start(&clients(lns.port), &["-D"]);
     let of_lac = lac.follow(TraceOf::Tunnel(name("t")));
     for user in ["pap", "chap", "mschap"] {
-        let all = lac
+        let list = Request::SessionList(SessionFilter::default(), Range::default());
+        let up = lac
             .client()
-            .call::<Vec<SessionStatus>>(&Request::SessionList(None));
-        let up = all
-            .unwrap()
-            .iter()
+            .list::<SessionStatus>(list)
+            .map(Result::unwrap)
             .any(|s| s.session_name.as_deref() == Some(user) && s.interface_name.is_some());
         if !up
             && !lac
@@ -212,14 +211,14 @@ fn no_secret_is_ever_shown() {
     for daemon in [&lns, &lac] {
         let client = daemon.client();
         let asked = [
-            Request::TunnelList,
-            Request::SessionList(None),
-            Request::UserList,
+            Request::TunnelList(TunnelFilter::default(), Range::default()),
+            Request::SessionList(SessionFilter::default(), Range::default()),
+            Request::UserList(UserFilter::default(), Range::default()),
             Request::SystemShow,
             Request::SystemStatistics,
             Request::SystemParameters,
         ];
-        let kept = api::Collection::ALL.map(Request::ObjectList);
+        let kept = api::Collection::ALL.map(|kept| Request::ObjectList(kept, Range::default()));
         for request in asked.iter().chain(&kept) {
             output += &client.call::<Value>(request).unwrap().to_string();
         }

@@ -12,6 +12,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -19,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::{CommandError, Parameters, Request, TraceEvent, TraceRequest};
+use crate::{CommandError, Page, Parameters, Range, Request, TraceEvent, TraceRequest};
 
 /// How long the daemon may take to answer. Nothing that it is asked waits for a peer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,6 +135,29 @@ impl Client {
         Ok(())
     }
 
+    /// Asks for a list, page by page as it is read; `T` is what the list is of. What is no list is one page without items.
+    /// After an error there is nothing more.
+    pub fn list<T: DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> impl Iterator<Item = Result<T, ClientError>> + use<'_, T> {
+        let mut request = Some(request);
+        let page = move || {
+            let mut asked = request.take()?;
+            match self.call::<Page<T>>(&asked) {
+                Ok(Page { items, next }) => {
+                    if let (Some(range), Some(next)) = (asked.range_mut(), next) {
+                        range.after = Some(next);
+                        request = Some(asked);
+                    }
+                    Some(items.into_iter().map(Ok).collect())
+                }
+                Err(error) => Some(vec![Err(error)]),
+            }
+        };
+        std::iter::from_fn(page).flatten()
+    }
+
     async fn exchange(&self, request: &Request) -> Result<(StatusCode, Bytes), ClientError> {
         let (method, path, parameters) = http_form(request);
         let response = self.send(method, &path, parameters).await?;
@@ -201,12 +225,11 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
     let tunnel = |t: &dyn ToString| format!("/v1/tunnels/{}", segment(&t.to_string()));
     let fixed = str::to_owned;
     match request {
-        Request::TunnelList => (Method::GET, fixed("/v1/tunnels"), None),
+        Request::TunnelList(filter, range) => listed("/v1/tunnels", filter, range),
         Request::TunnelCreate(p) => (Method::POST, fixed("/v1/tunnels"), Some(p)),
         Request::TunnelShow(t) => (Method::GET, tunnel(t), None),
         Request::TunnelDelete(t) => (Method::DELETE, tunnel(t), None),
-        Request::SessionList(None) => (Method::GET, fixed("/v1/sessions"), None),
-        Request::SessionList(Some(t)) => (Method::GET, tunnel(t) + "/sessions", None),
+        Request::SessionList(filter, range) => listed("/v1/sessions", filter, range),
         Request::SessionCreate(t, p) => (Method::POST, tunnel(t) + "/sessions", Some(p)),
         Request::SessionShow(t, s) => (
             Method::GET,
@@ -223,12 +246,17 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
             tunnel(t) + "/sessions/" + &segment(&s.to_string()),
             None,
         ),
-        Request::UserList => (Method::GET, fixed("/v1/users"), None),
+        Request::UserList(filter, range) => listed("/v1/users", filter, range),
+        Request::PeerList(range) => listed("/v1/peers", &(), range),
+        Request::PeerShow(local, remote) => {
+            let path = format!("/v1/peers/{local}/{remote}");
+            (Method::GET, path, None)
+        }
         Request::SystemShow => (Method::GET, fixed("/v1/system"), None),
         Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
         Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),
         Request::SystemModify(p) => (Method::PATCH, fixed("/v1/config/system"), Some(p)),
-        Request::ObjectList(c) => (Method::GET, fixed(c.path()), None),
+        Request::ObjectList(c, range) => listed(c.path(), &(), range),
         Request::ObjectCreate(c, p) => (Method::POST, fixed(c.path()), Some(p)),
         Request::ObjectShow(c, name) => {
             (Method::GET, format!("{}/{}", c.path(), segment(name)), None)
@@ -246,7 +274,30 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
     }
 }
 
-/// `text` as one segment of a path: everything but RFC 3986's unreserved characters and `=` is percent-encoded.
+/// The path of a list with the query that selects a part of it.
+fn listed(
+    path: &str,
+    filter: &impl Serialize,
+    range: &Range,
+) -> (Method, String, Option<&'static Parameters>) {
+    // Plain structs of scalars do not fail.
+    let fields = [serde_json::to_value(filter), serde_json::to_value(range)];
+    let fields = fields
+        .into_iter()
+        .filter_map(|fields| fields.ok()?.as_object().cloned());
+    let mut path = path.to_owned();
+    let mut mark = '?';
+    for (name, value) in fields.flatten().filter(|(_, value)| !value.is_null()) {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let _ = write!(path, "{mark}{name}={}", segment(&text));
+        mark = '&';
+    }
+    (Method::GET, path, None)
+}
+
+/// `text` as one segment of a path, or one value of a query: everything but RFC 3986's unreserved characters and `=` is percent-encoded.
 fn segment(text: &str) -> String {
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut out, byte| {

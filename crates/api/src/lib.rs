@@ -7,6 +7,7 @@
 #[cfg(feature = "client")]
 mod client;
 pub mod ladder;
+mod list;
 mod request;
 mod selector;
 #[cfg(feature = "server")]
@@ -16,11 +17,12 @@ mod trace;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
+pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
-    CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PppDisconnect,
-    Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics, SystemStatus,
-    TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PeerStatus,
+    PppDisconnect, Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics,
+    SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
 };
 pub use trace::{Direction, TraceAvp, TraceEvent, TraceHeader, TraceOf, TracePpp, TraceRequest};

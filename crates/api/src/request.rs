@@ -1,8 +1,13 @@
+use std::net::IpAddr;
+
 use config::Object;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Selector, SessionStatus, Statistics, SystemStatus, TunnelStatus, UserStatus};
+use crate::{
+    Page, PeerStatus, Range, Selector, SessionFilter, SessionStatus, Statistics, SystemStatus,
+    TunnelFilter, TunnelStatus, UserFilter, UserStatus,
+};
 
 /// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
 /// configuration file (`"60"`, `"yes"`), and `null` unsets what is modified.
@@ -77,7 +82,7 @@ impl Collection {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
     /// `GET /v1/tunnels`: answered with [`Response::Tunnels`].
-    TunnelList,
+    TunnelList(TunnelFilter, Range),
     /// `POST /v1/tunnels`: opens a tunnel; answered with [`Response::Tunnel`].
     TunnelCreate(Parameters),
     /// `GET /v1/tunnels/{tunnel}`: answered with [`Response::Tunnel`].
@@ -85,7 +90,7 @@ pub enum Request {
     /// `DELETE /v1/tunnels/{tunnel}`: closes it.
     TunnelDelete(Selector),
     /// `GET /v1/sessions` or `GET /v1/tunnels/{tunnel}/sessions`: answered with [`Response::Sessions`].
-    SessionList(Option<Selector>),
+    SessionList(SessionFilter, Range),
     /// `POST /v1/tunnels/{tunnel}/sessions`: opens a session; answered with [`Response::Session`].
     SessionCreate(Selector, Parameters),
     /// `GET /v1/tunnels/{tunnel}/sessions/{session}`: answered with [`Response::Session`].
@@ -95,7 +100,11 @@ pub enum Request {
     /// `DELETE /v1/tunnels/{tunnel}/sessions/{session}`: closes it.
     SessionDelete(Selector, Selector),
     /// `GET /v1/users`: those who are logged in; answered with [`Response::Users`].
-    UserList,
+    UserList(UserFilter, Range),
+    /// `GET /v1/peers`: those that we have tunnels with; answered with [`Response::Peers`].
+    PeerList(Range),
+    /// `GET /v1/peers/{local}/{remote}`: one of them, by our address and its own; answered with [`Response::Peer`].
+    PeerShow(IpAddr, IpAddr),
     /// `GET /v1/system`: answered with [`Response::System`].
     SystemShow,
     /// `GET /v1/system/statistics`: answered with [`Response::Statistics`].
@@ -105,7 +114,7 @@ pub enum Request {
     /// `PATCH /v1/config/system`: changes some of them.
     SystemModify(Parameters),
     /// `GET` of a [`Collection`]: answered with [`Response::Objects`].
-    ObjectList(Collection),
+    ObjectList(Collection, Range),
     /// `POST` to a collection: the name is among the parameters.
     ObjectCreate(Collection, Parameters),
     /// `GET` of one of a collection, by name: answered with [`Response::Object`].
@@ -114,6 +123,20 @@ pub enum Request {
     ObjectModify(Collection, String, Parameters),
     /// `DELETE` of one of a collection, by name.
     ObjectDelete(Collection, String),
+}
+
+impl Request {
+    /// Which part of a list it asks for, if it asks for a list.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Self::TunnelList(_, range)
+            | Self::SessionList(_, range)
+            | Self::UserList(_, range)
+            | Self::PeerList(range)
+            | Self::ObjectList(_, range) => Some(range),
+            _ => None,
+        }
+    }
 }
 
 /// What a request is answered with. As JSON it is the content alone; what it is, the request says.
@@ -125,13 +148,17 @@ pub enum Response {
     /// One tunnel.
     Tunnel(Box<TunnelStatus>),
     /// Tunnels.
-    Tunnels(Vec<TunnelStatus>),
+    Tunnels(Page<TunnelStatus>),
     /// One session.
     Session(Box<SessionStatus>),
     /// Sessions.
-    Sessions(Vec<SessionStatus>),
+    Sessions(Page<SessionStatus>),
     /// Authenticated peers.
-    Users(Vec<UserStatus>),
+    Users(Page<UserStatus>),
+    /// One peer.
+    Peer(PeerStatus),
+    /// Peers.
+    Peers(Page<PeerStatus>),
     /// The daemon at a glance.
     System(SystemStatus),
     /// Every counter.
@@ -139,5 +166,5 @@ pub enum Response {
     /// One object of the configuration: every parameter with its value, `null` where it has none. Secrets are never among them.
     Object(Parameters),
     /// Objects of the configuration.
-    Objects(Vec<Parameters>),
+    Objects(Page<Parameters>),
 }

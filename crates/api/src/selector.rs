@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// As text it is one path segment: digits are an id, anything else is a name. A name that would read as an id is written
 /// with `=` before it, and so is one that itself begins with `=`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
 pub enum Selector {
     /// By our id, 1 to 65535.
     Id(u16),
@@ -19,14 +20,30 @@ impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "{id}"),
-            Self::Name(name)
-                if name.is_empty() || name.starts_with('=') || name.parse::<u16>().is_ok() =>
-            {
+            Self::Name(name) if name.is_empty() || name.starts_with('=') || is_number(name) => {
                 write!(f, "={name}")
             }
             Self::Name(name) => f.write_str(name),
         }
     }
+}
+
+impl From<Selector> for String {
+    fn from(selector: Selector) -> Self {
+        selector.to_string()
+    }
+}
+
+impl From<String> for Selector {
+    fn from(text: String) -> Self {
+        let Ok(selector) = text.parse();
+        selector
+    }
+}
+
+/// Whether a text can only be meant as an id.
+pub(crate) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl FromStr for Selector {

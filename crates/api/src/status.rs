@@ -383,6 +383,17 @@ pub struct UserStatus {
     pub seconds: u64,
 }
 
+/// A peer: where tunnels lead to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Our address, as the peer reaches it; unspecified while it is not known.
+    pub local_ipaddr: IpAddr,
+    /// The peer's address.
+    pub peer_ipaddr: IpAddr,
+    /// Tunnels between them.
+    pub tunnels: u32,
+}
+
 /// The daemon at a glance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SystemStatus {
@@ -417,6 +428,8 @@ pub enum ErrorKind {
     Invalid,
     /// There is no such object.
     NotFound,
+    /// There is nothing of this path in the interface.
+    NoResource,
     /// There is such an object already.
     Exists,
     /// A limit or a lack of resources forbids it.

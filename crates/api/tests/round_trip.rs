@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use api::server::{Backend, serve};
 use api::{
-    Client, ClientError, Collection, CommandError, Direction, ErrorKind, Parameters, Request,
-    Response, Selector, Statistics, TraceEvent, TraceOf, TraceRequest,
+    Client, ClientError, Collection, CommandError, Cursor, Direction, ErrorKind, Origin, Page,
+    Parameters, Range, Request, Response, Selector, SessionFilter, SessionState, Statistics,
+    TraceEvent, TraceOf, TraceRequest, TunnelFilter, TunnelState, UserFilter,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -60,6 +61,10 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
+        Self::serve(Echo)
+    }
+
+    fn serve(backend: impl Backend) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("api.sock");
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -72,7 +77,7 @@ impl Daemon {
             runtime.block_on(async {
                 serve(
                     tokio::net::UnixListener::from_std(listener).unwrap(),
-                    Arc::new(Echo),
+                    Arc::new(backend),
                 )
                 .await
             })
@@ -112,18 +117,41 @@ fn the_backend_is_asked_what_the_client_asked() {
     let daemon = Daemon::start();
     let client = daemon.client();
     let tunnel = || Selector::Name("a b/%ü".into());
+    let range = || Range {
+        limit: Some(7),
+        after: Some(Cursor("a&b=1".to_owned())),
+    };
+    let tunnels = TunnelFilter {
+        peer: Some("2001:db8::1".parse().unwrap()),
+        state: Some(TunnelState::WaitCtlConn),
+        name: Some("a+b &c".to_owned()),
+        created_by: Some(Origin::Peer),
+    };
+    let sessions = SessionFilter {
+        tunnel: Some(tunnel()),
+        user: Some("bob@example.net".to_owned()),
+        state: Some(SessionState::Link),
+        interface: Some("l2tp0".to_owned()),
+        created_by: None,
+    };
+    let users = UserFilter {
+        name: Some("ü".to_owned()),
+    };
     let mut requests = vec![
-        Request::TunnelList,
+        Request::TunnelList(TunnelFilter::default(), Range::default()),
+        Request::TunnelList(tunnels, range()),
         Request::TunnelCreate(parameters()),
         Request::TunnelShow(Selector::Id(17)),
         Request::TunnelShow(Selector::Name("17".into())),
-        Request::SessionList(None),
-        Request::SessionList(Some(tunnel())),
+        Request::SessionList(SessionFilter::default(), Range::default()),
+        Request::SessionList(sessions, range()),
         Request::SessionCreate(tunnel(), parameters()),
         Request::SessionShow(tunnel(), Selector::Id(1)),
         Request::SessionModify(tunnel(), Selector::Id(1), parameters()),
         Request::SessionDelete(Selector::Id(1), tunnel()),
-        Request::UserList,
+        Request::UserList(users, range()),
+        Request::PeerList(range()),
+        Request::PeerShow("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()),
         Request::SystemShow,
         Request::SystemParameters,
         Request::SystemModify(Parameters::new()),
@@ -131,7 +159,7 @@ fn the_backend_is_asked_what_the_client_asked() {
     for collection in Collection::ALL {
         let name = || "../x?y#z".to_owned();
         requests.extend([
-            Request::ObjectList(collection),
+            Request::ObjectList(collection, range()),
             Request::ObjectCreate(collection, parameters()),
             Request::ObjectShow(collection, name()),
             Request::ObjectModify(collection, name(), parameters()),
@@ -168,7 +196,7 @@ fn answers_and_refusals_arrive_as_what_they_are() {
 #[test]
 fn a_missing_daemon_is_said_with_its_path() {
     let client = Client::new("/nonexistent/api.sock".as_ref()).unwrap();
-    let error = client.call::<()>(&Request::TunnelList).unwrap_err();
+    let error = client.call::<()>(&Request::SystemShow).unwrap_err();
     assert!(
         error
             .to_string()
@@ -181,7 +209,70 @@ fn a_missing_daemon_is_said_with_its_path() {
 fn strange_requests_are_refused_in_json() {
     let daemon = Daemon::start();
     for (line, body, status, kind) in [
-        ("GET /v2/tunnels", "", "404 Not Found", "not_found"),
+        ("GET /v2/tunnels", "", "404 Not Found", "no_resource"),
+        ("GET /v1/tunnels/70000", "", "400 Bad Request", "invalid"),
+        ("GET /v1/tunnels/0", "", "400 Bad Request", "invalid"),
+        (
+            "DELETE /v1/tunnels/1/sessions/65536",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        ("GET /v1/tunnels?limit=0", "", "400 Bad Request", "invalid"),
+        (
+            "GET /v1/tunnels?limit=257",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels?limit=1&limit=1",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels?colour=red",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels?state=fine",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels?peer=here",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels/1/sessions?tunnel=2",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/tunnels/1?limit=1",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "POST /v1/tunnels?limit=1",
+            "{}",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/peers/192.0.2.1/x",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
         ("PUT /v1/tunnels", "", "405 Method Not Allowed", "invalid"),
         ("POST /v1/tunnels", "{", "400 Bad Request", "invalid"),
         ("POST /v1/tunnels", "[1]", "400 Bad Request", "invalid"),
@@ -265,4 +356,59 @@ fn a_trace_of_nobody_is_refused() {
         ));
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }
+}
+
+/// Lists numbers, three a page at most, and one page without any.
+struct Counting;
+
+impl Backend for Counting {
+    fn trace(&self, _: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
+        Err(CommandError::new(ErrorKind::NotFound, "there are none"))
+    }
+
+    async fn call(&self, request: Request) -> Result<Response, CommandError> {
+        let Request::PeerList(range) = request else {
+            return Ok(Response::Objects(Page::whole(Vec::new())));
+        };
+        let start = range.after.map_or(0, |cursor| cursor.0.parse().unwrap());
+        let items = if start == 3 { 0 } else { 3 };
+        let item = |n: u32| Parameters::from_iter([("n".to_owned(), json!(n))]);
+        Ok(Response::Objects(Page {
+            items: (start..start + items).map(item).collect(),
+            next: (start < 7).then(|| Cursor((start + 3).to_string())),
+        }))
+    }
+}
+
+#[test]
+fn a_list_is_followed_to_its_end_over_pages_without_items() {
+    let daemon = Daemon::serve(Counting);
+    let all: Result<Vec<Parameters>, ClientError> = daemon
+        .client()
+        .list(Request::PeerList(Range::default()))
+        .collect();
+    let numbers: Vec<_> = all
+        .unwrap()
+        .iter()
+        .map(|o| o["n"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [0, 1, 2, 6, 7, 8, 9, 10, 11]);
+}
+
+#[test]
+fn what_a_resource_takes_is_said_when_asked() {
+    let daemon = Daemon::start();
+    let options =
+        daemon.raw("OPTIONS /v1/tunnels HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(options.starts_with("HTTP/1.1 204 "), "{options}");
+    assert!(
+        options.to_lowercase().contains("allow: get,head,post"),
+        "{options}"
+    );
+    let head =
+        daemon.raw("HEAD /v1/system/statistics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
 }

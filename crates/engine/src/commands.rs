@@ -68,7 +68,11 @@ impl Engine {
                     self.close_tunnel(id, StopReason::clear("closed by the administrator"), now)
                 }
             },
-            Command::TunnelList => return Ok(Response::Tunnels(self.tunnel_statuses(now))),
+            Command::TunnelList(filter, range) => {
+                return self
+                    .list_tunnels(&filter, &range, now)
+                    .map(Response::Tunnels);
+            }
             Command::TunnelShow(selector) => {
                 let status = match self.find_tunnel(&selector)? {
                     Which::Client(id) => self.client_status(id, now),
@@ -93,11 +97,18 @@ impl Engine {
                     WhichSession::Call(tunnel, call) => self.close_session(tunnel, call, now),
                 }
             }
-            Command::SessionList(selector) => {
-                let which = selector.map(|s| self.find_tunnel(&s)).transpose()?;
-                return Ok(Response::Sessions(self.session_statuses(which, now)));
+            Command::SessionList(filter, range) => {
+                return self
+                    .list_sessions(&filter, &range, now)
+                    .map(Response::Sessions);
             }
-            Command::UserList => return Ok(Response::Users(self.user_statuses(now))),
+            Command::UserList(filter, range) => {
+                return self.list_users(&filter, &range, now).map(Response::Users);
+            }
+            Command::PeerList(range) => return self.list_peers(&range).map(Response::Peers),
+            Command::PeerShow(local, remote) => {
+                return self.show_peer(local, remote).map(Response::Peer);
+            }
             Command::SystemShow => return Ok(Response::System(self.system_status(now))),
             Command::Statistics => return Ok(Response::Statistics(self.statistics())),
             // Answered when more is known.
@@ -145,7 +156,7 @@ impl Engine {
             .ok_or_else(no_session)
     }
 
-    fn find_tunnel(&self, selector: &Selector) -> Result<Which, CommandError> {
+    pub(crate) fn find_tunnel(&self, selector: &Selector) -> Result<Which, CommandError> {
         let found = match selector {
             Selector::Id(id) => self.tunnels.get(id).map(|tunnel| match tunnel.client() {
                 Some(client) if self.clients.contains_key(&client) => Which::Client(client),

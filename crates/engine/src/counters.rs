@@ -92,6 +92,14 @@ group! {
 }
 
 group! {
+    /// What management asks.
+    Lists = "lists" {
+        /// Tunnels, sessions and peers that were looked at for lists.
+        examined,
+    }
+}
+
+group! {
     /// PPP.
     Ppp = "ppp" {
         /// Peers that proved who they are.
@@ -180,6 +188,7 @@ pub(crate) struct Counters {
     pub(crate) limits: Limits,
     pub(crate) ppp: Ppp,
     pub(crate) data: Data,
+    pub(crate) lists: Lists,
     /// The counters of the control connections that are gone.
     control: l2tp::Counters,
 }
@@ -221,6 +230,7 @@ impl Counters {
         self.datagrams.list(&mut all);
         self.refused.list(&mut all);
         self.limits.list(&mut all);
+        self.lists.list(&mut all);
         self.data.list(&mut all);
         let mut ppp = self.ppp.clone();
         links.for_each(|counters| ppp.add(counters));

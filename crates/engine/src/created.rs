@@ -66,9 +66,13 @@ impl CreatedSessions {
         self.get(*self.by_name.get(name)?)
     }
 
-    /// Those that have no call now.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &CreatedSession> {
-        self.by_number.values().filter(|s| s.call.is_none())
+    /// The one after that number, in the order in which they were made.
+    pub(crate) fn after(&self, number: u64) -> Option<&CreatedSession> {
+        let later = (Bound::Excluded(number), Bound::Unbounded);
+        self.by_number
+            .range(later)
+            .next()
+            .map(|(_, session)| session)
     }
 
     fn insert(&mut self, session: CreatedSession) {

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use api::{CommandError, Response, Selector};
+use api::{CommandError, Range, Response, Selector, SessionFilter, TunnelFilter, UserFilter};
 use datapath::{Listener, Request};
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,8 @@ pub enum Command {
     TunnelCreate(Box<config::Tunnel>),
     /// Closes a tunnel, and forgets it if it was persistent.
     TunnelDelete(Selector),
-    /// Lists tunnels.
-    TunnelList,
+    /// Lists tunnels. Of a list no more than [`api::LARGEST_PAGE`] items are looked at for one command.
+    TunnelList(TunnelFilter, Range),
     /// One tunnel.
     TunnelShow(Selector),
     /// Opens a session on a tunnel, whoever opened that; it waits for its tunnel.
@@ -55,11 +55,15 @@ pub enum Command {
     /// Closes a session, and forgets it if its tunnel is persistent.
     SessionDelete(Selector, Selector),
     /// Lists the sessions of one tunnel or of all.
-    SessionList(Option<Selector>),
+    SessionList(SessionFilter, Range),
     /// One session, with the counters of its traffic. Answered when the datapath has read them.
     SessionShow(Selector, Selector),
     /// Lists the authenticated peers.
-    UserList,
+    UserList(UserFilter, Range),
+    /// Lists the peers that there are tunnels with.
+    PeerList(Range),
+    /// One of them, by our address and its own.
+    PeerShow(IpAddr, IpAddr),
     /// The shard at a glance.
     SystemShow,
     /// Every counter.

@@ -29,7 +29,9 @@ mod half_open;
 mod io;
 mod limits;
 mod line;
+mod lists;
 mod paths;
+mod peers;
 mod policy;
 mod pool;
 mod reasons;
@@ -58,6 +60,7 @@ use clients::{Client, ClientId};
 use counters::Counters;
 use half_open::HalfOpen;
 use limits::Limits;
+use peers::Peers;
 use policy::Policy;
 use sessions::Pending;
 use trace::Tracing;
@@ -110,6 +113,9 @@ pub struct Engine {
     /// Tunnels that peers opened, by the peer's address on a listener and its Tunnel ID, then ours: where a repeated SCCRQ belongs, and
     /// whose end it is when a peer that restarted has a new one.
     by_peer: BTreeSet<(Listener, SocketAddr, u16, u16)>,
+    /// Whom they lead to; a snapshot goes without.
+    #[serde(skip)]
+    peers: Peers,
     /// Those of them that were never established.
     half_open: HalfOpen,
     /// Tunnels of ours that were never up, by the peer's address: an SCCRQ from there may cross ours.
@@ -166,6 +172,7 @@ impl Engine {
             wheel: Wheel::new(now),
             tunnels: BTreeMap::new(),
             by_peer: BTreeSet::new(),
+            peers: Peers::default(),
             half_open: HalfOpen::default(),
             dialing: BTreeSet::new(),
             limits: Limits::default(),

@@ -8,6 +8,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::{Engine, EngineConfig};
 
@@ -99,11 +100,16 @@ impl Engine {
             udp_port: config.udp_port,
             version: config.version,
             datapath: config.datapath,
+            peers: Peers::default(),
             pending: BTreeMap::new(),
             outputs: VecDeque::new(),
             ..state
         };
         engine.addresses.set_model(engine.policy.model());
+        engine
+            .tunnels
+            .values()
+            .for_each(|tunnel| engine.peers.insert(tunnel.peer()));
         engine.share_setups();
         engine.recreate_sessions();
         engine.resolve_again();

@@ -22,21 +22,8 @@ fn seconds(since: Time, now: Time) -> u64 {
 }
 
 impl Engine {
-    pub(crate) fn tunnel_statuses(&self, now: Time) -> Vec<TunnelStatus> {
-        let ours = self
-            .clients
-            .keys()
-            .filter_map(|&id| self.client_status(id, now));
-        let others = self
-            .tunnels
-            .iter()
-            .filter(|(_, tunnel)| !self.is_current(tunnel));
-        ours.chain(others.filter_map(|(&id, _)| self.peer_tunnel_status(id, now)))
-            .collect()
-    }
-
     /// Whether a tunnel is shown as its client's: not when the client has gone on to another attempt, or away.
-    fn is_current(&self, tunnel: &Tunnel) -> bool {
+    pub(crate) fn is_current(&self, tunnel: &Tunnel) -> bool {
         let client = tunnel.client().and_then(|id| self.clients.get(&id));
         client.is_some_and(|c| c.state == State::Tunnel(tunnel.control.id()))
     }
@@ -118,30 +105,6 @@ impl Engine {
         })
     }
 
-    pub(crate) fn session_statuses(&self, which: Option<Which>, now: Time) -> Vec<SessionStatus> {
-        let mut all = Vec::new();
-        let tunnels = self.tunnels.iter().filter(|&(&id, tunnel)| match which {
-            None => true,
-            Some(Which::Peer(wanted)) => id == wanted,
-            Some(Which::Client(client)) => tunnel.client() == Some(client),
-        });
-        for (&id, tunnel) in tunnels {
-            let calls = tunnel.control.calls();
-            all.extend(calls.filter_map(|call| self.call_status(id, call.session_id, now)));
-        }
-        let clients = self.clients.keys().map(|&id| Which::Client(id));
-        let peers = self.tunnels.keys().map(|&id| Which::Peer(id));
-        for holder in clients.chain(peers) {
-            if (which.is_none() || which == Some(holder))
-                && let Some(created) = self.created(holder)
-            {
-                let waiting = created.waiting();
-                all.extend(waiting.filter_map(|s| self.waiting_status(holder, s, now)));
-            }
-        }
-        all
-    }
-
     pub(crate) fn session_status(&self, which: WhichSession, now: Time) -> Option<SessionStatus> {
         match which {
             WhichSession::Call(tunnel, call) => self.call_status(tunnel, call, now),
@@ -155,7 +118,7 @@ impl Engine {
         }
     }
 
-    fn call_status(&self, tunnel_id: u16, id: u16, now: Time) -> Option<SessionStatus> {
+    pub(crate) fn call_status(&self, tunnel_id: u16, id: u16, now: Time) -> Option<SessionStatus> {
         let tunnel = self.tunnels.get(&tunnel_id)?;
         let call = tunnel.control.call(id)?;
         let session = tunnel.sessions.get(&id).map(Box::as_ref);
@@ -203,7 +166,7 @@ impl Engine {
     }
 
     /// A session that we were told to make and that has no call now.
-    fn waiting_status(
+    pub(crate) fn waiting_status(
         &self,
         which: Which,
         session: &CreatedSession,
@@ -259,23 +222,27 @@ impl Engine {
         })
     }
 
-    pub(crate) fn user_statuses(&self, now: Time) -> Vec<UserStatus> {
-        let mut users = Vec::new();
-        for (&tunnel_id, tunnel) in &self.tunnels {
-            for (&session_id, session) in
-                tunnel.sessions.iter().filter(|(_, s)| s.role == Role::Lns)
-            {
-                users.extend(session.user.as_deref().map(|user| UserStatus {
-                    user_name: user.to_owned(),
-                    tunnel_id,
-                    session_id,
-                    ip_address: session.ipv4.map(|link| link.peer),
-                    remote: tunnel.remote,
-                    seconds: seconds(session.since, now),
-                }));
-            }
-        }
-        users
+    /// Who is logged in by a session, if somebody is.
+    pub(crate) fn user_status(
+        &self,
+        tunnel_id: u16,
+        session_id: u16,
+        now: Time,
+    ) -> Option<UserStatus> {
+        let tunnel = self.tunnels.get(&tunnel_id)?;
+        let session = tunnel.sessions.get(&session_id)?;
+        let user = session
+            .user
+            .as_deref()
+            .filter(|_| session.role == Role::Lns)?;
+        Some(UserStatus {
+            user_name: user.to_owned(),
+            tunnel_id,
+            session_id,
+            ip_address: session.ipv4.map(|link| link.peer),
+            remote: tunnel.remote,
+            seconds: seconds(session.since, now),
+        })
     }
 
     pub(crate) fn system_status(&self, now: Time) -> SystemStatus {

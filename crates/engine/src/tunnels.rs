@@ -16,6 +16,7 @@ use crate::clients::ClientId;
 use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::half_open::Place;
+use crate::peers::Ends;
 use crate::policy::TunnelSetup;
 use crate::reasons::Why;
 use crate::sessions::Session;
@@ -102,7 +103,12 @@ impl Engine {
             self.counters.datagrams.wrong_address += 1;
             return None;
         }
+        let before = tunnel.peer();
         (tunnel.local, tunnel.remote) = (path.local, path.remote);
+        if tunnel.peer() != before {
+            self.peers.remove(before);
+            self.peers.insert(tunnel.peer());
+        }
         tunnel.unreachable = None;
         tunnel.control.handle_message(datagram, now, &mut self.rng);
         self.settle(header.tunnel_id, now);
@@ -152,6 +158,7 @@ impl Engine {
             ended: None,
             known_states: None,
         };
+        self.peers.insert(tunnel.peer());
         self.tunnels.insert(id, Box::new(tunnel));
         self.watch_states(id);
         self.trace_decision(id, 0, |engine| engine.tunnel_choice(id));
@@ -346,6 +353,7 @@ impl Engine {
             return;
         };
         self.wheel.remove(tunnel.entry);
+        self.peers.remove(tunnel.peer());
         self.counters.retire_tunnel(tunnel.control.counters());
         if let Origin::Peer(address, peer_id) = tunnel.origin {
             self.by_peer
@@ -436,6 +444,11 @@ impl Engine {
 }
 
 impl Tunnel {
+    /// Whom it leads to.
+    pub(crate) fn peer(&self) -> Ends {
+        (self.local.ip(), self.remote.ip())
+    }
+
     /// Where it is reached.
     fn path(&self) -> Transport {
         Transport {

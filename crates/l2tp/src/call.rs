@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 
 use sansio::{Rng, Time};
 use serde::{Deserialize, Serialize};
@@ -193,6 +194,11 @@ impl Calls {
         self.by_id.get(&id)
     }
 
+    fn after(&self, id: SessionId) -> Option<&Call> {
+        let later = (Bound::Excluded(id), Bound::Unbounded);
+        self.by_id.range(later).next().map(|(_, call)| call)
+    }
+
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Call> {
         self.by_id.get_mut(&id)
     }
@@ -275,6 +281,11 @@ impl Tunnel {
     /// The calls, in the order of their Session IDs.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter()
+    }
+
+    /// The call after that Session ID.
+    pub fn call_after(&self, id: SessionId) -> Option<&Call> {
+        self.calls.after(id)
     }
 
     /// How many calls there are.

@@ -5,10 +5,10 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use api::{ErrorKind, Response, Role, Selector, SessionState, TunnelState};
+use api::{ErrorKind, Range, Response, Role, Selector, SessionState, TunnelFilter, TunnelState};
 use common::{
     LAC, LNS, Pair, address, ask, counter, established, is_up, model, sessions, start, tunnel,
-    tunnels,
+    tunnels, users,
 };
 use engine::{Command, Event};
 use sim::{Quality, World};
@@ -371,7 +371,10 @@ fn shutting_down_says_so_to_every_peer() {
         assert_eq!(tunnels(&mut pair.world, 1 - side), []);
         let refused = pair
             .world
-            .command(side, Command::TunnelList)
+            .command(
+                side,
+                Command::TunnelList(TunnelFilter::default(), Range::default()),
+            )
             .unwrap()
             .unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Shutdown);
@@ -494,20 +497,15 @@ fn commands_are_refused_with_reasons() {
 fn users_are_listed_while_they_are_there() {
     let mut pair = Pair::new(LAC, LNS);
     let (_, lns) = pair.up();
-    let Ok(Response::Users(users)) = ask(&mut pair.world, 1, Command::UserList) else {
-        panic!()
-    };
-    assert_eq!(users.len(), 1);
+    let there = users(&mut pair.world, 1);
+    assert_eq!(there.len(), 1);
     assert_eq!(
-        (users[0].user_name.as_str(), users[0].ip_address),
+        (there[0].user_name.as_str(), there[0].ip_address),
         ("alice", lns.remote_ipaddr)
     );
     ask(&mut pair.world, 0, Command::TunnelDelete(tunnel("t"))).unwrap();
     pair.run(5);
-    let Ok(Response::Users(users)) = ask(&mut pair.world, 1, Command::UserList) else {
-        panic!()
-    };
-    assert_eq!(users, []);
+    assert_eq!(users(&mut pair.world, 1), []);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    CommandError, Response, Selector, SessionState, SessionStatus, TunnelState, TunnelStatus,
+    CommandError, Page, Range, Response, Selector, SessionFilter, SessionState, SessionStatus,
+    TunnelFilter, TunnelState, TunnelStatus, UserFilter, UserStatus,
 };
 use config::Model;
 use engine::{Command, Event};
@@ -125,18 +126,53 @@ pub(crate) fn ask(
     world.command(node, command).expect("answered at once")
 }
 
-pub(crate) fn tunnels(world: &mut World, node: NodeId) -> Vec<TunnelStatus> {
-    match ask(world, node, Command::TunnelList) {
-        Ok(Response::Tunnels(all)) => all,
-        other => panic!("{other:?}"),
+/// A list, page by page.
+fn pages<T>(mut page: impl FnMut(Range) -> Page<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    let mut range = Range::default();
+    loop {
+        let Page { items, next } = page(range);
+        all.extend(items);
+        if next.is_none() {
+            return all;
+        }
+        range = Range {
+            after: next,
+            limit: None,
+        };
     }
 }
 
-pub(crate) fn sessions(world: &mut World, node: NodeId) -> Vec<SessionStatus> {
-    match ask(world, node, Command::SessionList(None)) {
-        Ok(Response::Sessions(all)) => all,
+pub(crate) fn tunnels(world: &mut World, node: NodeId) -> Vec<TunnelStatus> {
+    let page = |range| match ask(
+        world,
+        node,
+        Command::TunnelList(TunnelFilter::default(), range),
+    ) {
+        Ok(Response::Tunnels(page)) => page,
         other => panic!("{other:?}"),
-    }
+    };
+    pages(page)
+}
+
+pub(crate) fn sessions(world: &mut World, node: NodeId) -> Vec<SessionStatus> {
+    let page = |range| match ask(
+        world,
+        node,
+        Command::SessionList(SessionFilter::default(), range),
+    ) {
+        Ok(Response::Sessions(page)) => page,
+        other => panic!("{other:?}"),
+    };
+    pages(page)
+}
+
+pub(crate) fn users(world: &mut World, node: NodeId) -> Vec<UserStatus> {
+    let page = |range| match ask(world, node, Command::UserList(UserFilter::default(), range)) {
+        Ok(Response::Users(page)) => page,
+        other => panic!("{other:?}"),
+    };
+    pages(page)
 }
 
 pub(crate) fn established(world: &mut World, node: NodeId) -> usize {
