@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
-use api::server::{Backend, serve};
+use api::server::{Backend, EventLog, serve};
 use api::{
     Collection, CommandError, Direction, ErrorKind, Origin, Page, Parameters, Range, Request,
     Response, Selector, SessionFilter, Statistics, TraceEvent, TraceRequest, TunnelFilter,
@@ -52,6 +52,10 @@ impl Backend for Fake {
             }
             _ => Response::Done,
         })
+    }
+
+    fn events(&self) -> Arc<EventLog> {
+        Arc::new(EventLog::new(1, 1))
     }
 
     fn trace(&self, _: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::server::Backend;
+use api::server::{Backend, EventLog};
 use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
     Command as Change, ConfigError, Model, Object, TraceFlags, Verb, parse_command, quoted,
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info};
 
+use crate::events;
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::objects;
@@ -25,6 +26,8 @@ pub(crate) struct Daemon {
     mailbox: Mailbox,
     sockets: Sockets,
     log: Log,
+    /// What happened, for those who follow.
+    happened: Arc<EventLog>,
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
 }
@@ -76,6 +79,10 @@ impl Backend for Daemon {
         }
     }
 
+    fn events(&self) -> Arc<EventLog> {
+        Arc::clone(&self.happened)
+    }
+
     fn trace(&self, request: TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, CommandError> {
         if trace::everywhere().meets(TraceFlags::API) {
             tracing::trace!(target: API, "trace {:?}", request.of);
@@ -93,13 +100,20 @@ impl Backend for Daemon {
 
 impl Daemon {
     /// The daemon with this configuration, whose tunnels and sessions are not opened yet.
-    pub(crate) fn new(model: Arc<Model>, mailbox: Mailbox, sockets: Sockets, log: Log) -> Self {
+    pub(crate) fn new(
+        model: Arc<Model>,
+        mailbox: Mailbox,
+        sockets: Sockets,
+        log: Log,
+        happened: Arc<EventLog>,
+    ) -> Self {
         log.trace(model.system.trace_flags());
         Self {
             model: Mutex::new(model),
             mailbox,
             sockets,
             log,
+            happened,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
@@ -309,6 +323,12 @@ impl Daemon {
         };
         for change in changes {
             info!("configuration: {} {}", change.object, change.verb);
+            let event = api::Event::ConfigChanged {
+                object: change.object.to_string(),
+                operation: change.verb.to_string(),
+                name: change.value(key(change.object)).map(str::to_owned),
+            };
+            events::push(&self.happened, event);
         }
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
         answer.await.map_err(gone)?

@@ -13,6 +13,7 @@ mod background;
 mod carrier;
 mod clock;
 mod control_socket;
+mod events;
 mod flags;
 mod log_limit;
 mod logging;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, bail};
+use api::server::EventLog;
 use clap::Parser;
 use config::Model;
 use engine::{Engine, EngineConfig};
@@ -151,8 +153,17 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
         bound,
         Arc::new(mailbox.clone()),
     )?;
+    let mut instance = [0; 4];
+    getrandom::fill(&mut instance).context("the system gives no randomness")?;
+    let happened = Arc::new(EventLog::new(u32::from_ne_bytes(instance), events::KEPT));
     let engine = Engine::new(engine_config(flags, Arc::clone(&model))?, clock::now());
-    let shard = Shard::new(engine, carrier, sockets.clone(), resolver);
+    let shard = Shard::new(
+        engine,
+        carrier,
+        sockets.clone(),
+        resolver,
+        Arc::clone(&happened),
+    );
     let (end, ended) = oneshot::channel();
     thread::Builder::new()
         .name("shard".to_owned())
@@ -162,7 +173,7 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
         })?;
 
     let listener = control_socket.listener.try_clone()?;
-    let daemon = Arc::new(Daemon::new(model, mailbox.clone(), sockets, log));
+    let daemon = Arc::new(Daemon::new(model, mailbox.clone(), sockets, log, happened));
     let management = Management {
         daemon,
         mailbox,

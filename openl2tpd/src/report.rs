@@ -87,6 +87,18 @@ pub(crate) fn event(event: &Event) {
                 plain(reason)
             );
         }
+        Event::PppUp {
+            tunnel,
+            session,
+            local,
+            peer,
+        } => debug!("session {tunnel}/{session}: {local} to {peer} is up"),
+        Event::PppDown {
+            tunnel,
+            session,
+            local,
+            peer,
+        } => debug!("session {tunnel}/{session}: {local} to {peer} is down"),
         Event::Authentication {
             tunnel,
             session,

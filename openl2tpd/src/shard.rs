@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use api::server::EventLog;
 use datapath::{Event, Request, Transport};
 use engine::{Engine, Input, Output, Token};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +16,7 @@ use crate::log_limit::LogLimit;
 use crate::mailbox::{Answer, Inbox, Mail};
 use crate::sockets::Sockets;
 use crate::trace::Followers;
-use crate::{clock, report, trace};
+use crate::{clock, events, report, trace};
 
 /// Mail that is taken in before what it caused is carried out.
 const BUDGET: usize = 64;
@@ -39,6 +41,8 @@ pub(crate) struct Shard {
     /// Collected for one submission.
     requests: Vec<Request>,
     log_limit: LogLimit,
+    /// What happened, for those who follow.
+    happened: Arc<EventLog>,
     followers: Followers,
 }
 
@@ -52,6 +56,7 @@ impl Shard {
         carrier: Carrier,
         sockets: Sockets,
         resolver: mpsc::UnboundedSender<Question>,
+        happened: Arc<EventLog>,
     ) -> Self {
         Self {
             engine,
@@ -62,6 +67,7 @@ impl Shard {
             last_token: 0,
             requests: Vec::new(),
             log_limit: LogLimit::default(),
+            happened,
             followers: Followers::default(),
         }
     }
@@ -157,8 +163,9 @@ impl Shard {
         Ok(())
     }
 
-    /// Logs what happened, unless it is one thing too many of a peer that comes to nothing.
+    /// Tells what happened; logs it, unless it is one thing too many of a peer that comes to nothing.
     fn report(&mut self, event: &engine::Event) {
+        events::push(&self.happened, events::shown(event));
         let stranger = event.about_stranger();
         if stranger.is_none_or(|peer| self.log_limit.admit(peer.ip().into(), clock::now())) {
             report::event(event);
@@ -206,8 +213,6 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use config::Model;
     use engine::{Command, EngineConfig};
 
@@ -239,7 +244,8 @@ mod tests {
         let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
         let (resolver, _questions) = mpsc::unbounded_channel();
         let engine = Engine::new(config, clock::now());
-        let shard = Shard::new(engine, carrier.unwrap(), sockets, resolver);
+        let happened = Arc::new(EventLog::new(1, 1));
+        let shard = Shard::new(engine, carrier.unwrap(), sockets, resolver, happened);
         assert!(shard.run(&inbox).is_ok());
         for mut answer in answers {
             assert!(matches!(answer.try_recv(), Ok(Ok(_))));

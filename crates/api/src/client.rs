@@ -20,7 +20,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::{CommandError, Page, Parameters, Range, Request, TraceEvent, TraceRequest};
+use crate::{
+    CommandError, EventFilter, EventRecord, Page, Parameters, Range, Request, TraceEvent,
+    TraceRequest,
+};
 
 /// How long the daemon may take to answer. Nothing that it is asked waits for a peer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,6 +86,32 @@ impl Client {
         Err(refusal(status, content))
     }
 
+    /// Follows events, from now on or from the one with the id `after`, and hands each to `each`, until that breaks, the daemon ends, or
+    /// SIGINT or SIGTERM comes: then the program goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] has them.
+    pub fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&str>,
+        each: impl FnMut(EventRecord) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let types = (!filter.types.is_empty()).then(|| filter.types.join(","));
+        let tunnel = filter.tunnel.map(|tunnel| tunnel.to_string());
+        let query = [
+            ("type", types),
+            ("tunnel", tunnel),
+            ("after", after.map(str::to_owned)),
+        ];
+        let query = query
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))));
+        let path = format!("/v1/events?{}", query.collect::<Vec<_>>().join("&"));
+        self.follow_until_signalled(&path, each)
+    }
+
     /// Follows messages, and hands each to `each`, until that breaks, the daemon ends, or SIGINT or SIGTERM comes: then the program goes on.
     ///
     /// # Errors
@@ -93,11 +122,18 @@ impl Client {
         request: &TraceRequest,
         each: impl FnMut(TraceEvent) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
+        self.follow_until_signalled(&request.path(segment), each)
+    }
+
+    fn follow_until_signalled<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
         self.runtime.block_on(async {
-            let path = request.path(segment);
             let mut terminate = signal(SignalKind::terminate()).map_err(protocol)?;
             tokio::select! {
-                ended = self.follow(&path, each) => ended,
+                ended = self.follow(path, each) => ended,
                 _ = tokio::signal::ctrl_c() => Ok(()),
                 _ = terminate.recv() => Ok(()),
             }

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+mod event;
 pub mod ladder;
 mod list;
 mod request;
@@ -17,6 +18,7 @@ mod trace;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
+pub use event::{Event, EventFilter, EventRecord};
 pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::server::{Backend, serve};
+use api::server::{Backend, EventLog, serve};
 use api::{
     Client, ClientError, Collection, CommandError, Cursor, Direction, ErrorKind, Origin, Page,
     Parameters, Range, Request, Response, Selector, SessionFilter, SessionState, Statistics,
@@ -36,6 +36,10 @@ impl Backend for Echo {
                 json!(format!("{other:?}")),
             )]))),
         }
+    }
+
+    fn events(&self) -> Arc<EventLog> {
+        Arc::new(EventLog::new(1, 1))
     }
 
     fn trace(&self, request: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
@@ -362,6 +366,10 @@ fn a_trace_of_nobody_is_refused() {
 struct Counting;
 
 impl Backend for Counting {
+    fn events(&self) -> Arc<EventLog> {
+        Arc::new(EventLog::new(1, 1))
+    }
+
     fn trace(&self, _: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
         Err(CommandError::new(ErrorKind::NotFound, "there are none"))
     }

@@ -179,6 +179,28 @@ pub enum Event {
         /// Whether it ever carried traffic.
         was_up: bool,
     },
+    /// A network layer of a session's PPP came up.
+    PppUp {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// Our Session ID.
+        session: u16,
+        /// Our address.
+        local: IpAddr,
+        /// The peer's.
+        peer: IpAddr,
+    },
+    /// A network layer of a session's PPP went down.
+    PppDown {
+        /// Our Tunnel ID.
+        tunnel: u16,
+        /// Our Session ID.
+        session: u16,
+        /// Our address, as it was.
+        local: IpAddr,
+        /// The peer's, as it was.
+        peer: IpAddr,
+    },
     /// A peer proved who it is, or failed to.
     Authentication {
         /// Our Tunnel ID.

@@ -30,6 +30,7 @@ mod io;
 mod limits;
 mod line;
 mod lists;
+mod networks;
 mod paths;
 mod peers;
 mod policy;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
 use crate::line::{Line, is_guided};
+use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
@@ -484,7 +485,10 @@ impl Engine {
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
+        let before = session.networks();
         change(session);
+        let after = session.networks();
+        self.tell_networks(tunnel, id, before, after);
         self.configure_in_datapath(tunnel, id);
     }
 
@@ -553,6 +557,7 @@ impl Engine {
                 self.addresses.give_back(address);
             }
             let user = session.user.as_deref().map(str::to_owned);
+            self.tell_networks(tunnel_id, id, session.networks(), Networks::default());
             self.event(Event::SessionDown {
                 tunnel: tunnel_id,
                 session: id,

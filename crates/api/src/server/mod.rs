@@ -1,5 +1,6 @@
 //! The routes. They know HTTP and JSON; what a request means is the backend's.
 
+mod events;
 mod query;
 mod traces;
 
@@ -27,11 +28,15 @@ use crate::{
 };
 use query::Query;
 
+pub use events::EventLog;
+
 /// Whatever answers requests: the daemon, or a test.
 pub trait Backend: Send + Sync + 'static {
     /// Answers `request`. Dropped unfinished when the client goes away.
     fn call(&self, request: Request)
     -> impl Future<Output = Result<Response, CommandError>> + Send;
+    /// What happened, for those who follow.
+    fn events(&self) -> Arc<EventLog>;
 
     /// Follows messages: from now on until the receiver is dropped they come out of it.
     ///
@@ -82,12 +87,13 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
                 list(b, query, |Nothing {}, r| Ok(Request::PeerList(r)))
             }),
         );
-    let traces = Router::new()
+    let streams = Router::new()
         .route("/v1/tunnels/{tunnel}/trace", get(traces::of_tunnel::<B>))
         .route(
             "/v1/tunnels/{tunnel}/sessions/{session}/trace",
             get(traces::of_session::<B>),
         )
+        .route("/v1/events", get(events::follow::<B>))
         .route("/v1/trace", get(traces::of_peer::<B>));
     let objects = Router::new()
         .route(
@@ -117,7 +123,7 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
     let lists = Collection::ALL.into_iter().fold(lists, add_collection::<B>);
     let objects = Collection::ALL.into_iter().fold(objects, add_object::<B>);
     lists
-        .merge(traces)
+        .merge(streams)
         .route_layer(from_fn(query::of_lists_only))
         .merge(objects.route_layer(from_fn(query::none)))
         .fallback(|| async {
