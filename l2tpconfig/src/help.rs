@@ -95,9 +95,10 @@ fn takes(object: Object, verb: Verb, parameter: &Parameter) -> bool {
     let selects = matches!(parameter.role, Role::Key | Role::Label | Role::Id);
     let is_instance = matches!(object, Object::Tunnel | Object::Session);
     match verb {
-        Verb::Create => parameter.role != Role::Id,
+        Verb::Create => !matches!(parameter.role, Role::Id | Role::ReadOnly),
         Verb::Modify if is_instance => selects || parameter.role == Role::Modify,
-        Verb::Modify | Verb::Unset => true,
+        Verb::Modify => parameter.role != Role::ReadOnly,
+        Verb::Unset => true,
         Verb::Delete | Verb::Show => selects,
         Verb::List => object == Object::Session && parameter.name.starts_with("tunnel"),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::value::{Kind, Value};
@@ -161,6 +162,42 @@ pub enum Role {
     Create,
     /// May change at any time.
     Modify,
+    /// Done when it is set, and not kept.
+    Action,
+    /// Shown, and chosen elsewhere.
+    ReadOnly,
+}
+
+impl Role {
+    /// When a change of a parameter of this role is felt, where the declaration does not say it.
+    pub(crate) const fn touches(self) -> Touches {
+        match self {
+            Self::Modify | Self::Action => Touches::Live,
+            _ => Touches::Restart,
+        }
+    }
+}
+
+/// What a change of a parameter touches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Touches {
+    /// What lives, at once.
+    Live,
+    /// What is made afterwards; what lives stays as it is.
+    Next,
+    /// Nothing before the object itself is made anew: a tunnel or session ends for it, the daemon is started again.
+    Restart,
+}
+
+impl fmt::Display for Touches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Next => "next",
+            Self::Restart => "restart",
+        })
+    }
 }
 
 /// What the declaration says of one parameter.
@@ -180,6 +217,8 @@ pub struct Parameter {
     pub default: Option<String>,
     /// What it is to its object.
     pub role: Role,
+    /// What a change touches, of an object that lives: see [`Parameter::touches`].
+    pub(crate) touches: Touches,
     /// One sentence of help.
     pub help: &'static str,
 }
@@ -207,9 +246,23 @@ impl Parameter {
         PENDING.contains(&self.name)
     }
 
+    /// What a change of the parameter of an object of this class touches. What is looked up when something is made touches only that.
+    pub fn touches(&self, object: Object) -> Touches {
+        match object {
+            Object::System | Object::Tunnel | Object::Session | Object::Listener => self.touches,
+            _ => Touches::Next,
+        }
+    }
+
+    /// What is to be said to whoever sets it to `text`, its own form of a value, if that has no effect yet.
+    pub fn warning(&self, text: &str) -> Option<String> {
+        (self.is_pending() && text != "no")
+            .then(|| format!("{} is kept and shown, but has no effect yet", self.name))
+    }
+
     /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Secret
+        matches!(self.kind, Kind::Secret | Kind::SecretOctets)
     }
 
     /// What text it takes, as a phrase.
@@ -237,7 +290,9 @@ impl Parameter {
             (Kind::Netmask, _) => "a netmask or a prefix length".to_owned(),
             (Kind::AddressRange, _) => "an IPv4 address range, FIRST-LAST".to_owned(),
             (Kind::Speed, _) => "bits a second, TX or RX:TX".to_owned(),
-            (Kind::Octets, _) => "octets, two hexadecimal digits each".to_owned(),
+            (Kind::Octets | Kind::SecretOctets, _) => {
+                "octets, two hexadecimal digits each".to_owned()
+            }
             (Kind::Device, _) => "the name of a network device, at most 15 octets".to_owned(),
             (Kind::Name(object), _) => format!("the name of a {object}"),
         }
@@ -248,7 +303,7 @@ impl Parameter {
         match self.kind {
             Kind::Number => text.parse::<u64>().map_or(Json::Null, Json::from),
             Kind::Boolean => Json::Bool(text == "yes"),
-            Kind::Secret => Json::from(MASK),
+            Kind::Secret | Kind::SecretOctets => Json::from(MASK),
             _ => Json::from(text),
         }
     }
@@ -306,7 +361,11 @@ pub trait Parameters: Default + Clone {
     /// Sets the parameter of this name (or alias, or unique prefix) to what `text` says.
     fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let (index, parameter) = find(Self::parameters(), name, || "a parameter".to_owned())?;
-        if self.slots_mut()[index].set(text, parameter.range) {
+        let mut slots = self.slots_mut();
+        if slots[index].set(text, parameter.range) {
+            if parameter.role == Role::Action {
+                slots[index].clear();
+            }
             return Ok(());
         }
         let shown = if parameter.is_secret() { MASK } else { text };
@@ -391,9 +450,9 @@ fn find(
 
 /// Declares objects. A parameter is one line of help and one line of this form:
 ///
-/// `[role] name | alias -> ReferredClass: Type { range, "unit" } = default;`
+/// `[role touches] name | alias -> ReferredClass: Type { range, "unit" } = default;`
 ///
-/// of which aliases, class, braces and default may be left out. An object may end with `..name: Type`, the object
+/// of which all but role, name and type may be left out. An object may end with `..name: Type`, the object
 /// whose parameters it has as well.
 macro_rules! objects {
     ($(
@@ -401,7 +460,7 @@ macro_rules! objects {
         $name:ident {
             $(
                 $(#[doc = $help:literal])+
-                [$role:ident] $field:ident $(| $alias:ident)* $(-> $class:ident)? : $type:ty
+                [$role:ident $($touches:ident)?] $field:ident $(| $alias:ident)* $(-> $class:ident)? : $type:ty
                     $({ $range:expr $(, $unit:literal)? })? $(= $default:expr)? ;
             )*
             $(.. $shared:ident : $shared_type:ident)?
@@ -436,6 +495,7 @@ macro_rules! objects {
                         unit: objects!(@first $($(Some($unit),)?)? None),
                         default: objects!(@first $(Some(<$type as Value>::print($default)),)? None),
                         role: Role::$role,
+                        touches: objects!(@first $(Touches::$touches,)? Role::$role.touches()),
                         help: concat!($($help),+).trim_start(),
                     }),*];
                     $(table.extend_from_slice($shared_type::parameters());)?

@@ -8,7 +8,7 @@ use crate::declare::{Object, Parameter, Role, Verb};
 use crate::diagnostic::Fault;
 use crate::lexer::{Lexer, Token, TokenKind, is_bare};
 use crate::words::{begins, nearest, pick};
-use crate::{ConfigError, Diagnostic, Parameters, Span};
+use crate::{ConfigError, Diagnostic, Parameters, Span, Value};
 
 /// One parameter or flag of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -422,6 +422,13 @@ fn argument(command: &Command, rest: &mut &[Token]) -> Result<Argument, Fault> {
         return Ok(bare(parameter.name, name.span));
     }
     admits(command, parameter).map_err(at_name)?;
+    if parameter.role == Role::Action && !has_equals {
+        let value = Some(bool::print(true));
+        return Ok(Argument {
+            value,
+            ..bare(parameter.name, name.span)
+        });
+    }
     let Some(value) = value else {
         let what = if has_equals {
             "a value"
@@ -457,6 +464,7 @@ fn admits(command: &Command, parameter: &'static Parameter) -> Result<(), Config
     let selects = matches!(parameter.role, Role::Key | Role::Label | Role::Id);
     let is_instance = matches!(command.object, Object::Tunnel | Object::Session);
     let why = match (command.verb, parameter.role) {
+        (_, Role::ReadOnly) => "is only shown",
         (Verb::Create, Role::Id) => "is chosen by the daemon",
         (Verb::Modify, Role::Create | Role::Required) if is_instance => {
             "can be chosen only at creation"

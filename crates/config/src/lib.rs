@@ -14,7 +14,7 @@ mod objects;
 mod value;
 mod words;
 
-pub use declare::{Object, Parameter, Parameters, Role, Slot, Verb};
+pub use declare::{Object, Parameter, Parameters, Role, Slot, Touches, Verb};
 pub use diagnostic::{ConfigError, Diagnostic, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};
 pub use model::Model;
@@ -24,7 +24,7 @@ pub use objects::{
 };
 pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, ProxyAuthType, SessionType, SyncMode, TraceFlags, Value,
+    Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
 };
 pub use words::nearest;
 

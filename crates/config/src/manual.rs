@@ -5,7 +5,8 @@ use std::fmt::Write;
 use crate::{Object, Parameter, Role, Verb};
 
 /// What precedes the objects.
-const INTRODUCTION: &str = r#".TH OPENL2TPD.CONF 5 "" "OpenL2TP" "File formats"
+const INTRODUCTION: &str = r#"'\" t
+.TH OPENL2TPD.CONF 5 "" "OpenL2TP" "File formats"
 .SH NAME
 openl2tpd.conf \- configuration of the L2TP daemon
 .SH DESCRIPTION
@@ -58,6 +59,20 @@ them that names another than
 .BR default .
 "#;
 
+/// What precedes the table of reloading.
+const RELOAD: &str = r#".SH RELOADING
+What a parameter that has changed in the file touches:
+.B live
+is felt by the tunnels and sessions that are there, at once;
+.B next
+by those that are made afterwards;
+.B restart
+needs the object made anew: a tunnel or session ends for it, and is opened again.
+.PP
+.TS
+l l l.
+"#;
+
 /// What follows the objects.
 const CONCLUSION: &str = r#".SH EXAMPLES
 A server for the users of a pool:
@@ -99,7 +114,23 @@ pub fn page() -> String {
         // Writing to a string does not fail.
         let _ = section(&mut page, object);
     }
+    let _ = reload(&mut page);
     page + CONCLUSION
+}
+
+/// The table of what a change of each parameter touches.
+fn reload(page: &mut String) -> std::fmt::Result {
+    page.push_str(RELOAD);
+    for &object in Object::ALL {
+        for parameter in object.parameters() {
+            if parameter.role != Role::ReadOnly {
+                let touches = parameter.touches(object);
+                writeln!(page, "{object}\t{}\t{touches}", parameter.name)?;
+            }
+        }
+    }
+    page.push_str(".TE\n");
+    Ok(())
 }
 
 fn section(page: &mut String, object: Object) -> std::fmt::Result {
@@ -136,7 +167,8 @@ fn entry(page: &mut String, object: Object, parameter: &Parameter) -> std::fmt::
         Role::Key | Role::Required => write!(page, " Required.")?,
         Role::Id => write!(page, " Given by the daemon; for selection only.")?,
         Role::Create if !object.is_profile() => write!(page, " Fixed at creation.")?,
-        Role::Label | Role::Create | Role::Modify => {}
+        Role::ReadOnly => write!(page, " Only shown.")?,
+        Role::Label | Role::Create | Role::Modify | Role::Action => {}
     }
     if parameter.is_pending() {
         write!(page, " Kept and shown; it has no effect yet.")?;
@@ -174,6 +206,28 @@ mod tests {
                     parameter.name
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_table_of_reloading_says_of_every_parameter_what_a_change_touches() {
+        let page = page();
+        let table = page.split("\nl l l.\n").nth(1).unwrap();
+        let rows: Vec<_> = table.split(".TE").next().unwrap().lines().collect();
+        let all = Object::ALL.iter().flat_map(|&object| {
+            let touched = object
+                .parameters()
+                .iter()
+                .filter(|p| p.role != Role::ReadOnly);
+            touched.map(move |p| format!("{object}\t{}\t{}", p.name, p.touches(object)))
+        });
+        assert_eq!(rows, all.collect::<Vec<_>>());
+        for row in [
+            "system\ttrace_flags\tlive",
+            "ppp profile\tmtu\tnext",
+            "tunnel\tsecret\trestart",
+        ] {
+            assert!(rows.contains(&row), "{row}");
         }
     }
 

@@ -9,48 +9,52 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::DEFAULT_PROFILE;
-use crate::declare::{Object, Parameter, Parameters, Role, Slot, bounds, objects};
+use crate::declare::{Object, Parameter, Parameters, Role, Slot, Touches, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, ProxyAuthType, SessionType, SyncMode, TraceFlags, Value,
+    Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
 };
 
 objects! {
     /// The daemon as a whole.
     System {
         /// The most tunnels at a time; 0: no limit.
-        [Modify] max_tunnels: u32 = 0;
+        [Modify Next] max_tunnels: u32 = 0;
         /// The most sessions at a time; 0: no limit.
-        [Modify] max_sessions: u32 = 0;
+        [Modify Next] max_sessions: u32 = 0;
         /// Refuses new tunnels and new sessions, and keeps those that are there.
-        [Modify] drain_tunnels: bool = false;
+        [Modify Next] drain_tunnels: bool = false;
         /// How long a tunnel may take to be established; 0: for ever.
-        [Modify] tunnel_establish_timeout: u32 { 0..=86_400, "s" } = 120;
+        [Modify Next] tunnel_establish_timeout: u32 { 0..=86_400, "s" } = 120;
         /// How long a session may take until it carries traffic, its PPP included; 0: for ever.
-        [Modify] session_establish_timeout: u32 { 0..=86_400, "s" } = 120;
+        [Modify Next] session_establish_timeout: u32 { 0..=86_400, "s" } = 120;
         /// The longest wait between attempts to bring a persistent tunnel up again; the first is after a second.
         [Modify] tunnel_persist_pend_timeout: u32 { 1..=86_400, "s" } = 300;
         /// The longest wait between attempts to bring a session of a persistent tunnel up again; the first is after a second.
         [Modify] session_persist_pend_timeout: u32 { 1..=86_400, "s" } = 60;
         /// Refuses to make tunnels of our own.
-        [Modify] deny_local_tunnel_creates: bool = false;
+        [Modify Next] deny_local_tunnel_creates: bool = false;
         /// Refuses tunnels that peers ask for.
-        [Modify] deny_remote_tunnel_creates: bool = false;
+        [Modify Next] deny_remote_tunnel_creates: bool = false;
         /// The most tunnels at a time that peers asked for and that are not established; the oldest makes room for a new one.
-        [Modify] half_open_limit: u32 { 1..=60_000 } = 3_072;
+        [Modify Next] half_open_limit: u32 { 1..=60_000 } = 3_072;
         /// The same for a source: an IPv4 address, or the /64 of an IPv6 one.
-        [Modify] half_open_source_limit: u32 { 1..=60_000 } = 2_048;
+        [Modify Next] half_open_source_limit: u32 { 1..=60_000 } = 2_048;
         /// How many tunnels, and how many calls, of a source may fail at once by its fault (a wrong secret, user or password, a faulty request)
         /// before it gets new ones only as failure_rate allows. Each success makes good for a failure.
-        [Modify] failure_burst: u32 { 1..=1_000_000 } = 1_000;
+        [Modify Next] failure_burst: u32 { 1..=1_000_000 } = 1_000;
         /// How many more may fail each second from then on; calls of a source with 100 sessions twice as many, and so on.
-        [Modify] failure_rate: u32 { 1..=1_000_000 } = 2;
+        [Modify Next] failure_rate: u32 { 1..=1_000_000 } = 2;
         /// What to log in detail.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
         /// A program that is run when tunnels, sessions and their PPP come up and go down; not set: none.
         [Modify] event_script: String;
         /// How long that program may take before it is ended.
         [Modify] event_script_timeout: u32 { 1..=300, "s" } = 10;
+        /// Sets the counters to zero; done once, not kept.
+        [Action] reset_statistics: bool = false;
+        /// The UDP port that the daemon serves, which its command line gives.
+        [ReadOnly] udp_port: u16;
     }
 
     /// What is known of the peers that call, found by their host name or address.
@@ -243,7 +247,7 @@ objects! {
         /// The challenge that we gave the client.
         [Create] proxy_auth_challenge: Octets;
         /// The client's response.
-        [Create] proxy_auth_response: Octets;
+        [Create] proxy_auth_response: SecretOctets;
         /// The options of the first LCP Configure-Request of the client.
         [Create] initial_rcvd_lcp_confreq: Octets;
         /// The options of the last LCP Configure-Request that we sent the client.

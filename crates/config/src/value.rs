@@ -38,8 +38,10 @@ pub enum Kind {
     Speed,
     /// The name of a network device.
     Device,
-    /// Octets, two hexadecimal digits each; the parameter's range bounds how many.
+    /// Octets, two hexadecimal digits each, with or without `0x` in front; the parameter's range bounds how many.
     Octets,
+    /// Octets as those of [`Kind::Octets`] that are never shown.
+    SecretOctets,
     /// The name of an object of this class.
     Name(Object),
 }
@@ -161,7 +163,12 @@ impl Value for Octets {
     const RANGE: Option<(u64, u64)> = Some((1, 255));
 
     fn parse(text: &str) -> Option<Self> {
-        let digits: Option<Vec<_>> = text.chars().map(|c| c.to_digit(16)).collect();
+        let prefixed = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+        let digits: Option<Vec<_>> = prefixed
+            .unwrap_or(text)
+            .chars()
+            .map(|c| c.to_digit(16))
+            .collect();
         let (octets, rest) = digits.as_deref()?.as_chunks::<2>();
         let octets = octets.iter().map(|[high, low]| (high << 4 | low) as u8);
         rest.is_empty().then(|| Self(octets.collect()))
@@ -174,6 +181,30 @@ impl Value for Octets {
     }
     fn measure(&self) -> Option<u64> {
         Some(self.0.len() as u64)
+    }
+}
+
+/// [`Octets`] that are never shown. They are kept as their digits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretOctets(Secret);
+
+impl Value for SecretOctets {
+    type View<'a> = &'a Secret;
+    const KIND: Kind = Kind::SecretOctets;
+    const RANGE: Option<(u64, u64)> = Octets::RANGE;
+
+    fn parse(text: &str) -> Option<Self> {
+        let octets = Octets::parse(text)?;
+        Some(Self(Secret::from(Octets::print(octets.view()).as_str())))
+    }
+    fn print(view: &Secret) -> String {
+        view.to_text().to_string()
+    }
+    fn view(&self) -> &Secret {
+        &self.0
+    }
+    fn measure(&self) -> Option<u64> {
+        Some(self.0.as_bytes().len() as u64 / 2)
     }
 }
 
@@ -490,10 +521,14 @@ macro_rules! choices {
         }
 
         impl $name {
-            const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant), $(($alias, Self::$variant),)*)+];
+            const ALL: &[(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+            /// Other words that are understood, but no beginnings of them, which would make those of the names ambiguous.
+            const ALIASES: &[(&'static str, Self)] = &[$($(($alias, Self::$variant),)*)+];
 
             fn parse(text: &str) -> Option<Self> {
-                pick(Self::ALL, text, String::new).ok()
+                let is_it = |(alias, _): &&(&str, Self)| alias.eq_ignore_ascii_case(text);
+                let alias = Self::ALIASES.iter().find(is_it).map(|(_, value)| *value);
+                alias.or_else(|| pick(Self::ALL, text, String::new).ok())
             }
         }
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::{
-    AddressRange, Kind, MASK, Model, Netmask, Object, Parameter, Parameters, PppProfile, Session,
-    System, TraceFlags, Tunnel, Value,
+    AddressRange, Kind, MASK, Model, Netmask, Object, Parameter, Parameters, PppProfile, Role,
+    Session, System, TraceFlags, Tunnel, Value,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -85,7 +85,7 @@ fn every_range_holds_at_both_ends() {
             (Kind::Number | Kind::Text | Kind::Secret | Kind::Device | Kind::Host, None) => {
                 panic!("{object} {name} has no range")
             }
-            (Kind::Octets, _) => {
+            (Kind::Octets | Kind::SecretOctets, _) => {
                 assert!(accepts("00ffA5") && !accepts("0") && !accepts("0x") && !accepts(""));
                 assert!(!accepts(&"00".repeat(256)), "{object} {name}");
             }
@@ -329,7 +329,7 @@ fn text_of(parameter: &'static Parameter) -> BoxedStrategy<String> {
         Kind::Speed => (1..u32::MAX, any::<u32>())
             .prop_map(|(rx, tx)| format!("{rx}:{tx}"))
             .boxed(),
-        Kind::Octets => "([0-9a-f]{2}){1,9}".boxed(),
+        Kind::Octets | Kind::SecretOctets => "([0-9a-f]{2}){1,9}".boxed(),
         Kind::Device => "[a-z0-9.\"\\\\#=;]{3,15}".boxed(),
         Kind::Name(_) => proptest::sample::select(vec!["default", "other \"\\"])
             .prop_map(str::to_owned)
@@ -351,6 +351,9 @@ fn object<T: Parameters + std::fmt::Debug>(class: Object) -> impl Strategy<Value
                 object
                     .set(parameter.name, &text)
                     .unwrap_or_else(|error| panic!("{error}"));
+                if parameter.role == Role::ReadOnly {
+                    object.unset(parameter.name).unwrap();
+                }
             }
         }
         object
@@ -471,4 +474,59 @@ proptest! {
         let at = (0..=cut.index(text.len() + 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap();
         let _ = Model::load("cut", &text[..at]);
     }
+}
+
+#[test]
+fn words_of_openl2tp_s_manual_pages_and_of_its_command_line_are_understood() {
+    for (object, old, name) in [
+        (
+            Object::PppProfile,
+            "pap_max_auth_reqs",
+            "pap_max_auth_requests",
+        ),
+        (
+            Object::PppProfile,
+            "ipcp_max_cfg_reqs",
+            "ipcp_max_config_requests",
+        ),
+        (
+            Object::PppProfile,
+            "lcp_max_cfg_naks",
+            "lcp_max_config_naks",
+        ),
+        (
+            Object::PppProfile,
+            "lcp_echo_fail_count",
+            "lcp_echo_failure_count",
+        ),
+        (Object::TunnelProfile, "udp_csum", "use_udp_checksums"),
+        (Object::Tunnel, "pmtu_discovery", "do_pmtu_discovery"),
+        (Object::Tunnel, "framing_cap", "framing_caps"),
+    ] {
+        assert_eq!(object.parameter(old).unwrap().name, name);
+    }
+    let mut session = Session::default();
+    for text in ["0x0A0b", "0X0a0B", "0a0b"] {
+        session.set("proxy_auth_challenge", text).unwrap();
+        assert_eq!(
+            session.get("proxy_auth_challenge").unwrap().as_deref(),
+            Some("0a0b")
+        );
+    }
+    session.set("proxy_auth_type", "5").unwrap();
+    assert_eq!(
+        session.get("proxy_auth_type").unwrap().as_deref(),
+        Some("mschap")
+    );
+    session.set("proxy_auth_response", "0x68757368").unwrap();
+    assert_eq!(session.to_json()["proxy_auth_response"], MASK);
+    assert!(!format!("{session:?}").contains("68757368"));
+    let model = load("peer profile create profile_name=p lac_lns=lnslac");
+    assert_eq!(
+        model.peer_profiles["p"].get("lac_lns").unwrap().as_deref(),
+        Some("laclns")
+    );
+    assert_eq!(load("system modify reset_statistics"), Model::default());
+    assert_eq!(load("system modify reset_statistics=yes"), Model::default());
+    assert!(Model::load("f", "system modify udp_port=5").is_err());
 }
