@@ -17,6 +17,7 @@ use crate::events;
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::objects;
+use crate::reload::File;
 use crate::sockets::Sockets;
 use crate::trace::{self, API, FOLLOWERS, Follower};
 
@@ -27,7 +28,9 @@ pub(crate) struct Daemon {
     sockets: Sockets,
     log: Log,
     /// What happened, for those who follow.
-    happened: Arc<EventLog>,
+    pub(crate) happened: Arc<EventLog>,
+    /// Where the configuration came from.
+    pub(crate) file: File,
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
 }
@@ -75,6 +78,8 @@ impl Backend for Daemon {
             Request::PeerShow(local, peer) => self.ask(Command::PeerShow(local, peer)).await,
             Request::SystemShow => self.ask(Command::SystemShow).await,
             Request::SystemStatistics => self.statistics().await,
+            Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
+            Request::ConfigFile => Ok(Response::Text(self.model().to_commands())),
             configuration => self.configuration(configuration).await,
         }
     }
@@ -106,6 +111,7 @@ impl Daemon {
         sockets: Sockets,
         log: Log,
         happened: Arc<EventLog>,
+        file: File,
     ) -> Self {
         log.trace(model.system.trace_flags());
         Self {
@@ -114,6 +120,7 @@ impl Daemon {
             sockets,
             log,
             happened,
+            file,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
@@ -154,7 +161,10 @@ impl Daemon {
         let _ = self.ask(Command::Shutdown).await;
     }
 
-    async fn open_tunnel(&self, tunnel: config::Tunnel) -> Result<Response, CommandError> {
+    pub(crate) async fn open_tunnel(
+        &self,
+        tunnel: config::Tunnel,
+    ) -> Result<Response, CommandError> {
         let model = Arc::clone(&self.model());
         let params = model.tunnel_params(&tunnel);
         let named = params.listener_name();
@@ -182,7 +192,10 @@ impl Daemon {
         Ok(())
     }
 
-    async fn open_session(&self, session: config::Session) -> Result<Response, CommandError> {
+    pub(crate) async fn open_session(
+        &self,
+        session: config::Session,
+    ) -> Result<Response, CommandError> {
         self.ask(Command::SessionCreate(Box::new(session))).await
     }
 
@@ -200,7 +213,7 @@ impl Daemon {
     }
 
     /// Asks the shard.
-    async fn ask(&self, command: Command) -> Result<Response, CommandError> {
+    pub(crate) async fn ask(&self, command: Command) -> Result<Response, CommandError> {
         let answer = self.send(command);
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
         answer.await.map_err(gone)?
@@ -298,29 +311,15 @@ impl Daemon {
 
     /// Changes the configuration, wholly or not at all.
     async fn change(&self, changes: &[Change]) -> Result<Response, CommandError> {
-        let answer = {
-            let mut model = self.model();
-            let mut changed = Model::clone(&model);
+        let changed = |model: &Model| {
+            let mut changed = model.clone();
             changes
                 .iter()
                 .try_for_each(|change| changed.apply(change))
                 .map_err(refused)?;
-            for (name, listener) in &changed.listeners {
-                if !model.listeners.contains_key(name) {
-                    self.open_sockets(Some(listener), 0)?;
-                }
-            }
-            for name in model.listeners.keys() {
-                if !changed.listeners.contains_key(name) {
-                    let closed = self.sockets.close(name).into_iter();
-                    closed.for_each(|socket| self.mail(Mail::SocketGone(socket)));
-                }
-            }
-            *model = Arc::new(changed);
-            self.log.trace(model.system.trace_flags());
-            // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
-            self.send(Command::SetModel(Arc::clone(&model)))
+            Ok(changed)
         };
+        let response = self.replace(changed).await?;
         for change in changes {
             info!("configuration: {} {}", change.object, change.verb);
             let event = api::Event::ConfigChanged {
@@ -330,9 +329,78 @@ impl Daemon {
             };
             events::push(&self.happened, event);
         }
+        Ok(response)
+    }
+
+    /// The configuration as it is now.
+    pub(crate) fn present(&self) -> Arc<Model> {
+        Arc::clone(&self.model())
+    }
+
+    /// Puts another configuration, made of the present one, in its place; after an error everything is as before.
+    pub(crate) async fn replace(
+        &self,
+        change: impl FnOnce(&Model) -> Result<Model, CommandError>,
+    ) -> Result<Response, CommandError> {
+        let answer = {
+            let mut model = self.model();
+            let changed = change(&model)?;
+            self.change_listeners(&model, &changed)?;
+            *model = Arc::new(changed);
+            self.log.trace(model.system.trace_flags());
+            // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
+            self.send(Command::SetModel(Arc::clone(&model)))
+        };
         let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
         answer.await.map_err(gone)?
     }
+
+    /// Opens and closes the sockets of the listeners that come and go.
+    fn change_listeners(&self, old: &Model, new: &Model) -> Result<(), CommandError> {
+        let moved = |(name, listener): &(&String, &config::Listener)| {
+            new.listeners.get(*name).is_some_and(|new| new != *listener)
+        };
+        // Its address is not free before the last session has let go of the socket.
+        if let Some((name, _)) = old.listeners.iter().find(moved) {
+            let message = format!(
+                "listener {name}: a listener cannot be changed; give the one that is to be there another name"
+            );
+            return Err(CommandError::new(ErrorKind::Invalid, message));
+        }
+        let come = |name: &&String| !old.listeners.contains_key(*name);
+        for name in new.listeners.keys().filter(come) {
+            if let Err(error) = self.open_sockets(new.listeners.get(name), 0) {
+                new.listeners
+                    .keys()
+                    .filter(come)
+                    .for_each(|name| self.close_sockets(name));
+                return Err(error);
+            }
+        }
+        let gone = |name: &&String| !new.listeners.contains_key(*name);
+        old.listeners
+            .keys()
+            .filter(gone)
+            .for_each(|name| self.close_sockets(name));
+        Ok(())
+    }
+
+    fn close_sockets(&self, listener: &str) {
+        let closed = self.sockets.close(listener).into_iter();
+        closed.for_each(|socket| self.mail(Mail::SocketGone(socket)));
+    }
+}
+
+/// The one parameter of a reload.
+fn dry_run(parameters: &api::Parameters) -> Result<bool, CommandError> {
+    let invalid = |message| CommandError::new(ErrorKind::Invalid, message);
+    parameters.iter().try_fold(false, |_, given| match given {
+        (name, Value::Bool(value)) if name == "dry_run" => Ok(*value),
+        (name, _) if name == "dry_run" => Err(invalid("dry_run is true or false".to_owned())),
+        (name, _) => Err(invalid(format!(
+            "a reload has no parameter {name}, only dry_run"
+        ))),
+    })
 }
 
 /// Adds the parameter that selects a tunnel or a session, which is said of `what`.

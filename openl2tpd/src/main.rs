@@ -22,6 +22,7 @@ mod management;
 mod objects;
 mod pidfile;
 mod privileges;
+mod reload;
 mod report;
 mod service;
 mod shard;
@@ -29,8 +30,6 @@ mod sockets;
 mod trace;
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -71,7 +70,7 @@ fn main() -> ExitCode {
         return background::start().unwrap_or_else(|error| failure(&error.into()));
     }
     let file = flags.check.as_deref().or(flags.config.as_deref());
-    let model = match load(file) {
+    let model = match reload::load(file) {
         Ok(model) => model,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
@@ -95,29 +94,6 @@ fn main() -> ExitCode {
 fn failure(error: &anyhow::Error) -> ExitCode {
     eprintln!("openl2tpd: {error:#}");
     ExitCode::FAILURE
-}
-
-/// Reads the configuration; without a name the default one, which need not be there.
-fn load(file: Option<&Path>) -> Result<Model, String> {
-    let path = file.unwrap_or(Path::new(flags::DEFAULT_CONFIG));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if file.is_none() && error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => {
-            return Err(format!(
-                "openl2tpd: cannot read {}: {error}",
-                path.display()
-            ));
-        }
-    };
-    let joined = |diagnostics: Vec<config::Diagnostic>| {
-        diagnostics
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
-    Model::load(&path.display().to_string(), &text).map_err(joined)
 }
 
 /// Starts everything in the order in which failures are cheapest, and works until the end.
@@ -172,8 +148,16 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
             let _ = end.send(shard.run(&inbox));
         })?;
 
+    let file = reload::File::new(flags.config.as_deref(), Arc::clone(&model))?;
     let listener = control_socket.listener.try_clone()?;
-    let daemon = Arc::new(Daemon::new(model, mailbox.clone(), sockets, log, happened));
+    let daemon = Arc::new(Daemon::new(
+        model,
+        mailbox.clone(),
+        sockets,
+        log,
+        happened,
+        file,
+    ));
     let management = Management {
         daemon,
         mailbox,

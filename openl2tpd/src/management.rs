@@ -91,6 +91,16 @@ fn broken(ended: Result<Result<(), Broken>, oneshot::error::RecvError>) -> anyho
     }
 }
 
+/// Reads the configuration again, as SIGHUP asks for; the log says what came of it.
+async fn reload(daemon: Arc<Daemon>) {
+    service::reloading();
+    let status = match daemon.reload(false).await {
+        Ok(_) => "serves; the configuration was read again",
+        Err(_) => "serves; the configuration is wrong and was not taken: see the log",
+    };
+    service::ready(status);
+}
+
 /// Answers the shard's questions, each in its own time.
 async fn resolve(mut questions: mpsc::UnboundedReceiver<Question>, mailbox: Mailbox) {
     while let Some(Question { token, host }) = questions.recv().await {
@@ -135,7 +145,9 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => info!("SIGHUP: the configuration is read at the start only; ignored"),
+                _ = self.hang_up.recv() => {
+                    tokio::spawn(reload(Arc::clone(daemon)));
+                }
                 _ = self.debug.recv() => daemon.toggle_debug(),
                 _ = self.reserved.recv() => info!("SIGUSR2: nothing to do"),
             }

@@ -292,6 +292,8 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
         Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
         Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),
         Request::SystemModify(p) => (Method::PATCH, fixed("/v1/config/system"), Some(p)),
+        Request::ConfigReload(p) => (Method::POST, fixed("/v1/config/reload"), Some(p)),
+        Request::ConfigFile => (Method::GET, fixed("/v1/config/file"), None),
         Request::ObjectList(c, range) => listed(c.path(), &(), range),
         Request::ObjectCreate(c, p) => (Method::POST, fixed(c.path()), Some(p)),
         Request::ObjectShow(c, name) => {

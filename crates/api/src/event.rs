@@ -123,9 +123,9 @@ pub enum Event {
     },
     /// The configuration changed.
     ConfigChanged {
-        /// The class of the object: `user`, `ppp profile`, `system`.
+        /// The class of the object: `user`, `ppp profile`, `system`; `configuration file` where that was read again.
         object: String,
-        /// What was done to it: `create`, `modify`, `unset`, `delete`.
+        /// What was done to it: `create`, `modify`, `unset`, `delete`; `reload`.
         operation: String,
         /// Its name, where it has one.
         name: Option<String>,

@@ -9,6 +9,7 @@ mod client;
 mod event;
 pub mod ladder;
 mod list;
+mod reload;
 mod request;
 mod selector;
 #[cfg(feature = "server")]
@@ -20,6 +21,7 @@ mod trace;
 pub use client::{Client, ClientError};
 pub use event::{Event, EventFilter, EventRecord};
 pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
+pub use reload::{Few, ReloadReport};
 pub use request::{Collection, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{

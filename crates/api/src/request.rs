@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Page, PeerStatus, Range, Selector, SessionFilter, SessionStatus, Statistics, SystemStatus,
-    TunnelFilter, TunnelStatus, UserFilter, UserStatus,
+    Page, PeerStatus, Range, ReloadReport, Selector, SessionFilter, SessionStatus, Statistics,
+    SystemStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
 
 /// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
@@ -113,6 +113,11 @@ pub enum Request {
     SystemParameters,
     /// `PATCH /v1/config/system`: changes some of them.
     SystemModify(Parameters),
+    /// `POST /v1/config/reload`: reads the configuration file again and applies what is different; with the parameter `dry_run` only says
+    /// what would be. Answered with [`Response::Reload`], and refused with all that is wrong with the file.
+    ConfigReload(Parameters),
+    /// `GET /v1/config/file`: the configuration as the commands that make it, secrets in clear; answered with [`Response::Text`].
+    ConfigFile,
     /// `GET` of a [`Collection`]: answered with [`Response::Objects`].
     ObjectList(Collection, Range),
     /// `POST` to a collection: the name is among the parameters.
@@ -163,6 +168,10 @@ pub enum Response {
     System(SystemStatus),
     /// Every counter.
     Statistics(Statistics),
+    /// What the configuration file changed.
+    Reload(Box<ReloadReport>),
+    /// Plain text, not JSON.
+    Text(String),
     /// One object of the configuration: every parameter with its value, `null` where it has none. Secrets are never among them.
     Object(Parameters),
     /// Objects of the configuration.

@@ -180,6 +180,10 @@ impl Engine {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        // The profiles may have changed since. Where they no longer serve, those serve that it began with.
+        if let Ok(setup) = self.policy.for_client(&client.config) {
+            client.setup = setup;
+        }
         (client.state, client.since) = (State::Resolving(token), now);
         client.gave_way_to = None;
         let host = client.host();

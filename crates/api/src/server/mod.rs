@@ -15,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response as HttpResponse};
-use axum::routing::{get, patch};
+use axum::routing::{get, patch, post};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
@@ -119,6 +119,11 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
             "/v1/config/system",
             get(|State(b): Backed<B>| answer(b, Request::SystemParameters))
                 .patch(modify_system::<B>),
+        )
+        .route("/v1/config/reload", post(reload::<B>))
+        .route(
+            "/v1/config/file",
+            get(|State(b): Backed<B>| answer(b, Request::ConfigFile)),
         );
     let lists = Collection::ALL.into_iter().fold(lists, add_collection::<B>);
     let objects = Collection::ALL.into_iter().fold(objects, add_object::<B>);
@@ -279,6 +284,10 @@ async fn modify_system<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResp
     with_body(b, body, Request::SystemModify).await
 }
 
+async fn reload<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+    with_body(b, body, Request::ConfigReload).await
+}
+
 /// What a segment of a path names. Digits are an id: one that there can't be is wrong rather than not there.
 fn selector(segment: &str) -> Result<Selector, CommandError> {
     let Ok(selector) = segment.parse();
@@ -332,6 +341,7 @@ async fn with_body<B: Backend>(
 
 async fn answer<B: Backend>(backend: Arc<B>, request: Request) -> HttpResponse {
     match backend.call(request).await {
+        Ok(Response::Text(text)) => text.into_response(),
         Ok(response) => json(StatusCode::OK, &response),
         Err(error) => refused(&error),
     }

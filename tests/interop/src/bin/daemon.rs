@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -13,15 +14,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use interop::netns::Namespace;
-use interop::ours::Ours;
+use interop::netns::{self, Bed, Namespace};
+use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::report::Report;
-use interop::{Side, until};
+use interop::traffic::ping;
+use interop::{Auth, INNER_LNS, PASSWORD, Side, until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take.
@@ -59,6 +62,14 @@ const CASES: &[(&str, Case)] = &[
         "SIGUSR1 turns debug on and off, SIGUSR2 does nothing",
         user_signals,
     ),
+    ("SIGHUP reloads under a live session", reloaded),
+    ("a wrong file changes nothing and is told", wrong_file),
+    ("a dry run only looks", dry_run),
+    (
+        "tunnels of the file come, change and go, others stay",
+        tunnels_reloaded,
+    ),
+    ("a large file is reloaded", large_file),
     ("the units are systemd's", units),
 ];
 
@@ -263,6 +274,8 @@ fn capabilities(world: &World) -> Result<String> {
     );
     for (configuration, expected) in [("", network), (listener.as_str(), network | SYS_ADMIN)] {
         let mut daemon = world.start("a", configuration)?;
+        // Once it answers it has done all that a start takes.
+        daemon.tunnels()?;
         let id = daemon.process().id();
         let mut threads = 0;
         for task in fs::read_dir(format!("/proc/{id}/task"))? {
@@ -382,6 +395,234 @@ fn user_signals(world: &World) -> Result<String> {
     })?;
     daemon.shut_down()?;
     Ok(String::new())
+}
+
+/// Asks the API as any program might: the status, and the body.
+fn http(world: &World, name: &str, request: &str, body: &str) -> Result<(u16, String)> {
+    let mut stream = UnixStream::connect(world.file(&format!("{name}.socket")))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+fn reload(world: &World, name: &str, dry_run: bool) -> Result<(u16, Value)> {
+    let body = format!("{{\"dry_run\":{dry_run}}}");
+    let (status, body) = http(world, name, "POST /v1/config/reload", &body)?;
+    Ok((
+        status,
+        serde_json::from_str(&body).with_context(|| body.clone())?,
+    ))
+}
+
+fn configure(world: &World, name: &str, configuration: &str) -> Result<()> {
+    Ok(fs::write(
+        world.file(&format!("{name}.conf")),
+        configuration,
+    )?)
+}
+
+fn reloaded(world: &World) -> Result<String> {
+    let bed = Bed::new()?;
+    let start = |namespace, name: &str, configuration: &str| {
+        Ours::start(
+            &world.programs,
+            namespace,
+            world.folder.path(),
+            name,
+            configuration,
+        )
+    };
+    let served = ours::lns(Auth::Chap, false);
+    let mut lns = start(&bed.lns, "lns", &served)?;
+    let lac = start(
+        &bed.lac,
+        "lac",
+        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
+    )?;
+    let before = lac.established(PROMPT)?;
+    lns.established(PROMPT)?;
+    let changed = format!(
+        "{served}user create user_name=late password=late\ntunnel profile modify profile_name=default hello_timeout=7\n"
+    );
+    configure(world, "lns", &changed)?;
+    for _ in 0..2 {
+        let seen = lns.log().matches("configuration reloaded").count();
+        lns.process().signal(Signal::HUP)?;
+        until(PROMPT, "the reload is logged", || {
+            Ok((lns.log().matches("configuration reloaded").count() > seen).then_some(()))
+        })?;
+    }
+    ensure!(lns.log().contains("1 added, 1 changed, 0 removed"));
+    ensure!(lns.log().contains("0 added, 0 changed, 0 removed"));
+    let pings = ping(&bed.lac, &INNER_LNS.to_string(), 3)?;
+    ensure!(pings.received == 3, "the session no longer carries");
+    let after = lac.established(PROMPT)?;
+    ensure!(
+        before["session_id"] == after["session_id"],
+        "another session"
+    );
+    // A user that is gone keeps the session that it has.
+    configure(world, "lns", &served.replace("user create", "#"))?;
+    let (status, report) = reload(world, "lns", false)?;
+    ensure!(status == 200 && report["removed"]["count"] == 2, "{report}");
+    let pings = ping(&bed.lac, &INNER_LNS.to_string(), 3)?;
+    ensure!(
+        pings.received == 3,
+        "the session of a user that is gone no longer carries"
+    );
+    Ok(String::new())
+}
+
+fn wrong_file(world: &World) -> Result<String> {
+    let mut daemon = world.start("a", "user create user_name=first password=x\n")?;
+    let (_, before) = http(world, "a", "GET /v1/config/file", "")?;
+    ensure!(before.contains("first"), "{before}");
+    configure(
+        world,
+        "a",
+        "user create user_name=second password=y\nusr create\ntunnel create max_retries=x\n",
+    )?;
+    let (status, error) = reload(world, "a", false)?;
+    let message = error["message"].as_str().context("no message")?;
+    ensure!(
+        status == 400 && message.contains("a.conf:2") && message.contains("a.conf:3"),
+        "{status} {error}"
+    );
+    daemon.process().signal(Signal::HUP)?;
+    until(PROMPT, "the refusal is logged", || {
+        Ok((daemon
+            .log()
+            .matches("the configuration stays as it is")
+            .count()
+            == 2)
+            .then_some(()))
+    })?;
+    fs::remove_file(world.file("a.conf"))?;
+    let (status, error) = reload(world, "a", false)?;
+    ensure!(status == 400, "a file that is gone: {error}");
+    let (_, after) = http(world, "a", "GET /v1/config/file", "")?;
+    ensure!(before == after, "{after}");
+    daemon.shut_down()?;
+    Ok(String::new())
+}
+
+fn dry_run(world: &World) -> Result<String> {
+    let mut daemon = world.start("a", "")?;
+    configure(
+        world,
+        "a",
+        "user create user_name=u password=x\ntunnel create tunnel_name=t dest_ipaddr=127.0.0.9\n",
+    )?;
+    let (status, report) = reload(world, "a", true)?;
+    ensure!(status == 200 && report["dry_run"] == true, "{report}");
+    ensure!(report["added"]["count"] == 2, "{report}");
+    ensure!(
+        report["affected"]["first"][0] == "tunnel t: opened",
+        "{report}"
+    );
+    ensure!(daemon.tunnels()?.is_empty());
+    let (_, file) = http(world, "a", "GET /v1/config/file", "")?;
+    ensure!(!file.contains("user"), "{file}");
+    let (status, error) = http(world, "a", "POST /v1/config/reload", "{\"dryrun\":true}")?;
+    ensure!(status == 400 && error.contains("dryrun"), "{error}");
+    daemon.shut_down()?;
+    Ok(String::new())
+}
+
+fn tunnels_reloaded(world: &World) -> Result<String> {
+    let tunnel = |name: &str, more: &str| {
+        format!("tunnel create tunnel_name={name} dest_ipaddr=127.0.0.9 persist=yes {more}\n")
+    };
+    let first = [
+        tunnel("stays", ""),
+        tunnel("changes", ""),
+        tunnel("goes", ""),
+    ]
+    .concat();
+    let mut daemon = world.start("a", &first)?;
+    let names = |daemon: &Ours| -> Result<Vec<String>> {
+        let tunnels = daemon.tunnels()?;
+        let names = tunnels
+            .iter()
+            .filter_map(|tunnel| Some(tunnel["tunnel_name"].as_str()?.to_owned()));
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        Ok(names)
+    };
+    until(PROMPT, "the tunnels of the file", || {
+        Ok((names(&daemon)?.len() == 3).then_some(()))
+    })?;
+    daemon.query(&[
+        "tunnel",
+        "create",
+        "tunnel_name=api",
+        "dest_ipaddr=127.0.0.9",
+        "persist=yes",
+    ])?;
+    let second = [
+        tunnel("stays", ""),
+        tunnel("changes", "").replace(".9", ".8"),
+        tunnel("comes", ""),
+    ]
+    .concat();
+    configure(world, "a", &second)?;
+    let (status, report) = reload(world, "a", false)?;
+    ensure!(status == 200 && report["failed"]["count"] == 0, "{report}");
+    for (part, what) in [
+        ("added", "tunnel comes"),
+        ("changed", "tunnel changes"),
+        ("removed", "tunnel goes"),
+    ] {
+        ensure!(
+            report[part]["first"] == serde_json::json!([what]),
+            "{report}"
+        );
+    }
+    ensure!(report["affected"]["count"] == 3, "{report}");
+    ensure!(
+        names(&daemon)? == ["api", "changes", "comes", "stays"],
+        "{:?}",
+        names(&daemon)?
+    );
+    let shown = daemon.query(&["tunnel", "show", "tunnel_name=changes"])?;
+    ensure!(shown.to_string().contains("127.0.0.8"), "{shown}");
+    daemon.shut_down()?;
+    Ok(String::new())
+}
+
+fn large_file(world: &World) -> Result<String> {
+    let profiles = (0..10_000).map(|n| {
+        format!(
+            "peer profile create profile_name=p{n} peer_ipaddr=10.{}.{}.1\n",
+            n / 250,
+            n % 250
+        )
+    });
+    let users = (0..50_000).map(|n| format!("user create user_name=u{n} password=p{n}\n"));
+    let all: String = profiles.chain(users).collect();
+    let mut daemon = world.start("a", &all)?;
+    configure(
+        world,
+        "a",
+        &all.replace("password=p49999\n", "password=new\n")
+            .replace("profile_name=p77 ", "profile_name=other "),
+    )?;
+    let began = Instant::now();
+    let (status, report) = reload(world, "a", false)?;
+    let took = began.elapsed();
+    ensure!(status == 200, "{report}");
+    for part in ["added", "changed", "removed"] {
+        ensure!(report[part]["count"] == 1, "{report}");
+    }
+    daemon.shut_down()?;
+    Ok(format!("{:.2} s", took.as_secs_f64()))
 }
 
 fn units(world: &World) -> Result<String> {
