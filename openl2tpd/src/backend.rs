@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info};
 
 use crate::events;
+use crate::hooks::Hooks;
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::objects;
@@ -31,6 +32,8 @@ pub(crate) struct Daemon {
     pub(crate) happened: Arc<EventLog>,
     /// Where the configuration came from.
     pub(crate) file: File,
+    /// What is run for events.
+    pub(crate) hooks: Hooks,
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
 }
@@ -112,8 +115,10 @@ impl Daemon {
         log: Log,
         happened: Arc<EventLog>,
         file: File,
+        hooks: Hooks,
     ) -> Self {
         log.trace(model.system.trace_flags());
+        hooks.configure(&model);
         Self {
             model: Mutex::new(model),
             mailbox,
@@ -121,6 +126,7 @@ impl Daemon {
             log,
             happened,
             file,
+            hooks,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
@@ -348,6 +354,7 @@ impl Daemon {
             self.change_listeners(&model, &changed)?;
             *model = Arc::new(changed);
             self.log.trace(model.system.trace_flags());
+            self.hooks.configure(&model);
             // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
             self.send(Command::SetModel(Arc::clone(&model)))
         };

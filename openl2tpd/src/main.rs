@@ -15,6 +15,7 @@ mod clock;
 mod control_socket;
 mod events;
 mod flags;
+mod hooks;
 mod log_limit;
 mod logging;
 mod mailbox;
@@ -50,6 +51,7 @@ use backend::Daemon;
 use carrier::Carrier;
 use control_socket::ControlSocket;
 use flags::{DatapathName, Flags, LogPlace};
+use hooks::Hooks;
 use logging::{Destination, Log};
 use management::Management;
 use pidfile::PidFile;
@@ -133,12 +135,14 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     getrandom::fill(&mut instance).context("the system gives no randomness")?;
     let happened = Arc::new(EventLog::new(u32::from_ne_bytes(instance), events::KEPT));
     let engine = Engine::new(engine_config(flags, Arc::clone(&model))?, clock::now());
+    let hooks = Hooks::default();
     let shard = Shard::new(
         engine,
         carrier,
         sockets.clone(),
         resolver,
         Arc::clone(&happened),
+        hooks.clone(),
     );
     let (end, ended) = oneshot::channel();
     thread::Builder::new()
@@ -157,6 +161,7 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
         log,
         happened,
         file,
+        hooks,
     ));
     let management = Management {
         daemon,

@@ -47,6 +47,7 @@ impl Management {
         tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
         tokio::spawn(resolve(self.questions, self.mailbox.clone()));
         tokio::spawn(service::keep_watchdog(self.mailbox.clone()));
+        let lanes = self.daemon.hooks.start();
         ready()?;
         let daemon = Arc::clone(&self.daemon);
         let opening = tokio::spawn(async move { daemon.open_configured().await });
@@ -57,7 +58,11 @@ impl Management {
         service::stopping("closing every tunnel");
         opening.abort();
         tokio::select! {
-            ended = end(&self.daemon, &self.mailbox, self.ended) => ended,
+            ended = async {
+                let ended = end(&self.daemon, &self.mailbox, self.ended).await;
+                self.daemon.hooks.finish(lanes).await;
+                ended
+            } => ended,
             signal = signals.end(&self.daemon) => bail!("{signal} again: ended at once; peers may not know"),
         }
     }
@@ -93,6 +98,7 @@ fn broken(ended: Result<Result<(), Broken>, oneshot::error::RecvError>) -> anyho
 
 /// Reads the configuration again, as SIGHUP asks for; the log says what came of it.
 async fn reload(daemon: Arc<Daemon>) {
+    info!("SIGHUP: the configuration is read again");
     service::reloading();
     let status = match daemon.reload(false).await {
         Ok(_) => "serves; the configuration was read again",

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::carrier::Carrier;
+use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Answer, Inbox, Mail};
 use crate::sockets::Sockets;
@@ -44,6 +45,7 @@ pub(crate) struct Shard {
     /// What happened, for those who follow.
     happened: Arc<EventLog>,
     followers: Followers,
+    hooks: Hooks,
 }
 
 /// The engine panics whenever it handles the timeout that is due: it would for ever.
@@ -57,6 +59,7 @@ impl Shard {
         sockets: Sockets,
         resolver: mpsc::UnboundedSender<Question>,
         happened: Arc<EventLog>,
+        hooks: Hooks,
     ) -> Self {
         Self {
             engine,
@@ -69,6 +72,7 @@ impl Shard {
             log_limit: LogLimit::default(),
             happened,
             followers: Followers::default(),
+            hooks,
         }
     }
 
@@ -202,7 +206,10 @@ impl Shard {
                     let _ = caller.send(result);
                 }
             }
-            Output::Event(event) => self.report(&event),
+            Output::Event(event) => {
+                self.report(&event);
+                self.hooks.offer(&event);
+            }
             Output::Trace(trace) => {
                 report::traced(&trace);
                 self.followers.show(&trace);
@@ -245,7 +252,14 @@ mod tests {
         let (resolver, _questions) = mpsc::unbounded_channel();
         let engine = Engine::new(config, clock::now());
         let happened = Arc::new(EventLog::new(1, 1));
-        let shard = Shard::new(engine, carrier.unwrap(), sockets, resolver, happened);
+        let shard = Shard::new(
+            engine,
+            carrier.unwrap(),
+            sockets,
+            resolver,
+            happened,
+            Hooks::default(),
+        );
         assert!(shard.run(&inbox).is_ok());
         for mut answer in answers {
             assert!(matches!(answer.try_recv(), Ok(Ok(_))));

@@ -77,6 +77,8 @@ impl Ours {
                 Ok(UnixStream::connect(&started.socket).ok())
             },
         )?;
+        // Once it answers it has done all that a start takes, such as to take its signals.
+        started.query(&["tunnel", "list"])?;
         Ok(started)
     }
 
