@@ -100,7 +100,13 @@ impl Backend for Daemon {
             let message = format!("{FOLLOWERS} follow messages already");
             CommandError::new(ErrorKind::Resources, message)
         })?;
-        let (follower, events) = Follower::new(request, permit);
+        let (follower, events) = Follower::new(request);
+        let gone = follower.gone();
+        // The shard may have nothing to do for long: it is not who finds out.
+        tokio::spawn(async move {
+            gone.await;
+            drop(permit);
+        });
         self.mail(Mail::Follow(follower));
         Ok(events)
     }

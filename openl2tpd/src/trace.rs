@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use api::{Direction, Selector, TraceEvent, TraceOf, TraceRequest};
 use config::TraceFlags;
 use engine::{Trace, Traced};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -89,25 +88,25 @@ pub(crate) struct Follower {
     place: Option<(u16, u16)>,
     sender: mpsc::Sender<TraceEvent>,
     lost: u64,
-    /// Its place among the few that there are.
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
     /// One who wants what `request` asks for, and where it will find that.
-    pub(crate) fn new(
-        request: TraceRequest,
-        permit: OwnedSemaphorePermit,
-    ) -> (Self, mpsc::Receiver<TraceEvent>) {
+    pub(crate) fn new(request: TraceRequest) -> (Self, mpsc::Receiver<TraceEvent>) {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let follower = Self {
             request,
             place: None,
             sender,
             lost: 0,
-            _permit: permit,
         };
         (follower, receiver)
+    }
+
+    /// Waits until the receiver is dropped.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let sender = self.sender.clone();
+        async move { sender.closed().await }
     }
 
     /// Whether it follows whose message this is.
@@ -219,10 +218,6 @@ fn shown(trace: &Trace) -> Option<TraceEvent> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
-
     use super::*;
 
     fn trace(tunnel: u16, session: u16, names: [Option<&str>; 2]) -> Trace {
@@ -244,8 +239,7 @@ mod tests {
     }
 
     fn follower(of: TraceOf) -> (Followers, mpsc::Receiver<TraceEvent>) {
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let (follower, receiver) = Follower::new(TraceRequest { of, ppp: false }, permit);
+        let (follower, receiver) = Follower::new(TraceRequest { of, ppp: false });
         let mut followers = Followers::default();
         followers.add(follower);
         (followers, receiver)

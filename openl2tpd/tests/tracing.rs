@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -313,4 +314,24 @@ fn flags_change_while_everything_runs() {
         0,
         "fsm is not protocol"
     );
+}
+
+#[test]
+fn more_than_enough_may_follow_and_no_more() {
+    let daemon = Daemon::start("", &[]);
+    let follow = || {
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = "GET /v1/trace?peer=192.0.2.1 HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (String::from_utf8_lossy(&status).into_owned(), stream)
+    };
+    let mut streams: Vec<_> = (0..64).map(|_| follow()).collect();
+    assert!(streams.iter().all(|(status, _)| status == "HTTP/1.1 200"));
+    assert_eq!(follow().0, "HTTP/1.1 503");
+    // The place of one that has gone is free once that is noticed.
+    streams.pop();
+    assert!((0..100_000).any(|_| follow().0 == "HTTP/1.1 200"));
 }

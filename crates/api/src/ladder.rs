@@ -179,3 +179,73 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ICRQ with a Called Number of many words.
+    fn icrq(time: u64, direction: Direction, ends: [&str; 2]) -> TraceEvent {
+        let number = b"one two three four five six seven";
+        let mut datagram = vec![0xc8, 2, 0, 0, 0, 9, 0, 0, 0, 3, 0, 4];
+        datagram.extend([0x80, 8, 0, 0, 0, 0, 0, 10]);
+        datagram.extend([0x80, 6 + number.len() as u8, 0, 0, 0, 21]);
+        datagram.extend(number);
+        datagram[3] = datagram.len() as u8;
+        let ends = ends.map(|end| end.parse().unwrap());
+        TraceEvent::message(time, direction, (ends[0], ends[1]), &datagram)
+    }
+
+    fn ladder(width: usize, colour: bool, events: &[TraceEvent]) -> String {
+        let mut ladder = Ladder::new(Style { width, colour });
+        events.iter().map(|event| ladder.add(event)).collect()
+    }
+
+    #[test]
+    fn what_messages_say_fits_beside_the_arrows() {
+        let ends = ["192.0.2.1:1701", "192.0.2.2:1701"];
+        let event = icrq(0, Direction::Sent, ends);
+        let text = ladder(80, false, &[event]);
+        assert_eq!(
+            text,
+            "        s  192.0.2.1:1701          192.0.2.2:1701
+    0.000  |- ICRQ 3/4 ------------------------>|  Called Number one two three
+           |                                    |  four five six seven
+"
+        );
+        assert!(text.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn other_ends_and_what_was_lost_are_said() {
+        let first = icrq(0, Direction::Sent, ["0.0.0.0:1701", "192.0.2.2:1701"]);
+        let mut second = icrq(
+            2_500_000,
+            Direction::Received,
+            ["192.0.2.1:1701", "192.0.2.2:1702"],
+        );
+        second.lost = 3;
+        let third = icrq(
+            2_501_000,
+            Direction::Received,
+            ["192.0.2.1:1701", "192.0.2.2:1702"],
+        );
+        let text = ladder(1_000, false, &[first, second, third]);
+        let heads = text.lines().filter(|line| line.contains(":170"));
+        assert_eq!(heads.count(), 2);
+        assert!(text.contains("... 3 messages were lost here"));
+        assert!(text.contains("\n    2.501  |<"));
+    }
+
+    #[test]
+    fn colours_are_for_those_who_asked() {
+        let zlb = [0xc8, 2, 0, 12, 0, 9, 0, 0, 0, 3, 0, 4];
+        let ends = (
+            "192.0.2.1:1".parse().unwrap(),
+            "192.0.2.2:2".parse().unwrap(),
+        );
+        let zlb = TraceEvent::message(0, Direction::Sent, ends, &zlb);
+        assert!(ladder(80, true, &[zlb.clone()]).contains("\u{1b}[2m"));
+        assert!(!ladder(80, false, &[zlb]).contains('\u{1b}'));
+    }
+}

@@ -7,8 +7,9 @@ use api::{Direction, SessionState, TraceEvent, TunnelState};
 use config::TraceFlags;
 use datapath::{Handle, Token, Transport};
 use serde::Serialize;
-use wire::l2tp::Header;
+use wire::l2tp::{Header, MessageType};
 use wire::ppp::Frame;
+use wire::readable::message_type;
 
 use crate::commands::WhichSession;
 use crate::sessions::{Pending, place_of};
@@ -216,6 +217,9 @@ impl Engine {
             return;
         }
         let (call, duplicates) = before.filter(|_| tunnel == named).unwrap_or_default();
+        // Of a request to tunnel 0 only its tunnel knows whether it is repeated; a new one has no duplicates.
+        let comparable =
+            (tunnel == named && before.is_some()) || (named == 0 && is_request(datagram));
         let call = match call {
             0 => self.call_of_received(tunnel, datagram),
             call => call,
@@ -224,7 +228,7 @@ impl Engine {
             direction: Direction::Received,
             local,
             remote,
-            again: before.is_some() && tunnel != 0 && self.duplicates(tunnel) > duplicates,
+            again: comparable && self.duplicates(tunnel) > duplicates,
             payload: datagram.to_vec(),
         };
         let trace = self.trace(tunnel, call, message);
@@ -411,6 +415,11 @@ fn tunnel_named(datagram: &[u8]) -> u16 {
         Ok((Header::Control(header), _)) => header.tunnel_id,
         _ => 0,
     }
+}
+
+fn is_request(datagram: &[u8]) -> bool {
+    let decoded = Header::decode(datagram);
+    decoded.is_ok_and(|(_, avps)| message_type(avps) == Some(MessageType::SCCRQ))
 }
 
 fn states(tunnel: &Tunnel) -> Known {

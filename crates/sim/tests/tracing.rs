@@ -255,3 +255,24 @@ fn a_message_that_comes_again_is_marked_at_both_ends_and_its_session_is_known_th
     };
     assert!(again(&lac, Direction::Sent) > 0 && again(&lns, Direction::Received) > 0);
 }
+
+#[test]
+fn a_request_that_comes_again_is_marked_though_its_tunnel_is_new() {
+    let mut pair = Pair::new("", LNS);
+    pair.world.set_tracing(pair.lns, TraceFlags::NONE, true);
+    let tunnel = model("tunnel create tunnel_name=t dest_ipaddr=192.0.2.2");
+    common::start(&mut pair.world, pair.lac, &tunnel);
+    // The answer is lost.
+    pair.world.cut_off(pair.lac, true);
+    pair.world.run_for(Duration::from_millis(500));
+    pair.world.cut_off(pair.lac, false);
+    pair.run(5);
+    let events = events(&mut pair.world, pair.lns).into_iter();
+    let requests = events.filter(|event| event.name == "SCCRQ");
+    let seen: Vec<_> = requests
+        .map(|event| (event.repeated, event.tunnel_id))
+        .collect();
+    let tunnel = seen[0].1;
+    assert!(tunnel.is_some());
+    assert_eq!(seen, [(false, tunnel), (true, tunnel)]);
+}
