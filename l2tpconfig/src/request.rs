@@ -14,6 +14,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, String> {
         (Object::System, _) => Request::SystemModify(parameters),
         (Object::Tunnel, Verb::Create) => Request::TunnelCreate(parameters),
         (Object::Tunnel, Verb::Delete) => Request::TunnelDelete(tunnel(command)?),
+        (Object::Tunnel, Verb::Modify) => tunnel_modify(command, parameters)?,
         (Object::Tunnel, Verb::Show) => Request::TunnelShow(tunnel(command)?),
         (Object::Tunnel, Verb::List) => {
             Request::TunnelList(TunnelFilter::default(), Range::default())
@@ -67,6 +68,19 @@ fn session_create(command: &Command, mut parameters: Parameters) -> Result<Reque
     parameters.remove("tunnel_id");
     parameters.remove("tunnel_name");
     Ok(Request::SessionCreate(tunnel, parameters))
+}
+
+/// With an id to select the tunnel by, a name is its new one.
+fn tunnel_modify(command: &Command, mut parameters: Parameters) -> Result<Request, String> {
+    let by_id = parameters.remove("tunnel_id");
+    let tunnel = match by_id.as_ref().and_then(Value::as_str) {
+        Some(id) => Selector::Id(id.parse().map_err(|_| "tunnel_id is no number")?),
+        None => {
+            parameters.remove("tunnel_name");
+            tunnel(command)?
+        }
+    };
+    Ok(Request::TunnelModify(tunnel, parameters))
 }
 
 fn session_modify(command: &Command, mut parameters: Parameters) -> Result<Request, String> {

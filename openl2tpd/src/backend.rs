@@ -52,6 +52,16 @@ impl Backend for Daemon {
                 self.open_tunnel(command.build().map_err(refused)?).await
             }
             Request::TunnelShow(tunnel) => self.ask(Command::TunnelShow(tunnel)).await,
+            Request::TunnelModify(tunnel, mut parameters) => {
+                // With the id that it is selected by, a name is a new one.
+                let name = parameters.remove("tunnel_name");
+                select(&mut parameters, "tunnel", &tunnel);
+                let change = command(Object::Tunnel, Verb::Modify, &parameters)?;
+                let mut change: config::Tunnel = change.build().map_err(refused)?;
+                change.tunnel_name = name.and_then(|name| name.as_str().map(str::to_owned));
+                self.ask(Command::TunnelModify(tunnel, Box::new(change)))
+                    .await
+            }
             Request::TunnelDelete(tunnel) => self.ask(Command::TunnelDelete(tunnel)).await,
             Request::SessionList(filter, range) => {
                 self.ask(Command::SessionList(filter, range)).await
@@ -83,6 +93,7 @@ impl Backend for Daemon {
             Request::SystemStatistics => self.statistics().await,
             Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
             Request::ConfigFile => Ok(Response::Text(self.model().to_commands())),
+            Request::StatisticsReset => self.ask(Command::StatisticsReset).await,
             configuration => self.configuration(configuration).await,
         }
     }

@@ -175,7 +175,8 @@ pub(crate) fn request(request: &Request, engine: &Engine) {
         Request::Create { handle, .. }
         | Request::Configure { handle, .. }
         | Request::Remove { handle, .. }
-        | Request::SetSequencing { handle, .. } => handle,
+        | Request::SetSequencing { handle, .. }
+        | Request::SetChecksums { handle, .. } => handle,
         // Frames are PPP's, and counters say nothing new.
         _ => return,
     };

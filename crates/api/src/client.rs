@@ -264,6 +264,7 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
         Request::TunnelList(filter, range) => listed("/v1/tunnels", filter, range),
         Request::TunnelCreate(p) => (Method::POST, fixed("/v1/tunnels"), Some(p)),
         Request::TunnelShow(t) => (Method::GET, tunnel(t), None),
+        Request::TunnelModify(t, p) => (Method::PATCH, tunnel(t), Some(p)),
         Request::TunnelDelete(t) => (Method::DELETE, tunnel(t), None),
         Request::SessionList(filter, range) => listed("/v1/sessions", filter, range),
         Request::SessionCreate(t, p) => (Method::POST, tunnel(t) + "/sessions", Some(p)),
@@ -290,6 +291,7 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
         }
         Request::SystemShow => (Method::GET, fixed("/v1/system"), None),
         Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
+        Request::StatisticsReset => (Method::POST, fixed("/v1/system/statistics/reset"), None),
         Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),
         Request::SystemModify(p) => (Method::PATCH, fixed("/v1/config/system"), Some(p)),
         Request::ConfigReload(p) => (Method::POST, fixed("/v1/config/reload"), Some(p)),

@@ -87,6 +87,8 @@ pub enum Request {
     TunnelCreate(Parameters),
     /// `GET /v1/tunnels/{tunnel}`: answered with [`Response::Tunnel`].
     TunnelShow(Selector),
+    /// `PATCH /v1/tunnels/{tunnel}`: changes the parameters given and no other.
+    TunnelModify(Selector, Parameters),
     /// `DELETE /v1/tunnels/{tunnel}`: closes it.
     TunnelDelete(Selector),
     /// `GET /v1/sessions` or `GET /v1/tunnels/{tunnel}/sessions`: answered with [`Response::Sessions`].
@@ -109,6 +111,8 @@ pub enum Request {
     SystemShow,
     /// `GET /v1/system/statistics`: answered with [`Response::Statistics`].
     SystemStatistics,
+    /// `POST /v1/system/statistics/reset`: counts everything from zero again.
+    StatisticsReset,
     /// `GET /v1/config/system`: the system's parameters; answered with [`Response::Object`].
     SystemParameters,
     /// `PATCH /v1/config/system`: changes some of them.

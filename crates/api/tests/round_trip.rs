@@ -147,6 +147,8 @@ fn the_backend_is_asked_what_the_client_asked() {
         Request::TunnelCreate(parameters()),
         Request::TunnelShow(Selector::Id(17)),
         Request::TunnelShow(Selector::Name("17".into())),
+        Request::TunnelModify(tunnel(), parameters()),
+        Request::StatisticsReset,
         Request::SessionList(SessionFilter::default(), Range::default()),
         Request::SessionList(sessions, range()),
         Request::SessionCreate(tunnel(), parameters()),

@@ -88,6 +88,13 @@ pub enum Request {
         /// Whether to send them.
         send: bool,
     },
+    /// Leaves the UDP checksum of a session's datagrams out from now on, or puts it in. Never completed.
+    SetChecksums {
+        /// An existing session; nothing for any other.
+        handle: Handle,
+        /// Whether to leave it out.
+        no_checksum: bool,
+    },
     /// Sends one PPP frame of a session to the peer. Never completed; a frame that can't be sent is counted and dropped.
     Send {
         /// An existing session; a frame for any other is dropped.

@@ -47,6 +47,19 @@ pub struct SequencingStats {
     pub rx_unnumbered: u64,
 }
 
+impl SequencingStats {
+    /// What was counted after `before`; whether numbers are in use is as it is now.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            rx_out_of_order: self.rx_out_of_order.saturating_sub(before.rx_out_of_order),
+            rx_lost: self.rx_lost.saturating_sub(before.rx_lost),
+            rx_discarded: self.rx_discarded.saturating_sub(before.rx_discarded),
+            rx_unnumbered: self.rx_unnumbered.saturating_sub(before.rx_unnumbered),
+            ..*self
+        }
+    }
+}
+
 /// What to do with a message that came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {

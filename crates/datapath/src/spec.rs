@@ -156,3 +156,19 @@ pub struct Stats {
     /// What became of sequence numbers.
     pub sequencing: SequencingStats,
 }
+
+impl Stats {
+    /// What was counted after `before`, an earlier reading of the same session.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            rx_packets: self.rx_packets.saturating_sub(before.rx_packets),
+            rx_bytes: self.rx_bytes.saturating_sub(before.rx_bytes),
+            rx_errors: self.rx_errors.saturating_sub(before.rx_errors),
+            tx_packets: self.tx_packets.saturating_sub(before.tx_packets),
+            tx_bytes: self.tx_bytes.saturating_sub(before.tx_bytes),
+            tx_errors: self.tx_errors.saturating_sub(before.tx_errors),
+            sequencing: self.sequencing.since(&before.sequencing),
+        }
+    }
+}

@@ -81,6 +81,10 @@ impl Engine {
                 let status = status.ok_or_else(|| no_tunnel(&selector))?;
                 return Ok(Response::Tunnel(Box::new(status)));
             }
+            Command::TunnelModify(selector, change) => {
+                let which = self.find_tunnel(&selector)?;
+                self.modify_tunnel(which, *change, now)?;
+            }
             Command::SessionCreate(session) => return self.create_session(*session, now),
             Command::SessionModify(tunnel, session, change) => {
                 let which = self.find_session(&tunnel, &session)?;
@@ -111,6 +115,7 @@ impl Engine {
             }
             Command::SystemShow => return Ok(Response::System(self.system_status(now))),
             Command::Statistics => return Ok(Response::Statistics(self.statistics())),
+            Command::StatisticsReset => self.reset_statistics(),
             // Answered when more is known.
             Command::SessionShow(..) | Command::Shutdown => {}
         }

@@ -191,6 +191,8 @@ pub(crate) struct Counters {
     pub(crate) lists: Lists,
     /// The counters of the control connections that are gone.
     control: l2tp::Counters,
+    /// What everything was at the last reset.
+    pub(crate) before: BTreeMap<String, u64>,
 }
 
 impl Counters {

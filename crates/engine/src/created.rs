@@ -350,7 +350,8 @@ impl Engine {
         let session = self.created(which).and_then(|all| all.get(number));
         let failures = session.map_or(0, |session| session.failures);
         let at = now + backoff(failures.saturating_add(1), longest, &mut self.rng);
-        let persists = self.persists(which);
+        let most = self.most_failures(which, number);
+        let persists = self.persists(which) && (most == 0 || failures + 1 < most);
         match self.created_mut(which) {
             Some(created) if persists => created.postpone(number, reason, at, now),
             Some(created) => {
@@ -359,6 +360,20 @@ impl Engine {
             }
             None => {}
         }
+    }
+
+    /// How many attempts of a session may fail before it is given up; 0: any number.
+    fn most_failures(&self, which: Which, number: u64) -> u32 {
+        let setup = match which {
+            Which::Client(id) => self.clients.get(&id).map(|client| &client.setup),
+            Which::Peer(id) => self.tunnels.get(&id).map(|tunnel| &tunnel.setup),
+        };
+        let session = self.created(which).and_then(|all| all.get(number));
+        let (Some(setup), Some(session)) = (setup, session) else {
+            return 0;
+        };
+        let params = self.policy.session_params(setup, &session.config);
+        self.policy.model().ppp_params(&params).max_failure_count()
     }
 
     fn set_retry_timer(&mut self, which: Which) {

@@ -42,6 +42,9 @@ pub enum Command {
     SetModel(Arc<config::Model>),
     /// Opens a tunnel.
     TunnelCreate(Box<config::Tunnel>),
+    /// Changes what can be changed of a tunnel, whoever opened it; what is not set stays. What a tunnel tells its peer at the start is given at its
+    /// creation only.
+    TunnelModify(Selector, Box<config::Tunnel>),
     /// Closes a tunnel, and forgets it if it was persistent.
     TunnelDelete(Selector),
     /// Lists tunnels. Of a list no more than [`api::LARGEST_PAGE`] items are looked at for one command.
@@ -68,6 +71,8 @@ pub enum Command {
     SystemShow,
     /// Every counter.
     Statistics,
+    /// Counts everything from zero again: of the shard, its tunnels and its sessions.
+    StatisticsReset,
     /// Closes every tunnel; answered when each StopCCN is acknowledged or given up. Nothing new is accepted from then on.
     Shutdown,
 }

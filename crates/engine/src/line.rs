@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::Role;
-use datapath::{Completion, Request};
+use datapath::{Request, Stats};
 use l2tp::{CallParams, LinkInfo};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
@@ -122,10 +122,7 @@ impl Engine {
 
     /// The datapath has read a session's counters: what is new of its errors, its LNS hears. A datapath tells none apart: what it can't take is
     /// framed improperly.
-    pub(crate) fn line_errors(&mut self, tunnel: u16, id: u16, read: &Completion, now: Time) {
-        let Completion::Stats(stats) = read else {
-            return;
-        };
+    pub(crate) fn line_errors(&mut self, tunnel: u16, id: u16, stats: &Stats, now: Time) {
         let count = stats.rx_errors;
         let Some(t) = self.tunnels.get_mut(&tunnel) else {
             return;

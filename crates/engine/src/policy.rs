@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
-use config::{AuthMode, DEFAULT_PROFILE, LacLns, Model, PppProfile, SessionParams, TunnelParams};
+use config::{
+    AuthMode, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams, TunnelParams,
+};
 use datapath::Listener;
 use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,56 @@ impl Policy {
         )))
     }
 
+    /// The setup of a tunnel some of whose parameters changed. What its peer was told stays as it was, whatever became of the profiles.
+    pub(crate) fn changed_tunnel(
+        &self,
+        setup: &TunnelSetup,
+        change: &TunnelParams,
+    ) -> Result<Arc<TunnelSetup>, CommandError> {
+        let model = &self.model;
+        let named = [
+            (
+                change.peer_profile_name(),
+                "peer",
+                model.peer_profiles.keys().collect::<Vec<_>>(),
+            ),
+            (
+                change.session_profile_name(),
+                "session",
+                model.session_profiles.keys().collect(),
+            ),
+            (
+                change.ppp_profile_name(),
+                "ppp",
+                model.ppp_profiles.keys().collect(),
+            ),
+        ];
+        for (name, kind, known) in named {
+            if let Some(name) = name.filter(|name| !known.iter().any(|known| known == name)) {
+                return Err(missing(kind, name));
+            }
+        }
+        let params = change.merged_over(&setup.params);
+        let lac_lns = match change.peer_profile_name() {
+            Some(name) => model.peer_params(name).lac_lns(),
+            None => setup.lac_lns,
+        };
+        let tunnel = l2tp::TunnelConfig {
+            hello_interval: unless_zero(params.hello_timeout()),
+            retry_timeout: Duration::from_secs(params.retry_timeout().into()),
+            max_retries: params.max_retries(),
+            max_calls: max_calls(&params),
+            ..l2tp::TunnelConfig::clone(&setup.tunnel)
+        };
+        Ok(Arc::new(TunnelSetup {
+            profile_name: setup.profile_name.clone(),
+            params,
+            tunnel: Arc::new(tunnel),
+            peer_is_known: setup.peer_is_known,
+            lac_lns,
+        }))
+    }
+
     /// Where a tunnel that we make starts: whose socket that is, and the address and port, as far as they are given.
     pub(crate) fn source(
         &self,
@@ -182,10 +234,7 @@ impl Policy {
             max_retries: params.max_retries(),
             establish_timeout: unless_zero(system.tunnel_establish_timeout()),
             call_establish_timeout: unless_zero(system.session_establish_timeout()),
-            max_calls: match params.max_sessions() {
-                0 => usize::from(u16::MAX),
-                n => n as usize,
-            },
+            max_calls: max_calls(&params),
         };
         TunnelSetup {
             profile_name,
@@ -295,6 +344,13 @@ impl Policy {
             sequencing_required: ours.sequencing_required,
         };
         (bearer, ours.physical_channel_id)
+    }
+}
+
+fn max_calls(params: &TunnelParams) -> usize {
+    match params.max_sessions() {
+        0 => usize::from(u16::MAX),
+        most => most as usize,
     }
 }
 

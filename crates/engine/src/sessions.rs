@@ -7,18 +7,17 @@ use std::time::Duration;
 use api::{Direction, Role};
 use config::TraceFlags;
 use crypto::Secret;
-use datapath::message::overhead;
 use datapath::{
-    Completion, DatapathError, Device, Encapsulation, Framing, Handle, Ids, Ipv4Link, Ipv6Link,
-    Listener, NetworkSpec, Outer, Request, Route, Sequencing, SessionSpec, Transport,
+    Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, Listener,
+    Outer, Request, Sequencing, SessionSpec, Stats, Transport,
 };
-use ipnet::{IpNet, Ipv4Net};
 use l2tp::{Disconnect, LinkInfo};
-use ppp::{AuthAttempt, Cause, Credentials, Ipv4Config, LinkConfig, NetworkConfig, Verdict};
+use ppp::{AuthAttempt, Cause, Credentials, LinkConfig, Verdict};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
+use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
 use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
@@ -26,12 +25,6 @@ use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Token};
-
-/// IPv6 can't be carried by a link of less (RFC 8200 section 5).
-const IPV6_MINIMUM_MTU: u16 = 1280;
-
-/// What every host of IPv4 takes (RFC 791 section 3.1).
-const IPV4_MINIMUM_MTU: u16 = 576;
 
 /// An established call.
 #[derive(Clone, Serialize, Deserialize)]
@@ -45,12 +38,12 @@ pub(crate) struct Session {
     /// The number of the session that we were told to make and of which this is an attempt.
     pub(crate) created: Option<u64>,
     /// The IPv4 address that the peer has from us.
-    lent: Option<Ipv4Addr>,
+    pub(crate) lent: Option<Ipv4Addr>,
     pub(crate) ipv4: Option<Ipv4Link>,
     pub(crate) ipv6: Option<Ipv6Link>,
     pub(crate) dns: [Option<Ipv4Addr>; 2],
     /// The peer's outer address.
-    remote: IpAddr,
+    pub(crate) remote: IpAddr,
     /// The largest IP packet that the path to it takes, where that bounds the session.
     pub(crate) path_mtu: Option<u16>,
     /// Whether data messages are numbered.
@@ -67,10 +60,16 @@ pub(crate) struct Session {
     pub(crate) link_info: Option<Box<LinkInfo>>,
     /// When to look for errors on the line as LAC.
     pub(crate) line: Line,
+    /// When to look for traffic, if the session ends without any.
+    pub(crate) idleness: Idleness,
+    /// It is its call and no more: nobody here speaks PPP in it, nor does the datapath know of it.
+    pub(crate) no_ppp: bool,
+    /// What its traffic was when counters were last reset.
+    pub(crate) traffic_before: Stats,
     pub(crate) entry: Entry,
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
-    configuring: u32,
+    pub(crate) configuring: u32,
     /// What is traced of it, of what is of its tunnel; all if not set.
     pub(crate) trace_flags: Option<TraceFlags>,
     /// Its traffic flows.
@@ -86,11 +85,25 @@ pub(crate) struct Session {
 pub(crate) enum Pending {
     Create(Handle, u16, u16),
     Configure(Handle, u16, u16),
-    Remove,
+    /// With what its traffic was when counters were last reset.
+    Remove(Stats),
+    /// To count from there on.
+    Reset(Handle, u16, u16),
+    /// To see whether the session is idle.
+    Activity(Handle, u16, u16),
     /// For the answer to a command.
     Show(Token, u16, u16),
     /// For the LNS, which hears of the errors of our line.
     Errors(Handle, u16, u16),
+}
+
+impl Pending {
+    fn reads_counters(self) -> bool {
+        matches!(
+            self,
+            Self::Errors(..) | Self::Reset(..) | Self::Activity(..)
+        )
+    }
 }
 
 impl Engine {
@@ -128,6 +141,9 @@ impl Engine {
             self.counters.datagrams.unknown_session += 1;
             return;
         };
+        if session.no_ppp {
+            return;
+        }
         session.link.handle_frame(frame, now, &mut self.rng);
         self.settle_session(ids.tunnel, ids.session, now);
         self.settle(ids.tunnel, now);
@@ -147,7 +163,9 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
-        session.link.open(now, &mut self.rng);
+        if !session.no_ppp {
+            session.link.open(now, &mut self.rng);
+        }
         tunnel.sessions.insert(id, Box::new(session));
         self.trace_decision(tunnel_id, id, |engine| engine.session_choice(tunnel_id, id));
         self.create_in_datapath(tunnel_id, id);
@@ -216,6 +234,9 @@ impl Engine {
             call_errors: None,
             link_info: None,
             line: Line::default(),
+            idleness: Idleness::default(),
+            traffic_before: Stats::default(),
+            no_ppp: params.no_ppp(),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
             configuring: 0,
@@ -244,7 +265,7 @@ impl Engine {
     /// What the datapath must know of a session.
     fn session_spec(&self, tunnel_id: u16, id: u16) -> Option<(Handle, SessionSpec)> {
         let tunnel = self.tunnels.get(&tunnel_id)?;
-        let session = tunnel.sessions.get(&id)?;
+        let session = tunnel.sessions.get(&id).filter(|s| !s.no_ppp)?;
         // A name once given stays, whatever a datapath would choose now.
         let created = self.created_session(tunnel_id, id);
         let config = created.map(|created| created.config.clone());
@@ -302,6 +323,7 @@ impl Engine {
             session.link.handle_timeout(now, &mut self.rng);
         }
         self.look_at_line(tunnel, id, now);
+        self.look_for_traffic(tunnel, id, now);
         self.settle_session(tunnel, id, now);
         self.settle(tunnel, now);
     }
@@ -334,7 +356,11 @@ impl Engine {
         };
         let next = session.link.next_timeout().map(|deadline| deadline.at);
         let line = session.line_timeout();
-        let at = [next, session.ends_at, line].into_iter().flatten().min();
+        let idle = session.idleness.next_timeout();
+        let at = [next, session.ends_at, line, idle]
+            .into_iter()
+            .flatten()
+            .min();
         let entry = session.entry;
         self.wheel.set(entry, at);
     }
@@ -413,100 +439,6 @@ impl Engine {
         }
     }
 
-    /// Authentication is over: the link gets its addresses, or its end.
-    fn network_wanted(&mut self, tunnel: u16, id: u16, user: Option<String>, now: Time) {
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return;
-        };
-        let setup = session.setup.clone();
-        if let Some(user) = &user {
-            session.user = Some(user.as_str().into());
-        }
-        if let Some(old) = session.lent.take() {
-            self.addresses.give_back(old);
-        }
-        let client = self
-            .session_mut(tunnel, id)
-            .is_some_and(|s| s.role == Role::Lac);
-        let peer = if client {
-            Ok(setup.profile.remote_ipaddr())
-        } else {
-            self.lend(&setup, user.as_deref())
-        };
-        let ipv4 = match peer {
-            Ok(peer) => setup.ipv4_config(peer, client),
-            Err(reason) => {
-                self.counters.refused.no_address += 1;
-                let _ = self.end_link(tunnel, id, Cause::NoResources(reason), now);
-                return;
-            }
-        };
-        let Some(t) = self.tunnels.get_mut(&tunnel) else {
-            return;
-        };
-        let Some(session) = t.sessions.get_mut(&id) else {
-            return;
-        };
-        session.lent = ipv4
-            .as_ref()
-            .filter(|_| !client)
-            .and_then(|c: &Ipv4Config| c.peer);
-        let network = NetworkConfig {
-            ipv4,
-            ipv6: setup.ipv6_config(),
-        };
-        session.link.configure_network(network, now, &mut self.rng);
-    }
-
-    /// The address for a peer that we serve: its user's own, the profile's, or one of the profile's pool.
-    fn lend(&mut self, setup: &PppSetup, user: Option<&str>) -> Result<Option<Ipv4Addr>, String> {
-        let own = user
-            .and_then(|name| self.policy.model().users.get(name))
-            .and_then(|user| user.ip_address);
-        if let Some(address) = own.or(setup.profile.remote_ipaddr()) {
-            let free = self.addresses.lend_exactly(address);
-            return if free {
-                Ok(Some(address))
-            } else {
-                Err(format!("the address {address} is in use"))
-            };
-        }
-        let Some(pool) = setup.profile.ip_pool_name() else {
-            return Ok(None);
-        };
-        match self.addresses.lend(pool) {
-            Some(address) => Ok(Some(address)),
-            None => Err(format!("no address is left in the pool {pool}")),
-        }
-    }
-
-    /// The network layer agreed on something, or no longer does.
-    fn network_changed(&mut self, tunnel: u16, id: u16, change: impl FnOnce(&mut Session)) {
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return;
-        };
-        let before = session.networks();
-        change(session);
-        let after = session.networks();
-        self.tell_networks(tunnel, id, before, after);
-        self.configure_in_datapath(tunnel, id);
-    }
-
-    /// Tells the datapath what the network layer agreed on.
-    pub(crate) fn configure_in_datapath(&mut self, tunnel: u16, id: u16) {
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return;
-        };
-        session.configuring += 1;
-        let (handle, network) = (session.handle, session.network());
-        let token = self.expect(Pending::Configure(handle, tunnel, id));
-        self.outputs.push_back(Output::Datapath(Request::Configure {
-            token,
-            handle,
-            network,
-        }));
-    }
-
     fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
         self.counters.ppp.links_closed += 1;
         let Some(session) = self.session_mut(tunnel, id) else {
@@ -522,7 +454,8 @@ impl Engine {
         let session = self
             .tunnels
             .get_mut(&tunnel)
-            .and_then(|tunnel| tunnel.sessions.get_mut(&id));
+            .and_then(|tunnel| tunnel.sessions.get_mut(&id))
+            .filter(|session| !session.no_ppp);
         let found = session.is_some();
         if let Some(session) = session {
             session.link.close(cause, now, &mut self.rng);
@@ -548,7 +481,7 @@ impl Engine {
                 self.limits.session_down(source);
             }
             let handle = session.handle;
-            let token = self.expect(Pending::Remove);
+            let token = self.expect(Pending::Remove(session.traffic_before));
             self.outputs
                 .push_back(Output::Datapath(Request::Remove { token, handle }));
             self.wheel.remove(session.entry);
@@ -590,12 +523,14 @@ impl Engine {
             return;
         };
         let (handle, tunnel, id) = match pending {
-            Pending::Remove => return self.traffic_ended(result),
+            Pending::Remove(before) => return self.traffic_ended(result, &before),
             Pending::Show(token, tunnel, id) => {
                 return self.show_session(token, (tunnel, id), result.ok(), now);
             }
             Pending::Create(handle, tunnel, id)
             | Pending::Configure(handle, tunnel, id)
+            | Pending::Reset(handle, tunnel, id)
+            | Pending::Activity(handle, tunnel, id)
             | Pending::Errors(handle, tunnel, id) => (handle, tunnel, id),
         };
         let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else {
@@ -605,11 +540,9 @@ impl Engine {
             session.configuring = session.configuring.saturating_sub(1);
         }
         match result {
-            Ok(read) if matches!(pending, Pending::Errors(..)) => {
-                self.line_errors(tunnel, id, &read, now);
-            }
+            Ok(Completion::Stats(stats)) => self.counters_read(pending, (tunnel, id), &stats, now),
             // Without counters the session is as good as before.
-            Err(_) if matches!(pending, Pending::Errors(..)) => {}
+            Err(_) if pending.reads_counters() => {}
             Ok(Completion::Device(device)) => {
                 session.device = Some(device.as_str().into());
                 self.review(tunnel, id, now);
@@ -624,17 +557,21 @@ impl Engine {
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
-        let carried = session.ipv4.is_some() || session.ipv6.is_some();
-        let complete = session.configuring == 0 && session.link.network_is_settled();
+        let carried = session.has_network() || session.no_ppp;
+        let complete =
+            session.no_ppp || (session.configuring == 0 && session.link.network_is_settled());
         if session.up || !carried || !complete {
             session.up &= carried;
             return;
         }
         let lasts = unless_zero(session.setup.profile.max_connect_time());
         (session.up, session.since) = (true, now);
-        session.watch_line(now);
+        if !session.no_ppp {
+            session.watch_line(now);
+            session.watch_traffic(now);
+        }
         let first = !std::mem::replace(&mut session.was_up, true);
-        session.ends_at = lasts.map(|lasts| now + lasts);
+        session.ends_at = lasts.filter(|_| !session.no_ppp).map(|lasts| now + lasts);
         let number = session.created;
         let event = Event::SessionUp {
             tunnel,
@@ -698,65 +635,6 @@ fn handle(number: u64, tunnel: u16, id: u16) -> Handle {
 /// The tunnel and the session of a handle.
 pub(crate) fn place_of(handle: Handle) -> (u16, u16) {
     ((handle.0 >> 16) as u16, handle.0 as u16)
-}
-
-impl Session {
-    /// The largest IP packet to send: what the profile says, within what the peer receives and the path takes whole. Of a path that takes less than
-    /// every host has to, it is fragments that it takes.
-    pub(crate) fn mtu(&self) -> u16 {
-        let agreed = self.setup.mtu.min(self.link.peer_mru());
-        let around = overhead(self.remote, self.framing());
-        let least = match self.ipv6 {
-            Some(_) => IPV6_MINIMUM_MTU,
-            None => IPV4_MINIMUM_MTU,
-        };
-        self.path_mtu.map_or(agreed, |path| {
-            agreed.min(path.saturating_sub(around).max(least))
-        })
-    }
-
-    fn framing(&self) -> Framing {
-        Framing {
-            protocol_compression: self.link.peer_accepts_pfc(),
-            address_control_compression: self.link.peer_accepts_acfc(),
-        }
-    }
-
-    /// Whether the datapath is to carry a network layer.
-    pub(crate) fn has_network(&self) -> bool {
-        self.ipv4.is_some() || self.ipv6.is_some()
-    }
-
-    /// Forgets what was asked of a datapath that is gone; true when the next one is to carry a network layer.
-    pub(crate) fn lose_datapath(&mut self) -> bool {
-        self.configuring = 0;
-        self.has_network()
-    }
-
-    fn network(&self) -> NetworkSpec {
-        let everything = Route {
-            to: IpNet::V4(Ipv4Net::default()),
-            metric: None,
-        };
-        let default_route =
-            self.role == Role::Lac && self.setup.profile.default_route() && self.ipv4.is_some();
-        NetworkSpec {
-            ipv4: self.ipv4,
-            ipv6: self.ipv6.filter(|_| self.mtu() >= IPV6_MINIMUM_MTU),
-            mtu: self.mtu(),
-            framing: self.framing(),
-            routes: if default_route {
-                vec![everything]
-            } else {
-                Vec::new()
-            },
-        }
-    }
-
-    /// Name servers that the peer gave us.
-    pub(crate) fn name_servers(&self) -> Vec<IpAddr> {
-        self.dns.iter().flatten().copied().map(IpAddr::V4).collect()
-    }
 }
 
 /// By what we prove who we are, if there is anything.

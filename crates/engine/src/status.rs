@@ -96,7 +96,7 @@ impl Engine {
             }),
             sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
-            transport: Some(transport_status(control)),
+            transport: Some(transport_status(tunnel)),
             listener_name: tunnel.listener.as_deref().map(str::to_owned),
             trace_flags: tunnel.setup.params.trace_flags().to_string(),
             path_mtu: tunnel.path_mtu,
@@ -261,7 +261,19 @@ impl Engine {
         }
     }
 
+    /// What was counted since the last reset.
     pub(crate) fn statistics(&self) -> Statistics {
+        let Statistics(mut all) = self.total();
+        for (name, before) in &self.counters.before {
+            if let Some(value) = all.get_mut(name) {
+                *value = value.saturating_sub(*before);
+            }
+        }
+        Statistics(all)
+    }
+
+    /// What was counted since the shard began.
+    pub(crate) fn total(&self) -> Statistics {
         let tunnels = self
             .tunnels
             .values()
@@ -291,9 +303,10 @@ fn session_profile(tunnel: &TunnelSetup, session: Option<&CreatedSession>) -> St
         .to_owned()
 }
 
-fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
-    let t = control.transport_stats();
-    let troubles = &control.counters().troubles;
+fn transport_status(tunnel: &Tunnel) -> TransportStatus {
+    let t = tunnel.control.transport_stats();
+    let (now, before) = (tunnel.control.counters(), &tunnel.counted_before);
+    let (troubles, earlier) = (&now.troubles, &before.troubles);
     TransportStatus {
         ns: t.ns,
         nr: t.nr,
@@ -301,8 +314,10 @@ fn transport_status(control: &l2tp::Tunnel) -> TransportStatus {
         ssthresh: t.slow_start_threshold,
         unacknowledged: t.unacknowledged as u32,
         queued: t.waiting as u32,
-        retransmits: troubles.retransmissions,
-        duplicates: troubles.duplicates,
+        retransmits: troubles
+            .retransmissions
+            .saturating_sub(earlier.retransmissions),
+        duplicates: troubles.duplicates.saturating_sub(earlier.duplicates),
     }
 }
 

@@ -192,8 +192,10 @@ impl Engine {
             Pending::Create(_, tunnel, session)
             | Pending::Configure(_, tunnel, session)
             | Pending::Errors(_, tunnel, session)
+            | Pending::Reset(_, tunnel, session)
+            | Pending::Activity(_, tunnel, session)
             | Pending::Show(_, tunnel, session) => Some((tunnel, session)),
-            Pending::Remove => None,
+            Pending::Remove(_) => None,
         }
     }
 

@@ -38,7 +38,8 @@ impl Engine {
         let status = self.session_status(WhichSession::Call(tunnel, id), now);
         let result = status.ok_or_else(no_session).map(|mut status| {
             if let Some(Completion::Stats(stats)) = read {
-                status.traffic = Some(traffic(&stats));
+                let before = self.session_mut(tunnel, id).map(|s| s.traffic_before);
+                status.traffic = Some(traffic(&stats.since(&before.unwrap_or_default())));
             }
             Response::Session(Box::new(status))
         });
@@ -46,9 +47,50 @@ impl Engine {
     }
 
     /// A session is gone from the datapath: its last counters are kept in the sums.
-    pub(crate) fn traffic_ended(&mut self, result: Result<Completion, DatapathError>) {
+    pub(crate) fn traffic_ended(
+        &mut self,
+        result: Result<Completion, DatapathError>,
+        before: &Stats,
+    ) {
         if let Ok(Completion::Stats(stats)) = result {
-            self.counters.data.add(&stats);
+            self.counters.data.add(&stats.since(before));
+        }
+    }
+
+    /// The datapath has read a session's counters for one of us.
+    pub(crate) fn counters_read(
+        &mut self,
+        why: Pending,
+        (tunnel, id): (u16, u16),
+        stats: &Stats,
+        now: Time,
+    ) {
+        match why {
+            Pending::Errors(..) => self.line_errors(tunnel, id, stats, now),
+            Pending::Activity(..) => self.traffic_seen(tunnel, id, stats, now),
+            Pending::Reset(..) => {
+                if let Some(session) = self.session_mut(tunnel, id) {
+                    session.traffic_before = *stats;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts from zero again, for those who look. The machines' own counters go on: some of what they do depends on them.
+    pub(crate) fn reset_statistics(&mut self) {
+        let all = self.total();
+        self.counters.before = all.0;
+        let mut sessions = Vec::new();
+        for (&tunnel, t) in &mut self.tunnels {
+            t.counted_before = t.control.counters().clone();
+            let of_tunnel = t.sessions.iter();
+            sessions.extend(of_tunnel.map(|(&id, session)| (session.handle, tunnel, id)));
+        }
+        for (handle, tunnel, id) in sessions {
+            let token = self.expect(Pending::Reset(handle, tunnel, id));
+            let request = Request::Stats { token, handle };
+            self.outputs.push_back(Output::Datapath(request));
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct Tunnel {
     pub(crate) adopted_by: Option<ClientId>,
     /// Our request gave way to one of the peer's, and is not repeated until then.
     pub(crate) silent_until: Option<Time>,
+    /// What it had counted when counters were last reset.
+    pub(crate) counted_before: l2tp::Counters,
     /// Why it is over, once it is.
     pub(crate) ended: Option<Why>,
     /// The states that it and its calls had when that was traced last.
@@ -155,6 +157,7 @@ impl Engine {
             half_open: None,
             adopted_by: None,
             silent_until: None,
+            counted_before: l2tp::Counters::default(),
             ended: None,
             known_states: None,
         };

@@ -163,6 +163,13 @@ impl Tunnel {
         self.deadlines.set(ConnectionTimer::Hello, now + interval);
     }
 
+    /// The peer counts as heard now.
+    pub(crate) fn begin_keep_alive(&mut self, now: Time) {
+        if let Some(interval) = self.hello_interval() {
+            self.deadlines.set(ConnectionTimer::Hello, now + interval);
+        }
+    }
+
     /// An interval of nothing is no interval: its timer would fire for ever.
     fn hello_interval(&self) -> Option<Duration> {
         self.config.hello_interval.filter(|i| !i.is_zero())
@@ -207,9 +214,7 @@ impl Tunnel {
     fn established(&mut self, now: Time, rng: &mut dyn Rng) {
         self.state = TunnelState::Established;
         self.deadlines.clear(ConnectionTimer::Establish);
-        if let Some(interval) = self.hello_interval() {
-            self.deadlines.set(ConnectionTimer::Hello, now + interval);
-        }
+        self.begin_keep_alive(now);
         self.event(Event::Established);
         self.request_waiting_calls(rng);
     }

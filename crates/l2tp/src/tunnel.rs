@@ -176,6 +176,17 @@ impl Tunnel {
         }
     }
 
+    /// Goes by `config` from now on; what it told the peer is said and stays. A HELLO is due after the new interval.
+    pub fn set_config(&mut self, config: Arc<TunnelConfig>, now: Time) {
+        let before = std::mem::replace(&mut self.config, config);
+        if self.state == TunnelState::Established
+            && before.hello_interval != self.config.hello_interval
+        {
+            self.deadlines.clear(ConnectionTimer::Hello);
+            self.begin_keep_alive(now);
+        }
+    }
+
     /// What it counted since it began.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -227,6 +227,11 @@ impl World {
         self.nodes[node].carrier.datapath.count_errors(more);
     }
 
+    /// Has a node's datapath count so many more packets sent in each of its sessions.
+    pub fn count_packets(&mut self, node: NodeId, more: u64) {
+        self.nodes[node].carrier.datapath.count_packets(more);
+    }
+
     /// Hands an input to a node now, and carries out what follows at once.
     pub fn input(&mut self, node: NodeId, input: Input) {
         self.nodes[node].engine.handle(input, self.now);

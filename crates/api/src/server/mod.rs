@@ -98,7 +98,9 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
     let objects = Router::new()
         .route(
             "/v1/tunnels/{tunnel}",
-            get(show_tunnel::<B>).delete(delete_tunnel::<B>),
+            get(show_tunnel::<B>)
+                .patch(modify_tunnel::<B>)
+                .delete(delete_tunnel::<B>),
         )
         .route(
             "/v1/tunnels/{tunnel}/sessions/{session}",
@@ -114,6 +116,10 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
         .route(
             "/v1/system/statistics",
             get(|State(b): Backed<B>| answer(b, Request::SystemStatistics)),
+        )
+        .route(
+            "/v1/system/statistics/reset",
+            post(|State(b): Backed<B>| answer(b, Request::StatisticsReset)),
         )
         .route(
             "/v1/config/system",
@@ -215,6 +221,17 @@ async fn create_tunnel<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResp
 
 async fn show_tunnel<B: Backend>(State(b): Backed<B>, Path(tunnel): Path<String>) -> HttpResponse {
     answer_if(b, selector(&tunnel).map(Request::TunnelShow)).await
+}
+
+async fn modify_tunnel<B: Backend>(
+    State(b): Backed<B>,
+    Path(tunnel): Path<String>,
+    body: Bytes,
+) -> HttpResponse {
+    match selector(&tunnel) {
+        Ok(tunnel) => with_body(b, body, |p| Request::TunnelModify(tunnel, p)).await,
+        Err(error) => refused(&error),
+    }
 }
 
 async fn delete_tunnel<B: Backend>(

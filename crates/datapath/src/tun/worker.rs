@@ -309,6 +309,10 @@ impl Worker {
                     session.sequencer.set_sending(send);
                 }
             }
+            Request::SetChecksums {
+                handle,
+                no_checksum,
+            } => self.set_checksums(handle, no_checksum),
             Request::Create {
                 token,
                 handle,
@@ -373,6 +377,16 @@ impl Worker {
             self.traffic.events.extend(path);
         }
         Ok(())
+    }
+
+    fn set_checksums(&mut self, handle: Handle, no_checksum: bool) {
+        let Ok(session) = self.session(handle) else {
+            return;
+        };
+        // A socket that does not take datagrams without a checksum goes on as before.
+        if !no_checksum || session.socket.take_without_checksum().is_ok() {
+            session.spec.outer.no_checksum = no_checksum;
+        }
     }
 
     /// The socket that a session's datagrams leave through.

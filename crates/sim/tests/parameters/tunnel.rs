@@ -1,0 +1,216 @@
+use api::{Selector, TunnelState};
+use engine::Command;
+
+use crate::common::{LNS, Pair, ask, counter, sessions, tunnel, tunnels, tunnels_in};
+use crate::{lac, modify, with_ppp};
+
+/// Without LCP echoes, which are data messages: only HELLOs keep a tunnel alive.
+fn quiet(base: &str) -> String {
+    with_ppp(base, "lcp_echo_interval=0")
+}
+
+fn quiet_pair(tunnel: &str) -> Pair {
+    let mut pair = Pair::new(&quiet(&lac(tunnel)), &quiet(LNS));
+    pair.up();
+    pair
+}
+
+fn close_session(pair: &mut Pair) {
+    let session = Selector::Name("s".to_owned());
+    ask(
+        &mut pair.world,
+        pair.lac,
+        Command::SessionDelete(tunnel("t"), session),
+    )
+    .unwrap();
+}
+
+#[test]
+fn hello_timeout_says_when_a_silent_peer_is_asked_and_can_be_changed_live() {
+    let lns = format!("{LNS}\ntunnel profile modify profile_name=default hello_timeout=0");
+    let mut pair = Pair::new(&quiet(&lac("hello_timeout=100")), &quiet(&lns));
+    pair.up();
+    let hellos = |pair: &mut Pair| counter(&mut pair.world, pair.lac, "control.sent.hello");
+    pair.run(99);
+    assert_eq!(hellos(&mut pair), 0);
+    pair.run(10);
+    assert_eq!(hellos(&mut pair), 1);
+    modify(&mut pair, 0, "hello_timeout=10").unwrap();
+    pair.run(100);
+    let many = hellos(&mut pair);
+    assert!((9..=11).contains(&many), "{many}");
+    modify(&mut pair, 0, "hello_timeout=0").unwrap();
+    pair.run(1_000);
+    assert_eq!(hellos(&mut pair), many);
+}
+
+#[test]
+fn idle_timeout_closes_a_tunnel_without_sessions_and_can_be_changed_live() {
+    let mut pair = quiet_pair("");
+    close_session(&mut pair);
+    pair.run(600);
+    assert_eq!(
+        tunnels_in(&mut pair.world, pair.lac, TunnelState::Established),
+        1
+    );
+    modify(&mut pair, 0, "idle_timeout=30").unwrap();
+    pair.run(29);
+    assert_eq!(
+        tunnels_in(&mut pair.world, pair.lac, TunnelState::Established),
+        1
+    );
+    pair.run(2);
+    assert_eq!(
+        tunnels_in(&mut pair.world, pair.lac, TunnelState::Established),
+        0
+    );
+}
+
+#[test]
+fn retry_timeout_and_max_retries_say_when_a_peer_is_given_up_and_can_be_changed_live() {
+    let mut pair = quiet_pair("hello_timeout=10");
+    modify(&mut pair, 0, "retry_timeout=2 max_retries=1").unwrap();
+    pair.world.cut_off(1, true);
+    // The HELLO is due within 10 seconds, is sent once more 2 seconds after and given up 4 seconds later.
+    pair.run(17);
+    assert_eq!(tunnels_in(&mut pair.world, 0, TunnelState::Established), 0);
+}
+
+#[test]
+fn max_sessions_of_a_tunnel_bounds_its_calls_and_can_be_changed_live() {
+    let mut pair = quiet_pair("max_sessions=1");
+    let more = |pair: &mut Pair, name: &str| {
+        let session = config::Session {
+            tunnel_name: Some("t".to_owned()),
+            session_name: Some(name.to_owned()),
+            ..config::Session::default()
+        };
+        ask(
+            &mut pair.world,
+            0,
+            Command::SessionCreate(Box::new(session)),
+        )
+    };
+    more(&mut pair, "second").unwrap_err();
+    modify(&mut pair, 0, "max_sessions=2").unwrap();
+    more(&mut pair, "second").unwrap();
+    more(&mut pair, "third").unwrap_err();
+}
+
+#[test]
+fn mtu_of_a_tunnel_bounds_its_sessions_and_can_be_changed_live() {
+    let mut pair = quiet_pair("mtu=1400");
+    assert_eq!(sessions(&mut pair.world, 0)[0].mtu, Some(1400));
+    modify(&mut pair, 0, "mtu=1300").unwrap();
+    pair.run(1);
+    assert_eq!(sessions(&mut pair.world, 0)[0].mtu, Some(1300));
+}
+
+#[test]
+fn persist_brings_a_tunnel_back_and_can_be_changed_live() {
+    let mut pair = quiet_pair("");
+    modify(&mut pair, 0, "persist=yes").unwrap();
+    let id = tunnels(&mut pair.world, 1)[0].tunnel_id.unwrap();
+    let close = |pair: &mut Pair, id| {
+        ask(&mut pair.world, 1, Command::TunnelDelete(Selector::Id(id))).unwrap()
+    };
+    close(&mut pair, id);
+    pair.run(5);
+    pair.up();
+    modify(&mut pair, 0, "persist=no").unwrap();
+    let up = |t: &api::TunnelStatus| t.state == TunnelState::Established;
+    let all = tunnels(&mut pair.world, 1);
+    let id = all.into_iter().find(up).unwrap().tunnel_id.unwrap();
+    close(&mut pair, id);
+    pair.run(600);
+    assert_eq!(tunnels(&mut pair.world, 0), []);
+}
+
+#[test]
+fn tunnel_name_can_be_changed_live_and_no_two_tunnels_have_one() {
+    let lac = quiet(&lac("")) + "tunnel create tunnel_name=u dest_ipaddr=192.0.2.3";
+    let mut pair = Pair::new(&lac, &quiet(LNS));
+    pair.up();
+    let rename = |pair: &mut Pair, from: &str, to: &str| {
+        let change = config::Tunnel {
+            tunnel_name: Some(to.to_owned()),
+            ..config::Tunnel::default()
+        };
+        let command = Command::TunnelModify(tunnel(from), Box::new(change));
+        ask(&mut pair.world, 0, command)
+    };
+    rename(&mut pair, "t", "u").unwrap_err();
+    rename(&mut pair, "t", "v").unwrap();
+    ask(&mut pair.world, 0, Command::TunnelShow(tunnel("t"))).unwrap_err();
+    ask(&mut pair.world, 0, Command::TunnelShow(tunnel("v"))).unwrap();
+    let id = tunnels(&mut pair.world, 1)[0].tunnel_id.unwrap();
+    let change = config::Tunnel {
+        tunnel_name: Some("w".to_owned()),
+        ..config::Tunnel::default()
+    };
+    let of_peer = Command::TunnelModify(Selector::Id(id), Box::new(change));
+    let refused = ask(&mut pair.world, 1, of_peer).unwrap_err();
+    assert!(refused.message.contains("peer opened"), "{refused}");
+}
+
+#[test]
+fn profile_names_of_a_tunnel_can_be_changed_live_for_its_next_sessions() {
+    let lac = quiet(&lac(""))
+        + "session profile create profile_name=other
+           ppp profile create profile_name=small
+           ppp profile modify profile_name=small mtu=1000
+           peer profile create profile_name=p";
+    let mut pair = Pair::new(&lac, &quiet(LNS));
+    pair.up();
+    modify(&mut pair, 0, "ppp_profile_name=nowhere").unwrap_err();
+    let names = "session_profile_name=other ppp_profile_name=small peer_profile_name=p";
+    modify(&mut pair, 0, names).unwrap();
+    assert_ne!(sessions(&mut pair.world, 0)[0].mtu, Some(1000));
+    close_session(&mut pair);
+    let session = config::Session {
+        tunnel_name: Some("t".to_owned()),
+        params: config::SessionParams {
+            user_name: Some("alice".to_owned()),
+            user_password: Some("wonderland".into()),
+            ..config::SessionParams::default()
+        },
+        ..config::Session::default()
+    };
+    ask(
+        &mut pair.world,
+        0,
+        Command::SessionCreate(Box::new(session)),
+    )
+    .unwrap();
+    pair.run(5);
+    let status = sessions(&mut pair.world, 0).remove(0);
+    let names = (&*status.profile_name, &*status.ppp_profile_name);
+    assert_eq!((names, status.mtu), (("other", "small"), Some(1000)));
+}
+
+#[test]
+fn what_a_tunnel_tells_its_peer_at_the_start_is_given_at_creation_only() {
+    for parameter in [
+        "secret=x",
+        "hide_avps=yes",
+        "host_name=x",
+        "rx_window_size=9",
+    ] {
+        let text = format!("tunnel modify tunnel_name=t {parameter}");
+        let refused = config::parse_command(&text).unwrap_err();
+        assert!(refused.message.contains("at creation"), "{refused}");
+    }
+}
+
+#[test]
+fn the_peers_address_and_port_may_be_those_of_the_profile() {
+    let lac = "
+        tunnel profile create profile_name=p
+        tunnel profile modify profile_name=p dest_ipaddr=192.0.2.9 peer_udp_port=1777
+        tunnel create tunnel_name=t profile_name=p";
+    let mut pair = Pair::new(lac, LNS);
+    pair.world.listen(crate::common::address(9));
+    pair.run(3);
+    let heard = pair.world.take_heard();
+    assert!(heard.iter().all(|(to, _)| to.port() == 1777) && !heard.is_empty());
+}
