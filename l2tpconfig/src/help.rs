@@ -1,120 +1,123 @@
-//! Help, from the declarations.
+//! Help, from the vocabulary.
 
-use config::{Object, Parameter, Role, Verb};
+use std::io::{self, IsTerminal};
 
-/// What the words can be about: all commands, those of a class, or the parameters of one.
+use config::statements;
+
+use crate::vocabulary::{self, Action, Entry, Takes};
+
+/// The columns of what is no terminal.
+const WIDTH: usize = 100;
+/// Where help begins behind a name.
+const INDENT: usize = 31;
+
+/// What the words can be about: all commands, those that begin so, or the arguments of one.
 pub(crate) fn help(words: &[String]) -> String {
-    if crate::trace::parse(words).is_some() {
-        return crate::trace::HELP.to_owned();
+    let text = words.join(" ");
+    let pieces = statements(&text).pop().unwrap_or_default().pieces;
+    match vocabulary::narrow(vocabulary::entries(), &pieces) {
+        _ if pieces.is_empty() => overview(),
+        Err(unknown) => wrapped(&unknown.to_string(), width()),
+        Ok((entries, depth)) => match entries.as_slice() {
+            [entry] if entry.words.len() <= depth => command(entry),
+            several => class(several, depth),
+        },
     }
-    let Some((object, rest)) = object(words) else {
-        return overview();
-    };
-    let verb = rest.first().and_then(|word| {
-        object
-            .verbs()
-            .iter()
-            .find(|verb| verb.word().starts_with(word.as_str()))
-    });
-    match verb {
-        Some(&verb) => command(object, verb),
-        None => class(object),
-    }
-}
-
-/// The class that the words begin with: of `tunnel profile` the profile, not the tunnel.
-fn object(words: &[String]) -> Option<(Object, &[String])> {
-    let named = |object: &&Object| {
-        let mut names = object.words().split(' ').zip(words);
-        words.len() >= object.words().split(' ').count() && names.all(|(name, word)| name == word)
-    };
-    let object = Object::ALL
-        .iter()
-        .filter(named)
-        .max_by_key(|object| object.words().len())?;
-    Some((*object, &words[object.words().split(' ').count()..]))
 }
 
 fn overview() -> String {
     let mut text = String::from(
-        "Usage: l2tpconfig [--socket PATH] [--json] [-q] COMMAND [NAME=VALUE...]\n       \
+        "Usage: l2tpconfig [OPTIONS] COMMAND [NAME=VALUE...]\n       \
+         l2tpconfig [OPTIONS]\n       \
          l2tpconfig --help [COMMAND]\n\n  \
          --socket PATH  the daemon's Unix socket [/run/openl2tpd/api.sock]\n  \
          --json         print the daemon's answer as JSON\n  \
+         --yaml         print the daemon's answer as YAML\n  \
          -q             do not say what was done\n  \
+         --dry-run      with `config reload`: say what would be done, and do nothing\n  \
          --pcap FILE    write the messages of `tunnel trace` to a file that Wireshark opens\n  \
          -V, --version  print the version\n\n\
-         Commands:\n",
+         Without a command they are read from standard input; at a terminal TAB completes and ? helps.\n\
+         Commands, of which any unique beginning will do, are separated by `;`:\n",
     );
-    for object in Object::ALL {
-        text += &format!("  {:<16} {}\n", object.words(), verbs(*object));
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    let all = vocabulary::entries();
+    for entry in &all {
+        let (last, first) = entry.words.split_last().unwrap_or((&"", &[]));
+        let class = first.join(" ");
+        match groups.iter_mut().find(|(name, _)| *name == class) {
+            Some((_, verbs)) => verbs.push(last),
+            None => groups.push((class, vec![last])),
+        }
     }
-    text += "  tunnel trace     [NAME=VALUE...]: follows messages; `l2tpconfig --help tunnel trace` says more\n";
+    for (class, verbs) in groups {
+        text += &match class.as_str() {
+            "" => format!("  {}\n", verbs.join(", ")),
+            class => format!("  {class:<16} {}\n", verbs.join("|")),
+        };
+    }
     text + "\nExit status: 0 done, 1 refused, 2 not understood, 3 no such object, 4 no daemon\n"
 }
 
-fn class(object: Object) -> String {
-    format!(
-        "{}\n\nUsage: l2tpconfig {object} {}\n",
-        object.help(),
-        verbs(object)
-    )
-}
-
-fn verbs(object: Object) -> String {
-    object
-        .verbs()
-        .iter()
-        .map(|verb| verb.word())
-        .collect::<Vec<_>>()
-        .join("|")
-}
-
-fn command(object: Object, verb: Verb) -> String {
-    let mut text = format!("{}\n\nUsage: l2tpconfig {object} {verb}", object.help());
-    for flag in object.flags(verb) {
-        text += &format!(" [{flag}]");
+/// Commands that begin alike.
+fn class(entries: &[Entry], depth: usize) -> String {
+    let common = entries[0].words[..depth].join(" ");
+    let mut text = format!(
+        "Usage: l2tpconfig {common} {}\n\n",
+        vocabulary::next(entries, depth).join("|")
+    );
+    for entry in entries {
+        text += &row(&entry.words[depth..].join(" "), &entry.help, width());
     }
-    let taken: Vec<_> = object
-        .parameters()
-        .iter()
-        .filter(|parameter| takes(object, verb, parameter))
-        .collect();
-    if taken.is_empty() {
-        return text + "\n";
-    }
-    text += " NAME=VALUE...\n\n";
-    taken
-        .into_iter()
-        .map(describe)
-        .fold(text, |text, parameter| text + &parameter)
+    text
 }
 
-/// Whether a command can be given the parameter.
-fn takes(object: Object, verb: Verb, parameter: &Parameter) -> bool {
-    let selects = matches!(parameter.role, Role::Key | Role::Label | Role::Id);
-    let is_instance = matches!(object, Object::Tunnel | Object::Session);
-    match verb {
-        Verb::Create => !matches!(parameter.role, Role::Id | Role::ReadOnly),
-        Verb::Modify if is_instance => selects || parameter.role == Role::Modify,
-        Verb::Modify => parameter.role != Role::ReadOnly,
-        Verb::Unset => true,
-        Verb::Delete | Verb::Show => selects,
-        Verb::List => object == Object::Session && parameter.name.starts_with("tunnel"),
+fn command(entry: &Entry) -> String {
+    if entry.action == Action::Trace {
+        return crate::trace::HELP.to_owned();
     }
+    let width = width();
+    let mut text = format!(
+        "{}\nUsage: l2tpconfig {}",
+        wrapped(&entry.help, width),
+        entry.words.join(" ")
+    );
+    let is_flag = |takes: &Takes| *takes == Takes::Nothing;
+    for flag in entry.arguments.iter().filter(|a| is_flag(&a.takes)) {
+        text += &format!(" [{}]", flag.name);
+    }
+    if entry.arguments.iter().any(|a| !is_flag(&a.takes)) {
+        text += " NAME=VALUE...";
+    }
+    text += "\n\n";
+    for argument in &entry.arguments {
+        text += &row(argument.name, &argument.help, width);
+    }
+    text
 }
 
-fn describe(parameter: &Parameter) -> String {
-    let default = parameter
-        .default
-        .as_ref()
-        .map(|default| format!(" [{default}]"))
-        .unwrap_or_default();
-    format!(
-        "  {:<28} {}\n{:31}{}{default}\n",
-        parameter.name,
-        parameter.help,
-        "",
-        parameter.expects()
-    )
+/// The columns there are.
+pub(crate) fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let columns = size.map(|size| usize::from(size.ws_col)).filter(|&n| n > 0);
+    columns
+        .filter(|_| io::stdout().is_terminal())
+        .unwrap_or(WIDTH)
+}
+
+/// Text in lines no wider than that.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    textwrap::fill(text, width.max(20)) + "\n"
+}
+
+/// A name and what it is, no wider than `width` columns where that has room for both.
+pub(crate) fn row(name: &str, help: &str, width: usize) -> String {
+    let room = width.max(60) - INDENT;
+    let mut lines = textwrap::wrap(help, room).into_iter();
+    let first = lines.next().unwrap_or_default();
+    let mut text = format!("  {name:<28} {first}").trim_end().to_owned() + "\n";
+    for line in lines {
+        text += &format!("{:INDENT$}{line}\n", "");
+    }
+    text
 }

@@ -2,20 +2,26 @@
 //!
 //! Exit statuses: 0 done, 1 refused, 2 not understood, 3 no such object, 4 no daemon.
 
+mod complete;
+mod debug;
 mod help;
+mod monitor;
 mod pcap;
 mod request;
+mod run;
+mod shell;
 mod show;
 mod trace;
+mod vocabulary;
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use api::{Client, ClientError, ErrorKind};
+use api::{ClientError, ErrorKind};
 use clap::Parser;
-use config::{Command, Diagnostic, command_line, parse_command};
-use serde_json::Value;
+use config::Diagnostic;
 
 /// Asks the L2TP daemon to do or to show something.
 #[derive(Parser, Debug)]
@@ -27,9 +33,21 @@ struct Flags {
     /// Print the daemon's answer as JSON
     #[arg(long)]
     json: bool,
+    /// Print the daemon's answer as YAML
+    #[arg(long, conflicts_with = "json")]
+    yaml: bool,
     /// Do not say what was done
     #[arg(short)]
     quiet: bool,
+    /// OpenL2TP's choice of a server on the network, which there is no more: refused
+    #[arg(short = 'R', value_name = "HOST")]
+    host: Option<String>,
+    /// OpenL2TP's choice of TCP, of no effect: answers have no limit of size
+    #[arg(short = 't')]
+    tcp: bool,
+    /// With `config reload`: say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// With `tunnel trace`: write the messages to this file, which Wireshark opens
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -49,6 +67,12 @@ enum Failure {
     Client(ClientError),
     /// The answer can't be printed.
     Output(io::Error),
+    /// A file can't be read or written.
+    File(PathBuf, io::Error),
+    /// One of many commands failed, at this place.
+    At(String, Box<Self>),
+    /// It has been said, and this is the status.
+    Reported(u8),
 }
 
 impl Failure {
@@ -57,7 +81,10 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Client(ClientError::Refused(error)) if error.kind == ErrorKind::NotFound => 3,
             Self::Client(ClientError::NoDaemon { .. }) => 4,
-            Self::Client(_) | Self::Output(_) => 1,
+            Self::File(_, error) if error.kind() == io::ErrorKind::NotFound => 3,
+            Self::Client(_) | Self::Output(_) | Self::File(..) => 1,
+            Self::At(_, failure) => failure.status(),
+            Self::Reported(status) => *status,
         }
     }
 }
@@ -74,67 +101,62 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Client(error) => write!(f, "{error}"),
+            Self::Output(error) => write!(f, "cannot print the answer: {error}"),
+            Self::File(file, error) => write!(f, "{}: {error}", file.display()),
+            Self::At(place, failure) => write!(f, "{place}: {failure}"),
+            Self::Reported(_) => Ok(()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    match run(&flags) {
+    match run(&mut Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has enough of it.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            match &failure {
-                Failure::Usage(message) => eprintln!("l2tpconfig: {message}"),
-                Failure::Client(error) => eprintln!("l2tpconfig: {error}"),
-                Failure::Output(error) => eprintln!("l2tpconfig: cannot print the answer: {error}"),
-            }
+            report(&failure);
             ExitCode::from(failure.status())
         }
     }
 }
 
-fn run(flags: &Flags) -> Result<(), Failure> {
+/// Says what went wrong, unless that has been said.
+fn report(failure: &Failure) {
+    if !matches!(failure, Failure::Reported(_)) {
+        eprintln!("l2tpconfig: {failure}");
+    }
+}
+
+fn run(flags: &mut Flags) -> Result<(), Failure> {
+    if let Some(host) = &flags.host {
+        return Err(Failure::Usage(format!(
+            "-R {host}: the daemon is not asked over the network any more; run l2tpconfig on its machine, as in `ssh {host} l2tpconfig ...`, \
+             or name its socket with --socket"
+        )));
+    }
     if flags.help {
         return print(&help::help(&flags.words));
     }
-    if flags.words.is_empty() {
-        return Err(Failure::Usage(
-            "which command? `l2tpconfig --help` has them all".to_owned(),
-        ));
+    match flags.words.as_slice() {
+        [] if io::stdin().is_terminal() => return shell::interactive(flags),
+        [] => return shell::script(flags),
+        // What the scripts of shells ask.
+        [word, form, text] if word == "complete" => {
+            let text = text.trim_start();
+            return print(&complete::lines(&flags.socket, text, form == "token"));
+        }
+        _ => (),
     }
-    if let Some(trace) = trace::parse(&flags.words) {
-        return trace.map_err(Failure::Usage)?.run(flags);
-    }
-    if flags.pcap.is_some() {
-        return Err(Failure::Usage("--pcap goes with `tunnel trace`".to_owned()));
-    }
-    let text = command_line(&flags.words);
-    let command =
-        parse_command(&text).map_err(|diagnostic| Failure::Usage(explain(&diagnostic)))?;
-    let mut request = request::request(&command).map_err(Failure::Usage)?;
-    let client = Client::new(&flags.socket)?;
-    let answer: Value = match request.range_mut() {
-        Some(_) => Value::Array(client.list(request).collect::<Result<_, _>>()?),
-        None => client.call(&request)?,
-    };
-    if flags.json {
-        return print(&format!("{answer:#}\n"));
-    }
-    print(&describe(flags, &command, answer)?)
-}
-
-/// The answer in words.
-fn describe(flags: &Flags, command: &Command, answer: Value) -> Result<String, Failure> {
-    let done = request::is_change(command);
-    if done && flags.quiet {
-        return Ok(String::new());
-    }
-    let text = if done {
-        show::done(command, answer)
-    } else {
-        show::answer(command, answer)
-    };
-    text.map_err(|error| ClientError::Protocol(error.to_string()).into())
+    let line = run::joined(&flags.words);
+    run::line(flags, &line).map(drop)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

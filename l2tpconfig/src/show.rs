@@ -1,8 +1,8 @@
 //! Answers in words and tables.
 
 use api::{
-    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TunnelStatus,
-    UserStatus,
+    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TransportStatus,
+    TunnelStatus, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -76,14 +76,126 @@ pub(crate) fn answer(command: &Command, answer: Value) -> serde_json::Result<Str
             format!("openl2tpd {}\n", system.version)
         }
         (Object::System, _) => system(&from_value(answer)?),
+        (Object::Tunnel, Verb::List) if command.has_flag("names") => names(&list(answer)?),
         (Object::Tunnel, Verb::List) => tunnels(&list(answer)?),
-        (Object::Tunnel, _) => tunnel(&from_value(answer)?),
+        (Object::Tunnel, _) => {
+            let mut status: TunnelStatus = from_value(answer)?;
+            let transport = status.transport.take();
+            let (only, without) = (command.has_flag("transport"), command.has_flag("config"));
+            let of_transport = transport.filter(|_| only || !without);
+            let rows = of_transport.iter().flat_map(transport_rows);
+            let shown = if only && !without {
+                Vec::new()
+            } else {
+                tunnel(&status)
+            };
+            pairs(shown.into_iter().chain(rows).collect())
+        }
         (Object::Session, Verb::List) => sessions(&list(answer)?),
         (Object::Session, _) => session(&from_value(answer)?),
         (Object::User, _) => users(&list(answer)?),
         (class, Verb::List) => objects(class, &list(answer)?),
         (class, _) => object(class, &from_value(answer)?),
     })
+}
+
+/// Leaves of a list what the command wants.
+pub(crate) fn narrow(command: &Command, answer: &mut Value) {
+    let (ours, theirs) = (
+        command.has_flag("local_only"),
+        command.has_flag("remote_only"),
+    );
+    if let (Object::Tunnel, Verb::List, Some(tunnels)) =
+        (command.object, command.verb, answer.as_array_mut())
+    {
+        tunnels.retain(|t| {
+            !(ours && t["created_by"] != "admin" || theirs && t["created_by"] != "peer")
+        });
+    }
+}
+
+/// A line for each tunnel's name; those without are called after their ids, as `config save` of OpenL2TP did.
+fn names(tunnels: &[TunnelStatus]) -> String {
+    let name = |t: &TunnelStatus| {
+        let unnamed = || format!("l2tp{}", t.tunnel_id.unwrap_or_default());
+        plain(&t.tunnel_name.clone().unwrap_or_else(unnamed)) + "\n"
+    };
+    tunnels.iter().map(name).collect()
+}
+
+/// Peers that have tunnels.
+pub(crate) fn peers(peers: &Value) -> String {
+    let row = |peer: &Value| {
+        ["local_ipaddr", "peer_ipaddr", "tunnels"]
+            .map(|name| scalar(&peer[name]))
+            .to_vec()
+    };
+    let peers = peers.as_array().map(Vec::as_slice).unwrap_or_default();
+    table(&["LOCAL", "PEER", "TUNNELS"], peers.iter().map(row))
+}
+
+/// One of them.
+pub(crate) fn peer(peer: &Value) -> String {
+    let names = ["local_ipaddr", "peer_ipaddr", "tunnels"];
+    pairs(
+        names
+            .into_iter()
+            .map(|name| (name, scalar(&peer[name])))
+            .collect(),
+    )
+}
+
+/// What a reload did, or would do: a line each.
+pub(crate) fn difference(answer: &Value) -> String {
+    let mut text = String::new();
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        let name = name.replace('_', " ");
+        match value {
+            Value::Array(items) => items
+                .iter()
+                .for_each(|item| text += &format!("{name} {}\n", plain(&flat(item)))),
+            Value::Null => (),
+            value => text += &format!("{name}: {}\n", plain(&flat(value))),
+        }
+    }
+    if text.is_empty() {
+        "nothing differs\n".to_owned()
+    } else {
+        text
+    }
+}
+
+/// An event, a line.
+pub(crate) fn event(event: &Value) -> String {
+    let kind = event["type"].as_str().unwrap_or("event");
+    let rest = event
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| *name != "type" && !value.is_null());
+    let rest: Vec<_> = rest
+        .map(|(name, value)| format!("{name}={}", plain(&flat(value))))
+        .collect();
+    format!("{} {}", plain(kind), rest.join(" "))
+        .trim_end()
+        .to_owned()
+        + "\n"
+}
+
+/// Whatever it is, on a line.
+fn flat(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs: Vec<_> = map
+                .iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(name, value)| format!("{name}={}", flat(value)))
+                .collect();
+            pairs.join(" ")
+        }
+        Value::Array(items) => items.iter().map(flat).collect::<Vec<_>>().join(","),
+        value => scalar(value),
+    }
 }
 
 fn list<T: DeserializeOwned>(answer: Value) -> serde_json::Result<Vec<T>> {
@@ -160,7 +272,7 @@ fn users(users: &[UserStatus]) -> String {
     )
 }
 
-fn tunnel(t: &TunnelStatus) -> String {
+fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("tunnel_id", text(t.tunnel_id)),
         ("tunnel_name", text(t.tunnel_name.as_deref())),
@@ -190,20 +302,21 @@ fn tunnel(t: &TunnelStatus) -> String {
             ("peer bearer_caps", text(peer.bearer_caps)),
         ]);
     }
-    if let Some(transport) = &t.transport {
-        rows.extend([
-            ("ns/nr", format!("{}/{}", transport.ns, transport.nr)),
-            (
-                "cwnd/ssthresh",
-                format!("{}/{}", transport.cwnd, transport.ssthresh),
-            ),
-            ("unacknowledged", transport.unacknowledged.to_string()),
-            ("queued", transport.queued.to_string()),
-            ("retransmits", transport.retransmits.to_string()),
-            ("duplicates", transport.duplicates.to_string()),
-        ]);
-    }
-    pairs(rows)
+    rows
+}
+
+fn transport_rows(transport: &TransportStatus) -> Vec<(&'static str, String)> {
+    vec![
+        ("ns/nr", format!("{}/{}", transport.ns, transport.nr)),
+        (
+            "cwnd/ssthresh",
+            format!("{}/{}", transport.cwnd, transport.ssthresh),
+        ),
+        ("unacknowledged", transport.unacknowledged.to_string()),
+        ("queued", transport.queued.to_string()),
+        ("retransmits", transport.retransmits.to_string()),
+        ("duplicates", transport.duplicates.to_string()),
+    ]
 }
 
 fn session(s: &SessionStatus) -> String {

@@ -1,8 +1,9 @@
 //! The program against a daemon that says what it was asked, over a real Unix socket.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use api::server::{Backend, EventLog, serve};
@@ -154,6 +155,21 @@ impl Daemon {
             .args(arguments)
             .output()
             .unwrap()
+    }
+
+    /// Runs it with commands on its standard input.
+    fn piped(&self, script: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_l2tpconfig"));
+        command.arg("--socket").arg(&self.socket);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(script.as_bytes()).unwrap();
+        drop(input);
+        child.wait_with_output().unwrap()
     }
 
     /// Runs a command that succeeds; what it prints.
@@ -322,10 +338,13 @@ fn answers_are_tables_for_people_and_json_for_programs() {
 #[test]
 fn changes_are_said_unless_quiet() {
     let daemon = Daemon::start();
+    let created = daemon.run(&["tunnel", "create", "dest_ipaddr=192.0.2.1"]);
     assert_eq!(
-        daemon.ok(&["tunnel", "create", "dest_ipaddr=192.0.2.1"]),
-        "Created tunnel office 17\n"
+        stderr(&created),
+        "Created tunnel office 17\n",
+        "as ever in OpenL2TP"
     );
+    assert!(created.status.success() && created.stdout.is_empty());
     assert_eq!(
         daemon.ok(&["user", "delete", "user_name=bob"]),
         "Deleted user bob\n"
@@ -334,7 +353,172 @@ fn changes_are_said_unless_quiet() {
         daemon.ok(&["system", "modify", "max_tunnels=1"]),
         "Modified system\n"
     );
-    assert_eq!(daemon.ok(&["-q", "user", "delete", "user_name=bob"]), "");
+    let quiet = daemon.run(&["-q", "-t", "tunnel", "create", "dest_ipaddr=192.0.2.1"]);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.is_empty());
+}
+
+#[test]
+fn several_commands_are_one_line_or_many() {
+    let daemon = Daemon::start();
+    let both = daemon.ok(&["server", "show", ";", "ip_pool", "list"]);
+    assert!(both.starts_with("Connected to server: ") && both.ends_with("a-b\n"));
+    assert_eq!(
+        daemon.ok(&["# nothing; ip_pool list"]),
+        "",
+        "a comment goes on to the end of the line"
+    );
+    let script = "user delete user_name=bob # him\n\ntunnel delete tunnel_id=404\nuser \\\n delete user_name=al\ntunnel x\nexit\nbad\n";
+    let output = daemon.piped(script);
+    assert_eq!(output.status.code(), Some(3), "that of the first failure");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "Deleted user bob\nDeleted user al\n"
+    );
+    let said = stderr(&output);
+    assert!(
+        said.contains("line 3: there is no tunnel 404")
+            && said.contains("line 6: error at or near `x`"),
+        "{said}"
+    );
+    assert!(!said.contains("bad"), "{said}");
+}
+
+#[test]
+fn a_restore_stops_at_the_first_error_and_says_its_line() {
+    let daemon = Daemon::start();
+    let file = daemon.socket.with_extension("conf");
+    std::fs::write(
+        &file,
+        "# saved\nuser delete user_name=a\nuser \\\n  delete user_name=\"b c\"; user delete user_name=c\n\ntunnel delete tunnel_id=409\nuser delete user_name=d\n",
+    )
+    .unwrap();
+    let output = daemon.run(&["config", "restore", &format!("file={}", file.display())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("conf:6: no\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "Deleted user a\nDeleted user b c\nDeleted user c\n"
+    );
+    let missing = daemon.run(&["config", "restore", "file=/nonexistent"]);
+    assert_eq!(missing.status.code(), Some(3));
+}
+
+#[test]
+fn yaml_says_what_json_says() {
+    let daemon = Daemon::start();
+    let yaml = daemon.ok(&["--yaml", "tunnel", "show", "tunnel_id=17"]);
+    assert!(
+        yaml.contains("tunnel_id: 17\n") && yaml.contains("tunnel_name: office\n"),
+        "{yaml}"
+    );
+    assert!(!yaml.contains('\u{1b}'), "{yaml:?}");
+    assert_eq!(
+        daemon
+            .run(&["--yaml", "--json", "user", "list"])
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn tunnels_are_listed_and_shown_in_part() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.ok(&["tunnel", "list", "names"]), "office\noffice\n");
+    assert_eq!(daemon.ok(&["tunnel", "list", "names", "remote_only"]), "");
+    assert_eq!(
+        daemon.ok(&["tunnel", "list", "names", "local"]),
+        "office\noffice\n"
+    );
+    let none: Value =
+        serde_json::from_str(&daemon.ok(&["--json", "tunnel", "list", "remote_only"])).unwrap();
+    assert_eq!(none, json!([]));
+    assert!(
+        daemon
+            .ok(&["tunnel", "show", "config", "tunnel_id=17"])
+            .contains("host_name")
+    );
+    assert_eq!(
+        daemon.ok(&["tunnel", "show", "transport", "tunnel_id=17"]),
+        ""
+    );
+    assert!(
+        daemon
+            .run(&["peer", "show", "peer_ipaddr=192.0.2.9"])
+            .status
+            .code()
+            == Some(3)
+    );
+}
+
+#[test]
+fn debug_changes_the_categories_named_and_no_other() {
+    let daemon = Daemon::start();
+    let masked = |line: &str| match daemon.asked(line) {
+        Request::ObjectModify(_, name, parameters) => (name, parameters["trace_flags"].clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        masked("debug modify tunnel_profile_name=x proto=on fsm=1"),
+        ("x".to_owned(), json!("3"))
+    );
+    assert_eq!(
+        masked("debug mod ppp_profile_name=x all=yes func=no"),
+        ("x".to_owned(), json!((0x7ff & !64).to_string()))
+    );
+    for line in [
+        "debug modify app",
+        "debug modify protocol=yes",
+        "debug modify app ppp_profile_name=x fsm=yes",
+        "debug modify app fsm=perhaps",
+        "debug show session_id=4",
+        "debug modify app av=yes",
+    ] {
+        let output = daemon.run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn words_and_names_of_objects_are_completed() {
+    let daemon = Daemon::start();
+    let complete = |text: &str| {
+        let all = daemon.ok(&["complete", "word", text]);
+        all.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("tun"), ["tunnel"]);
+    assert_eq!(complete("user list; tunnel pr"), ["profile"]);
+    assert_eq!(complete("tunnel prof sh"), ["show"]);
+    assert_eq!(complete("tunnel create peer_u"), ["peer_udp_port="]);
+    assert_eq!(complete("tunnel create persist="), ["yes", "no"]);
+    assert_eq!(
+        complete("tunnel create auth_mode="),
+        ["none", "simple", "challenge"]
+    );
+    assert_eq!(
+        complete("system modify trace_flags=fsm,avp_d"),
+        ["fsm,avp_data"]
+    );
+    assert_eq!(complete("tunnel show tunnel_name="), ["office"]);
+    assert_eq!(complete("tunnel create tunnel_name="), [""; 0]);
+    assert_eq!(complete("system show st"), ["status", "statistics"]);
+    assert_eq!(
+        complete("ppp profile unset profile_name=x lcp_echo"),
+        ["lcp_echo_failure_count", "lcp_echo_interval"]
+    );
+    assert_eq!(complete("nonsense "), [""; 0]);
+    assert!(
+        daemon
+            .ok(&["complete", "token", "tunnel show tunnel_name="])
+            .starts_with("tunnel_name=office")
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(daemon.ok(&["completions", shell]).contains("complete"));
+    }
 }
 
 #[test]
@@ -348,6 +532,13 @@ fn the_exit_status_says_what_went_wrong() {
             "l2tpconfig: there is no tunnel 404\n",
         ),
         ("tunnel dleete", 2, "`delete`"),
+        ("s show", 2, "`s` can be system or session or server"),
+        (
+            "-R host tunnel list",
+            2,
+            "not asked over the network any more",
+        ),
+        ("peer", 2, "expected one of profile, show, list"),
         ("tunnel show", 2, "tunnel_name"),
         ("tunnel show tunnel_id=1 tunnel_name=a", 2, "is enough"),
         ("tunnel modify tunnel_id=1 mtu=1400", 2, "while it is open"),

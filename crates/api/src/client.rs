@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::{
-    CommandError, EventFilter, EventRecord, Page, Parameters, Range, Request, TraceEvent,
+    CommandError, EventFilter, EventRecord, Page, Parameters, Range, Request, Selector, TraceEvent,
     TraceRequest,
 };
 
@@ -52,6 +52,7 @@ pub enum ClientError {
 pub struct Client {
     path: PathBuf,
     runtime: Runtime,
+    patience: Duration,
 }
 
 impl Client {
@@ -65,7 +66,58 @@ impl Client {
         Ok(Self {
             path: path.to_owned(),
             runtime,
+            patience: PATIENCE,
         })
+    }
+
+    /// The same, which waits no longer than `patience` for an answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Asks for a resource by its path, and returns what the answer says, of whatever form.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] has them, and what is no text is [`ClientError::Protocol`].
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: Option<&Parameters>,
+    ) -> Result<String, ClientError> {
+        let exchange = self.exchange(method, path, parameters);
+        let (status, body) = self
+            .runtime
+            .block_on(async { timeout(self.patience, exchange).await })
+            .map_err(too_late)??;
+        if status.is_success() {
+            String::from_utf8(body.into()).map_err(protocol)
+        } else {
+            Err(refusal(status, &body))
+        }
+    }
+
+    /// Waits; false when a signal cut it short.
+    ///
+    /// # Errors
+    ///
+    /// Signals cannot be waited for.
+    pub fn pause(&self, time: Duration) -> Result<bool, ClientError> {
+        self.runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).map_err(protocol)?;
+            tokio::select! {
+                () = tokio::time::sleep(time) => Ok(true),
+                _ = tokio::signal::ctrl_c() => Ok(false),
+                _ = terminate.recv() => Ok(false),
+            }
+        })
+    }
+
+    /// Where a tunnel is.
+    pub fn tunnel_path(tunnel: &Selector) -> String {
+        format!("/v1/tunnels/{}", segment(&tunnel.to_string()))
     }
 
     /// Asks `request` and waits for its answer; `T` is what [`Request`] says that it is answered with, `()` for nothing.
@@ -74,9 +126,11 @@ impl Client {
     ///
     /// As [`ClientError`] has them.
     pub fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T, ClientError> {
+        let (method, path, parameters) = http_form(request);
+        let exchange = self.exchange(method, &path, parameters);
         let (status, body) = self
             .runtime
-            .block_on(async { timeout(PATIENCE, self.exchange(request)).await })
+            .block_on(async { timeout(self.patience, exchange).await })
             .map_err(too_late)??;
         let content: &[u8] = if body.is_empty() { b"null" } else { &body };
         if status.is_success() {
@@ -87,7 +141,7 @@ impl Client {
     }
 
     /// Follows events, from now on or from the one with the id `after`, and hands each to `each`, until that breaks, the daemon ends, or
-    /// SIGINT or SIGTERM comes: then the program goes on.
+    /// SIGINT or SIGTERM comes: then the program goes on, and the answer is false.
     ///
     /// # Errors
     ///
@@ -97,7 +151,7 @@ impl Client {
         filter: &EventFilter,
         after: Option<&str>,
         each: impl FnMut(EventRecord) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<bool, ClientError> {
         let types = (!filter.types.is_empty()).then(|| filter.types.join(","));
         let tunnel = filter.tunnel.map(|tunnel| tunnel.to_string());
         let query = [
@@ -123,19 +177,20 @@ impl Client {
         each: impl FnMut(TraceEvent) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         self.follow_until_signalled(&request.path(segment), each)
+            .map(drop)
     }
 
     fn follow_until_signalled<T: DeserializeOwned>(
         &self,
         path: &str,
         each: impl FnMut(T) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<bool, ClientError> {
         self.runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate()).map_err(protocol)?;
             tokio::select! {
-                ended = self.follow(path, each) => ended,
-                _ = tokio::signal::ctrl_c() => Ok(()),
-                _ = terminate.recv() => Ok(()),
+                ended = self.follow(path, each) => ended.map(|()| true),
+                _ = tokio::signal::ctrl_c() => Ok(false),
+                _ = terminate.recv() => Ok(false),
             }
         })
     }
@@ -194,9 +249,13 @@ impl Client {
         std::iter::from_fn(page).flatten()
     }
 
-    async fn exchange(&self, request: &Request) -> Result<(StatusCode, Bytes), ClientError> {
-        let (method, path, parameters) = http_form(request);
-        let response = self.send(method, &path, parameters).await?;
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: Option<&Parameters>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.send(method, path, parameters).await?;
         let status = response.status();
         let body = response
             .into_body()

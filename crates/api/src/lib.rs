@@ -20,6 +20,8 @@ mod trace;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
 pub use event::{Event, EventFilter, EventRecord};
+#[cfg(feature = "client")]
+pub use hyper::Method;
 pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
 pub use reload::{Few, ReloadReport};
 pub use request::{Collection, Parameters, Request, Response};

@@ -99,6 +99,8 @@ impl Object {
     pub const fn flags(self, verb: Verb) -> &'static [&'static str] {
         match (self, verb) {
             (Self::System, Verb::Show) => &["configuration", "status", "statistics", "version"],
+            (Self::Tunnel, Verb::Show) => &["config", "transport"],
+            (Self::Tunnel, Verb::List) => &["local_only", "remote_only", "names"],
             _ => &[],
         }
     }

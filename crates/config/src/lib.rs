@@ -4,6 +4,7 @@
 //! from, the text and JSON forms and the checks of the values all come from it, so that they cannot drift.
 
 mod change;
+mod complete;
 mod declare;
 mod diagnostic;
 mod grammar;
@@ -14,6 +15,7 @@ mod objects;
 mod value;
 mod words;
 
+pub use complete::{Piece, PieceKind, Statement, statements, written};
 pub use declare::{Object, Parameter, Parameters, Role, Slot, Touches, Verb};
 pub use diagnostic::{ConfigError, Diagnostic, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};

@@ -1,0 +1,241 @@
+//! Carries commands out.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request, TunnelFilter};
+use config::{Command, Piece, Statement, command_line, parse_command, statements};
+use serde_json::{Value, json};
+
+use crate::vocabulary::{Action, Given, find};
+use crate::{Failure, Flags, complete, debug, explain, help, monitor, print, request, show, trace};
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    On,
+    Leave,
+}
+
+/// The arguments of the program as a line: `;` by itself separates commands, and one argument with blanks in it is a line already.
+pub(crate) fn joined(words: &[String]) -> String {
+    match words {
+        [line] if line.contains(char::is_whitespace) => line.clone(),
+        _ => words
+            .split(|word| word == ";")
+            .map(command_line)
+            .collect::<Vec<_>>()
+            .join(";"),
+    }
+}
+
+/// Carries out the commands of a line, up to one that fails.
+pub(crate) fn line(flags: &mut Flags, text: &str) -> Result<Flow, Failure> {
+    for Statement { pieces, span, .. } in statements(text) {
+        if !pieces.is_empty()
+            && command(flags, &text[span.start..span.end], &pieces)? == Flow::Leave
+        {
+            return Ok(Flow::Leave);
+        }
+    }
+    Ok(Flow::On)
+}
+
+fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result<Flow, Failure> {
+    if pieces[0].text.eq_ignore_ascii_case("help") {
+        let words: Vec<_> = pieces[1..].iter().map(|piece| piece.text.clone()).collect();
+        print(&help::help(&words))?;
+        return Ok(Flow::On);
+    }
+    let (entry, rest) = find(pieces).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+    if flags.pcap.is_some() && entry.action != Action::Trace {
+        return Err(Failure::Usage("--pcap goes with `tunnel trace`".to_owned()));
+    }
+    if let Action::Model(..) = entry.action {
+        model(flags, text)?;
+        return Ok(Flow::On);
+    }
+    let given = Given::read(&entry, rest).map_err(Failure::Usage)?;
+    let needed = |name: &str| {
+        let missing = || Failure::Usage(format!("{} needs {name}=", entry.words.join(" ")));
+        given.get(name).map(str::to_owned).ok_or_else(missing)
+    };
+    match entry.action {
+        Action::Model(..) | Action::Help => (),
+        Action::Exit => return Ok(Flow::Leave),
+        Action::ConfigSave => save(flags, given.get("file").map(Path::new))?,
+        Action::ConfigRestore => restore(flags, &PathBuf::from(needed("file")?))?,
+        Action::ConfigReload => reload(flags, flags.dry_run || given.get("dry_run").is_some())?,
+        Action::ServerShow => {
+            let socket = flags.socket.display().to_string();
+            let text = format!("Connected to server: {socket}\n");
+            output(flags, &json!({ "server": socket }), text)?;
+        }
+        Action::ServerModify => flags.socket = needed("name")?.into(),
+        Action::PeerShow => peer(flags, &given)?,
+        Action::PeerList => {
+            let peers = peers(flags)?;
+            output(flags, &peers, show::peers(&peers))?;
+        }
+        Action::DebugShow => debug::show(flags, &given)?,
+        Action::DebugModify => debug::modify(flags, &given)?,
+        Action::Trace => {
+            let words = given.iter().map(|(name, value)| format!("{name}={value}"));
+            let words: Vec<_> = ["tunnel", "trace"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(words)
+                .collect();
+            if let Some(trace) = trace::parse(&words) {
+                trace.map_err(Failure::Usage)?.run(flags)?;
+            }
+        }
+        Action::Monitor => monitor::run(flags, given.get("type"))?,
+        Action::Completions => {
+            let shell = given.iter().next().map(|(name, _)| name);
+            let shell = shell
+                .ok_or_else(|| Failure::Usage("completions needs bash, zsh or fish".to_owned()))?;
+            print(complete::script(shell))?;
+        }
+    }
+    Ok(Flow::On)
+}
+
+/// A command of the declared objects.
+fn model(flags: &Flags, text: &str) -> Result<(), Failure> {
+    let command = parse_command(text).map_err(|diagnostic| Failure::Usage(explain(&diagnostic)))?;
+    let request = request::request(&command).map_err(Failure::Usage)?;
+    let client = Client::new(&flags.socket)?;
+    let mut answer = whole(&client, request)?;
+    show::narrow(&command, &mut answer);
+    if let Some(text) = structured(flags, &answer)? {
+        return print(&text);
+    }
+    if !request::is_change(&command) {
+        return print(&show::answer(&command, answer).map_err(misunderstood)?);
+    }
+    done(flags, &command, answer)
+}
+
+/// The answer to a request; of a list, all pages.
+pub(crate) fn whole(client: &Client, mut request: Request) -> Result<Value, ClientError> {
+    match request.range_mut() {
+        Some(_) => Ok(Value::Array(
+            client.list(request).collect::<Result<_, _>>()?,
+        )),
+        None => client.call(&request),
+    }
+}
+
+/// Says what a command has done. As ever in OpenL2TP, what was made is said on standard error.
+fn done(flags: &Flags, command: &Command, answer: Value) -> Result<(), Failure> {
+    if flags.quiet {
+        return Ok(());
+    }
+    let text = show::done(command, answer).map_err(misunderstood)?;
+    if command.verb == config::Verb::Create {
+        return Ok(io::stderr().write_all(text.as_bytes())?);
+    }
+    print(&text)
+}
+
+fn misunderstood(error: serde_json::Error) -> Failure {
+    ClientError::Protocol(error.to_string()).into()
+}
+
+/// An answer in the form that the options ask for, if they do.
+fn structured(flags: &Flags, answer: &Value) -> Result<Option<String>, Failure> {
+    if flags.json {
+        return Ok(Some(format!("{answer:#}\n")));
+    }
+    if flags.yaml {
+        let text = serde_saphyr::to_string(answer).map_err(io::Error::other)?;
+        return Ok(Some(format!("{}\n", text.trim_end())));
+    }
+    Ok(None)
+}
+
+/// Prints an answer in the form that the options ask for, or else `text`.
+pub(crate) fn output(flags: &Flags, answer: &Value, text: String) -> Result<(), Failure> {
+    print(&structured(flags, answer)?.unwrap_or(text))
+}
+
+fn save(flags: &Flags, file: Option<&Path>) -> Result<(), Failure> {
+    let text = Client::new(&flags.socket)?.ask(Method::GET, "/v1/config/file", None)?;
+    let Some(file) = file else {
+        return print(&text);
+    };
+    // Whole or not at all, and nobody else's to read.
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let new = Path::new(&name);
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut out = options.write(true).create_new(true).mode(0o600).open(new)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(new, file)
+    };
+    write().map_err(|error| Failure::File(file.to_owned(), error))
+}
+
+fn restore(flags: &mut Flags, file: &Path) -> Result<(), Failure> {
+    let text = fs::read_to_string(file).map_err(|error| Failure::File(file.to_owned(), error))?;
+    for Statement { pieces, span, .. } in statements(&text) {
+        if pieces.is_empty() {
+            continue;
+        }
+        command(flags, &text[span.start..span.end], &pieces).map_err(|failure| {
+            let line = text[..span.start].matches('\n').count() + 1;
+            Failure::At(format!("{}:{line}", file.display()), Box::new(failure))
+        })?;
+    }
+    Ok(())
+}
+
+fn reload(flags: &Flags, dry_run: bool) -> Result<(), Failure> {
+    let body = json!({ "dry_run": dry_run }).as_object().cloned();
+    let client = Client::new(&flags.socket)?;
+    let text = client.ask(Method::POST, "/v1/config/reload", body.as_ref())?;
+    let answer: Value = serde_json::from_str(&text).map_err(misunderstood)?;
+    output(flags, &answer, show::difference(&answer))
+}
+
+/// The pairs of addresses that have tunnels.
+fn peers(flags: &Flags) -> Result<Value, Failure> {
+    let all = Request::TunnelList(TunnelFilter::default(), Range::default());
+    let tunnels = whole(&Client::new(&flags.socket)?, all)?;
+    let address = |tunnel: &Value, end: &str| {
+        let address = tunnel[end].as_str()?.parse::<std::net::SocketAddr>().ok()?;
+        Some(address.ip().to_string())
+    };
+    let mut peers = std::collections::BTreeMap::<_, u32>::new();
+    for tunnel in tunnels.as_array().into_iter().flatten() {
+        if let (Some(local), Some(peer)) = (address(tunnel, "local"), address(tunnel, "remote")) {
+            *peers.entry((local, peer)).or_default() += 1;
+        }
+    }
+    let peers = peers.into_iter().map(|((local, peer), tunnels)| {
+        json!({ "local_ipaddr": local, "peer_ipaddr": peer, "tunnels": tunnels })
+    });
+    Ok(peers.collect())
+}
+
+fn peer(flags: &Flags, given: &Given) -> Result<(), Failure> {
+    let Some(address) = given.get("peer_ipaddr") else {
+        return Err(Failure::Usage("peer show needs peer_ipaddr=".to_owned()));
+    };
+    let peers = peers(flags)?;
+    let is_it = |peer: &&Value| given.iter().all(|(name, value)| peer[name] == value);
+    let found = peers.as_array().and_then(|peers| peers.iter().find(is_it));
+    let missing = || {
+        CommandError::new(
+            ErrorKind::NotFound,
+            format!("there is no peer {address} that has tunnels"),
+        )
+    };
+    let found = found.ok_or_else(|| ClientError::Refused(missing()))?;
+    output(flags, found, show::peer(found))
+}
