@@ -245,7 +245,7 @@ mod tests {
             "192.0.2.2:2".parse().unwrap(),
         );
         let zlb = TraceEvent::message(0, Direction::Sent, ends, &zlb);
-        assert!(ladder(80, true, &[zlb.clone()]).contains("\u{1b}[2m"));
+        assert!(ladder(80, true, std::slice::from_ref(&zlb)).contains("\u{1b}[2m"));
         assert!(!ladder(80, false, &[zlb]).contains('\u{1b}'));
     }
 }
