@@ -219,6 +219,10 @@ fn each_command_asks_for_what_it_says() {
             Request::TunnelCreate(text(&[("dest_ipaddr", "192.0.2.1"), ("persist", "on")])),
         ),
         (
+            "tunnel modify tunnel_id=17 mtu=1400",
+            Request::TunnelModify(Selector::Id(17), text(&[("mtu", "1400")])),
+        ),
+        (
             "session list",
             Request::SessionList(SessionFilter::default(), Range::default()),
         ),
@@ -541,7 +545,11 @@ fn the_exit_status_says_what_went_wrong() {
         ("peer", 2, "expected one of profile, show, list"),
         ("tunnel show", 2, "tunnel_name"),
         ("tunnel show tunnel_id=1 tunnel_name=a", 2, "is enough"),
-        ("tunnel modify tunnel_id=1 mtu=1400", 2, "while it is open"),
+        (
+            "tunnel modify tunnel_id=1 hide_avps=yes",
+            2,
+            "only at creation",
+        ),
         (
             "tunnel create dest_ipaddr=x mtu=5",
             2,
