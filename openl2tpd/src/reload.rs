@@ -2,13 +2,14 @@
 //!
 //! What was made or changed through the API and is not in the file is no difference, and stays.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Few, ReloadReport, Response, Selector};
-use config::{Diagnostic, Model, Object, Session, Tunnel};
+use config::{Change, Diagnostic, Model, Object, Parameters, Session, Touches, Tunnel};
 use engine::Command;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -134,6 +135,25 @@ impl Daemon {
                 other => note(format!("tunnel {tunnel}"), other),
             }
         }
+        for (tunnel, change) in plan.modify_tunnels {
+            let what = format!("tunnel {tunnel}");
+            let selector = Selector::Name(tunnel);
+            note(
+                what,
+                self.ask(Command::TunnelModify(selector, Box::new(change)))
+                    .await,
+            );
+        }
+        for (tunnel, session, change) in plan.modify_sessions {
+            let what = format!("session {tunnel}/{session}");
+            let (tunnel, session) = (selector(&tunnel), Selector::Name(session));
+            let change = Box::new(change.params);
+            note(
+                what,
+                self.ask(Command::SessionModify(tunnel, session, change))
+                    .await,
+            );
+        }
         for tunnel in plan.open_tunnels {
             let what = format!("tunnel {}", name_of_tunnel(&tunnel));
             note(what, self.open_tunnel(tunnel).await);
@@ -151,6 +171,10 @@ struct Plan {
     /// By the names of tunnel and session.
     close_sessions: Vec<(String, String)>,
     close_tunnels: Vec<String>,
+    /// By name, with what changes.
+    modify_tunnels: Vec<(String, Tunnel)>,
+    /// By the names of tunnel and session.
+    modify_sessions: Vec<(String, String, Session)>,
     open_tunnels: Vec<Tunnel>,
     open_sessions: Vec<Session>,
     report: ReloadReport,
@@ -160,8 +184,11 @@ impl Plan {
     fn new(old: &Model, new: &Model) -> Self {
         let mut plan = Self::default();
         let report = &mut plan.report;
-        if old.system != new.system {
-            report.changed.push(Object::System.to_string());
+        let changes = new.system.changes(&old.system, Object::System);
+        if !changes.is_empty() {
+            report
+                .changed
+                .push(described(Object::System.to_string(), &changes));
         }
         compare(
             Object::PeerProfile,
@@ -200,10 +227,16 @@ impl Plan {
             keyed(&old.tunnels, name_of_tunnel),
             keyed(&new.tunnels, name_of_tunnel),
         );
-        compare(Object::Tunnel, &before, &after, &mut self.report);
+        compare::<Tunnel, _>(Object::Tunnel, &before, &after, &mut self.report);
         for (key, tunnel) in &before {
             let stays = after.get(key);
             if stays == Some(tunnel) {
+                continue;
+            }
+            let change = stays.and_then(|after| alive(*after, *tunnel, Object::Tunnel));
+            if let (Some(name), Some(change)) = (&tunnel.tunnel_name, change) {
+                self.affect(format!("tunnel {name}: changed, and stays up"));
+                self.modify_tunnels.push((name.clone(), change));
                 continue;
             }
             match (&tunnel.tunnel_name, stays) {
@@ -238,7 +271,7 @@ impl Plan {
             keyed(&old.sessions, name_of_session),
             keyed(&new.sessions, name_of_session),
         );
-        compare(Object::Session, &before, &after, &mut self.report);
+        compare::<Session, _>(Object::Session, &before, &after, &mut self.report);
         for (key, session) in &before {
             let stays = after.get(key);
             if stays == Some(session) || self.reopens(session.tunnel_name.as_deref()) {
@@ -248,6 +281,12 @@ impl Plan {
                 self.affect(format!("session {key}: stays as it is, as it has no name"));
                 continue;
             };
+            if let Some(change) = stays.and_then(|after| alive(*after, *session, Object::Session)) {
+                self.affect(format!("session {key}: changed, and stays up"));
+                self.modify_sessions
+                    .push((tunnel_of(session), name.clone(), change));
+                continue;
+            }
             let what = if stays.is_some() {
                 "closed and opened again"
             } else {
@@ -260,7 +299,10 @@ impl Plan {
             let key = name_of_session(session);
             let changed = before.get(&key).map(|before| *before != session);
             let unnamed = session.session_name.is_none() && changed.is_some();
-            let wanted = changed != Some(false) && !unnamed;
+            let lives = before
+                .get(&key)
+                .is_some_and(|b| alive(session, *b, Object::Session).is_some());
+            let wanted = changed != Some(false) && !unnamed && !lives;
             if wanted || self.reopens(session.tunnel_name.as_deref()) {
                 self.open_sessions.push(session.clone());
             }
@@ -280,19 +322,45 @@ impl Plan {
     }
 }
 
+/// What a live tunnel or session is told where all that has changed of it can be changed while it lives. What the file no longer says
+/// can't: only an object that is made anew takes its profile's word for it.
+fn alive<T: Parameters>(after: &T, before: &T, object: Object) -> Option<T> {
+    let mut change = T::default();
+    for Change {
+        name,
+        touches,
+        after,
+        ..
+    } in after.changes(before, object)
+    {
+        let text = after.filter(|_| touches == Touches::Live)?;
+        change.set(name, &text).ok()?;
+    }
+    Some(change)
+}
+
+/// An object and what has changed of it.
+fn described(what: String, changes: &[Change]) -> String {
+    let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
+    format!("{what}: {}", changes.join(", "))
+}
+
 /// Adds what two collections of one class differ in.
-fn compare<T: PartialEq>(
+fn compare<T: Parameters, V: Borrow<T>>(
     object: Object,
-    old: &BTreeMap<String, T>,
-    new: &BTreeMap<String, T>,
+    old: &BTreeMap<String, V>,
+    new: &BTreeMap<String, V>,
     report: &mut ReloadReport,
 ) {
     let of = |name: &str| format!("{object} {name}");
     for (name, value) in new {
-        match old.get(name) {
-            None => report.added.push(of(name)),
-            Some(before) if before != value => report.changed.push(of(name)),
-            Some(_) => {}
+        let Some(before) = old.get(name) else {
+            report.added.push(of(name));
+            continue;
+        };
+        let changes = value.borrow().changes(before.borrow(), object);
+        if !changes.is_empty() {
+            report.changed.push(described(of(name), &changes));
         }
     }
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
@@ -437,7 +505,7 @@ mod tests {
         assert_eq!(merged.users["a"], says.users["a"]);
         let report = Plan::new(&said, &says).report;
         assert_eq!(report.added.first, ["user c"]);
-        assert_eq!(report.changed.first, ["user a"]);
+        assert_eq!(report.changed.first, ["user a: password"]);
         assert_eq!(report.removed.first, ["user b"]);
         assert_eq!(report.affected.count, 0);
     }
@@ -450,6 +518,41 @@ mod tests {
         );
         let error = merged(&present, &said, &Model::default()).unwrap_err();
         assert!(error.contains('p'), "{error}");
+    }
+
+    #[test]
+    fn what_can_change_while_it_lives_ends_nothing() {
+        let file = |tunnel: &str, session: &str| {
+            model(&format!(
+                "tunnel create tunnel_name=a dest_ipaddr=1.1.1.1 {tunnel}\n\
+                 session create tunnel_name=a session_name=s {session}\n"
+            ))
+        };
+        let said = file("hello_timeout=60", "");
+        let plan = Plan::new(&said, &file("hello_timeout=20", "use_sequence_numbers=yes"));
+        assert!(plan.close_tunnels.is_empty() && plan.open_tunnels.is_empty());
+        assert!(plan.close_sessions.is_empty() && plan.open_sessions.is_empty());
+        let (name, change) = &plan.modify_tunnels[0];
+        assert_eq!(
+            (name.as_str(), change.params.hello_timeout),
+            ("a", Some(20))
+        );
+        let (_, session, change) = &plan.modify_sessions[0];
+        assert_eq!(
+            (session.as_str(), change.params.use_sequence_numbers),
+            ("s", Some(true))
+        );
+        assert_eq!(
+            plan.report.changed.first[0],
+            "tunnel a: hello_timeout 60 -> 20"
+        );
+        // What only a new tunnel takes, and what is left to the profile again, makes one.
+        for other in ["hello_timeout=20 secret=x", ""] {
+            let plan = Plan::new(&said, &file(other, ""));
+            assert_eq!(plan.close_tunnels, ["a"], "{other}");
+            assert_eq!((plan.open_tunnels.len(), plan.open_sessions.len()), (1, 1));
+            assert!(plan.modify_tunnels.is_empty());
+        }
     }
 
     #[test]

@@ -311,6 +311,30 @@ impl Parameter {
     }
 }
 
+/// A parameter that has another value than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The parameter.
+    pub name: &'static str,
+    /// What the change touches.
+    pub touches: Touches,
+    /// The text before; of a secret its mask.
+    pub before: Option<String>,
+    /// The text now; of a secret its mask.
+    pub after: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not set".to_owned());
+        let (before, after) = (text(&self.before), text(&self.after));
+        if before == after {
+            return f.write_str(self.name);
+        }
+        write!(f, "{} {before} -> {after}", self.name)
+    }
+}
+
 /// The place of one parameter's value in an object.
 pub trait Slot {
     /// Reads `text` into it; false, and nothing changed, where the text is not of the kind or its value out of range.
@@ -359,6 +383,34 @@ pub trait Parameters: Default + Clone {
     /// These parameters, and the base's where these are not set.
     #[must_use]
     fn merged_over(&self, base: &Self) -> Self;
+
+    /// The parameters in which this object of a class differs from what it was before.
+    fn changes(&self, before: &Self, object: Object) -> Vec<Change> {
+        let texts = |slots: Vec<&dyn Slot>| slots.into_iter().map(Slot::text).collect::<Vec<_>>();
+        let both = texts(before.slots()).into_iter().zip(texts(self.slots()));
+        let changed = Self::parameters().iter().zip(both);
+        let change = |(parameter, (before, after)): (&'static Parameter, _)| {
+            let shown = |text: Option<String>| {
+                text.map(|text| {
+                    if parameter.is_secret() {
+                        MASK.to_owned()
+                    } else {
+                        text
+                    }
+                })
+            };
+            Change {
+                name: parameter.name,
+                touches: parameter.touches(object),
+                before: shown(before),
+                after: shown(after),
+            }
+        };
+        changed
+            .filter(|(_, (before, after))| before != after)
+            .map(change)
+            .collect()
+    }
 
     /// Sets the parameter of this name (or alias, or unique prefix) to what `text` says.
     fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {

@@ -16,7 +16,7 @@ mod value;
 mod words;
 
 pub use complete::{Piece, PieceKind, Statement, statements, written};
-pub use declare::{Object, Parameter, Parameters, Role, Slot, Touches, Verb};
+pub use declare::{Change, Object, Parameter, Parameters, Role, Slot, Touches, Verb};
 pub use diagnostic::{ConfigError, Diagnostic, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};
 pub use model::Model;

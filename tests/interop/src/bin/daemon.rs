@@ -547,6 +547,7 @@ fn tunnels_reloaded(world: &World) -> Result<String> {
     let first = [
         tunnel("stays", ""),
         tunnel("changes", ""),
+        tunnel("lives", "hello_timeout=60"),
         tunnel("goes", ""),
     ]
     .concat();
@@ -561,7 +562,7 @@ fn tunnels_reloaded(world: &World) -> Result<String> {
         Ok(names)
     };
     until(PROMPT, "the tunnels of the file", || {
-        Ok((names(&daemon)?.len() == 3).then_some(()))
+        Ok((names(&daemon)?.len() == 4).then_some(()))
     })?;
     daemon.query(&[
         "tunnel",
@@ -573,25 +574,33 @@ fn tunnels_reloaded(world: &World) -> Result<String> {
     let second = [
         tunnel("stays", ""),
         tunnel("changes", "").replace(".9", ".8"),
+        tunnel("lives", "hello_timeout=20"),
         tunnel("comes", ""),
     ]
     .concat();
     configure(world, "a", &second)?;
     let (status, report) = reload(world, "a", false)?;
     ensure!(status == 200 && report["failed"]["count"] == 0, "{report}");
-    for (part, what) in [
-        ("added", "tunnel comes"),
-        ("changed", "tunnel changes"),
-        ("removed", "tunnel goes"),
-    ] {
-        ensure!(
-            report[part]["first"] == serde_json::json!([what]),
-            "{report}"
-        );
+    let parts = serde_json::json!([
+        ["tunnel comes"],
+        [
+            "tunnel changes: dest_ipaddr 127.0.0.9 -> 127.0.0.8",
+            "tunnel lives: hello_timeout 60 -> 20"
+        ],
+        ["tunnel goes"],
+    ]);
+    for (place, part) in ["added", "changed", "removed"].into_iter().enumerate() {
+        ensure!(report[part]["first"] == parts[place], "{report}");
     }
-    ensure!(report["affected"]["count"] == 3, "{report}");
     ensure!(
-        names(&daemon)? == ["api", "changes", "comes", "stays"],
+        report["affected"]
+            .to_string()
+            .contains("tunnel lives: changed, and stays up"),
+        "{report}"
+    );
+    ensure!(report["affected"]["count"] == 4, "{report}");
+    ensure!(
+        names(&daemon)? == ["api", "changes", "comes", "lives", "stays"],
         "{:?}",
         names(&daemon)?
     );
