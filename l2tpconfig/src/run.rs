@@ -1,15 +1,15 @@
 //! Carries commands out.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request, TunnelFilter};
 use config::{Command, Piece, Statement, command_line, parse_command, statements};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
-use crate::vocabulary::{Action, Given, find};
+use crate::vocabulary::{Action, Entry, Given, find};
 use crate::{Failure, Flags, complete, debug, explain, help, monitor, print, request, show, trace};
 
 /// Whether there is more to do.
@@ -53,54 +53,67 @@ fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result<Flow, Fail
     if flags.pcap.is_some() && entry.action != Action::Trace {
         return Err(Failure::Usage("--pcap goes with `tunnel trace`".to_owned()));
     }
-    if let Action::Model(..) = entry.action {
-        model(flags, text)?;
-        return Ok(Flow::On);
+    match entry.action {
+        Action::Exit => {
+            Given::read(&entry, rest).map_err(Failure::Usage)?;
+            return Ok(Flow::Leave);
+        }
+        Action::Model(..) => model(flags, text)?,
+        _ => fixed(flags, &entry, rest)?,
     }
-    let given = Given::read(&entry, rest).map_err(Failure::Usage)?;
+    Ok(Flow::On)
+}
+
+/// A command of this program and the daemon as a whole.
+fn fixed(flags: &mut Flags, entry: &Entry, rest: &[Piece]) -> Result<(), Failure> {
+    let given = Given::read(entry, rest).map_err(Failure::Usage)?;
     let needed = |name: &str| {
         let missing = || Failure::Usage(format!("{} needs {name}=", entry.words.join(" ")));
         given.get(name).map(str::to_owned).ok_or_else(missing)
     };
     match entry.action {
-        Action::Model(..) | Action::Help => (),
-        Action::Exit => return Ok(Flow::Leave),
-        Action::ConfigSave => save(flags, given.get("file").map(Path::new))?,
-        Action::ConfigRestore => restore(flags, &PathBuf::from(needed("file")?))?,
-        Action::ConfigReload => reload(flags, flags.dry_run || given.get("dry_run").is_some())?,
+        Action::Model(..) | Action::Help | Action::Exit => Ok(()),
+        Action::ConfigSave => save(flags, given.get("file").map(Path::new)),
+        Action::ConfigRestore => restore(flags, &PathBuf::from(needed("file")?)),
+        Action::ConfigReload => reload(flags, flags.dry_run || given.get("dry_run").is_some()),
         Action::ServerShow => {
             let socket = flags.socket.display().to_string();
             let text = format!("Connected to server: {socket}\n");
-            output(flags, &json!({ "server": socket }), text)?;
+            output(flags, &json!({ "server": socket }), text)
         }
-        Action::ServerModify => flags.socket = needed("name")?.into(),
-        Action::PeerShow => peer(flags, &given)?,
+        Action::ServerModify => {
+            flags.socket = needed("name")?.into();
+            Ok(())
+        }
+        Action::PeerShow => peer(flags, &given),
         Action::PeerList => {
             let peers = peers(flags)?;
-            output(flags, &peers, show::peers(&peers))?;
+            output(flags, &peers, show::peers(&peers))
         }
-        Action::DebugShow => debug::show(flags, &given)?,
-        Action::DebugModify => debug::modify(flags, &given)?,
-        Action::Trace => {
-            let words = given.iter().map(|(name, value)| format!("{name}={value}"));
-            let words: Vec<_> = ["tunnel", "trace"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain(words)
-                .collect();
-            if let Some(trace) = trace::parse(&words) {
-                trace.map_err(Failure::Usage)?.run(flags)?;
-            }
-        }
-        Action::Monitor => monitor::run(flags, given.get("type"))?,
+        Action::DebugShow => debug::show(flags, &given),
+        Action::DebugModify => debug::modify(flags, &given),
+        Action::Trace => traced(flags, &given),
+        Action::Monitor => monitor::run(flags, given.get("type")),
         Action::Completions => {
             let shell = given.iter().next().map(|(name, _)| name);
             let shell = shell
                 .ok_or_else(|| Failure::Usage("completions needs bash, zsh or fish".to_owned()))?;
-            print(complete::script(shell))?;
+            print(complete::script(shell))
         }
     }
-    Ok(Flow::On)
+}
+
+fn traced(flags: &Flags, given: &Given) -> Result<(), Failure> {
+    let words = given.iter().map(|(name, value)| format!("{name}={value}"));
+    let words: Vec<_> = ["tunnel", "trace"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(words)
+        .collect();
+    match trace::parse(&words) {
+        Some(trace) => trace.map_err(Failure::Usage)?.run(flags),
+        None => Ok(()),
+    }
 }
 
 /// A command of the declared objects.
@@ -167,18 +180,18 @@ fn save(flags: &Flags, file: Option<&Path>) -> Result<(), Failure> {
     let Some(file) = file else {
         return print(&text);
     };
-    // Whole or not at all, and nobody else's to read.
-    let mut name = file.as_os_str().to_owned();
-    name.push(".new");
-    let new = Path::new(&name);
+    // Whole or not at all, and nobody else's to read; what fails leaves nothing behind.
     let write = || {
-        let mut options = OpenOptions::new();
-        let mut out = options.write(true).create_new(true).mode(0o600).open(new)?;
-        out.write_all(text.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(new, file)
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.persist(file)?;
+        Ok(())
     };
-    write().map_err(|error| Failure::File(file.to_owned(), error))
+    write().map_err(|error: io::Error| Failure::File(file.to_owned(), error))
 }
 
 fn restore(flags: &mut Flags, file: &Path) -> Result<(), Failure> {

@@ -77,22 +77,26 @@ impl ConditionalEventHandler for Question {
 /// Where in its line the last question was asked.
 static AT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
-/// Reads commands from the terminal until there are no more.
-pub(crate) fn interactive(flags: &mut Flags) -> Result<(), Failure> {
+/// An editor of lines, and whether a line of it is a question.
+fn editor() -> rustyline::Result<(Editor<Console, DefaultHistory>, Arc<AtomicBool>)> {
     let size = std::env::var("L2TP_HISTFILESIZE")
         .ok()
         .and_then(|size| size.parse().ok());
     let config = Config::builder()
         .completion_type(CompletionType::List)
-        .max_history_size(size.unwrap_or(HISTORY))
-        .map_err(unreadable)?
+        .max_history_size(size.unwrap_or(HISTORY))?
         .build();
-    let mut editor: Editor<Console, DefaultHistory> =
-        Editor::with_config(config).map_err(unreadable)?;
+    let mut editor = Editor::with_config(config)?;
     let asked = Arc::<AtomicBool>::default();
     let question = Question(Arc::clone(&asked));
     let key = KeyEvent(KeyCode::Char('?'), Modifiers::NONE);
     editor.bind_sequence(key, EventHandler::Conditional(Box::new(question)));
+    Ok((editor, asked))
+}
+
+/// Reads commands from the terminal until there are no more.
+pub(crate) fn interactive(flags: &mut Flags) -> Result<(), Failure> {
+    let (mut editor, asked) = editor().map_err(unreadable)?;
     let history = history_file();
     if let Some(file) = &history {
         // There is none before the first time.
