@@ -213,7 +213,8 @@ fn reload(flags: &Flags, dry_run: bool) -> Result<(), Failure> {
     let client = Client::new(&flags.socket)?;
     let text = client.ask(Method::POST, "/v1/config/reload", body.as_ref())?;
     let answer: Value = serde_json::from_str(&text).map_err(misunderstood)?;
-    output(flags, &answer, show::difference(&answer))
+    let report = serde_json::from_value(answer.clone()).map_err(misunderstood)?;
+    output(flags, &answer, show::difference(&report))
 }
 
 /// The pairs of addresses that have tunnels.

@@ -1,8 +1,8 @@
 //! Answers in words and tables.
 
 use api::{
-    CallStatus, EndReason, LineStatus, SessionStatus, Statistics, SystemStatus, TransportStatus,
-    TunnelStatus, UserStatus,
+    CallStatus, EndReason, Few, LineStatus, ReloadReport, SessionStatus, Statistics, SystemStatus,
+    TransportStatus, TunnelStatus, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -23,9 +23,12 @@ pub(crate) fn done(command: &Command, answer: Value) -> serde_json::Result<Strin
         (Object::Tunnel, Verb::Create) => tunnel_name(&from_value(answer)?),
         (Object::Session, Verb::Create) => session_name(&from_value(answer)?),
         (Object::Tunnel | Object::Session, _) => {
-            let values: Vec<_> = command
+            let selects = ["tunnel_name", "tunnel_id", "session_name", "session_id"];
+            let named = command
                 .arguments
                 .iter()
+                .filter(|a| selects.contains(&a.name));
+            let values: Vec<_> = named
                 .filter_map(|argument| argument.value.as_deref())
                 .collect();
             format!("{} {}", command.object, values.join(" "))
@@ -146,16 +149,22 @@ pub(crate) fn peer(peer: &Value) -> String {
 }
 
 /// What a reload did, or would do: a line each.
-pub(crate) fn difference(answer: &Value) -> String {
+pub(crate) fn difference(report: &ReloadReport) -> String {
+    let parts = [
+        ("added", &report.added),
+        ("changed", &report.changed),
+        ("removed", &report.removed),
+        ("affected", &report.affected),
+        ("failed", &report.failed),
+    ];
     let mut text = String::new();
-    for (name, value) in answer.as_object().into_iter().flatten() {
-        let name = name.replace('_', " ");
-        match value {
-            Value::Array(items) => items
-                .iter()
-                .for_each(|item| text += &format!("{name} {}\n", plain(&flat(item)))),
-            Value::Null => (),
-            value => text += &format!("{name}: {}\n", plain(&flat(value))),
+    for (what, Few { count, first }) in parts {
+        for one in first {
+            text += &format!("{what:<8}  {}\n", plain(one));
+        }
+        let more = count.saturating_sub(first.len() as u64);
+        if more > 0 {
+            text += &format!("{what:<8}  {more} more\n");
         }
     }
     if text.is_empty() {
@@ -291,6 +300,7 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
         ("last error", text(t.last_error.as_deref())),
     ];
     rows.extend(t.last_end.iter().flat_map(end));
+    rows.extend(tunnel_parameters(&t.parameters));
     if let Some(peer) = &t.peer {
         rows.extend([
             ("peer tunnel_id", peer.tunnel_id.to_string()),
@@ -302,6 +312,14 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
             ("peer bearer_caps", text(peer.bearer_caps)),
         ]);
     }
+    rows
+}
+
+/// What a tunnel is run by and its status does not say already.
+fn tunnel_parameters(parameters: &Map<String, Value>) -> Vec<(&'static str, String)> {
+    let said = ["dest_ipaddr", "host_name", "listener_name", "trace_flags"];
+    let mut rows = rows_of(Object::Tunnel, parameters);
+    rows.retain(|(name, _)| !said.contains(name));
     rows
 }
 
@@ -480,6 +498,11 @@ fn statistics(statistics: &Statistics) -> String {
 
 /// One object of the configuration, its parameters in the order of their declaration.
 fn object(class: Object, object: &Map<String, Value>) -> String {
+    pairs(rows_of(class, object))
+}
+
+/// The parameters of an object that are there, each with its unit.
+fn rows_of(class: Object, object: &Map<String, Value>) -> Vec<(&'static str, String)> {
     let rows = class.parameters().iter().filter_map(|parameter| {
         let value = scalar(object.get(parameter.name)?);
         let unit = parameter
@@ -489,7 +512,7 @@ fn object(class: Object, object: &Map<String, Value>) -> String {
             .unwrap_or_default();
         Some((parameter.name, value + &unit))
     });
-    pairs(rows.collect())
+    rows.collect()
 }
 
 /// Objects of the configuration, a line each: their names, and what they can't be without.

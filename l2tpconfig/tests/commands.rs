@@ -104,6 +104,7 @@ fn tunnel() -> TunnelStatus {
         path_mtu: None,
         last_error: None,
         last_end: None,
+        parameters: parameters(&[("hello_timeout", 20.into()), ("secret", "********".into())]),
     }
 }
 
@@ -441,11 +442,10 @@ fn tunnels_are_listed_and_shown_in_part() {
     let none: Value =
         serde_json::from_str(&daemon.ok(&["--json", "tunnel", "list", "remote_only"])).unwrap();
     assert_eq!(none, json!([]));
-    assert!(
-        daemon
-            .ok(&["tunnel", "show", "config", "tunnel_id=17"])
-            .contains("host_name")
-    );
+    let config = daemon.ok(&["tunnel", "show", "config", "tunnel_id=17"]);
+    for part in ["host_name", "hello_timeout", "20 s", "********"] {
+        assert!(config.contains(part), "{part}: {config}");
+    }
     assert_eq!(
         daemon.ok(&["tunnel", "show", "transport", "tunnel_id=17"]),
         ""

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::server::{Backend, EventLog};
 use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
-    Command as Change, ConfigError, Model, Object, TraceFlags, Verb, parse_command, quoted,
+    Command as Change, ConfigError, Model, Object, Parameters, TraceFlags, Verb, parse_command,
+    quoted,
 };
 use engine::Command;
 use serde_json::Value;
@@ -261,7 +262,11 @@ impl Daemon {
     /// Answers a request about what is configured.
     async fn configuration(&self, request: Request) -> Result<Response, CommandError> {
         match request {
-            Request::SystemParameters => Ok(Response::Object(objects::shown(&self.model().system))),
+            Request::SystemParameters => {
+                let mut shown = self.model().system.shown_json();
+                shown.insert("udp_port".to_owned(), self.sockets.port().into());
+                Ok(Response::Object(shown))
+            }
             Request::ObjectList(collection, range) => {
                 objects::list(&self.model(), collection, &range).map(Response::Objects)
             }

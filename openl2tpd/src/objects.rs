@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use api::{Collection, CommandError, Cursor, ErrorKind, Page, Range};
-use config::{Kind, Model, Parameter, Parameters};
-use serde_json::Value;
+use config::{Model, Parameters};
 
 /// Calls a function with the objects of a collection, whatever they are.
 macro_rules! of_collection {
@@ -41,7 +40,7 @@ pub(crate) fn find(model: &Model, collection: Collection, name: &str) -> Option<
 }
 
 fn one<T: Parameters>(objects: &BTreeMap<String, T>, name: &str) -> Option<api::Parameters> {
-    objects.get(name).map(shown)
+    objects.get(name).map(Parameters::shown_json)
 }
 
 fn page<T: Parameters>(
@@ -54,24 +53,11 @@ fn page<T: Parameters>(
     let mut last = None;
     let items = later.by_ref().take(range.limit()).map(|(name, object)| {
         last = Some(name);
-        shown(object)
+        object.shown_json()
     });
     let items = items.collect();
     let next = later.next().and(last).map(|name| cursor(name));
     Page { items, next }
-}
-
-/// Every parameter of an object with its value or default; secrets masked.
-pub(crate) fn shown(object: &impl Parameters) -> api::Parameters {
-    let value = |(parameter, text): (&Parameter, Option<String>)| {
-        let value = text.map_or(Value::Null, |text| match parameter.kind {
-            Kind::Number => text.parse::<u64>().map_or(Value::Null, Value::from),
-            Kind::Boolean => Value::Bool(text == "yes"),
-            _ => Value::from(text),
-        });
-        (parameter.name.to_owned(), value)
-    };
-    object.shown().map(value).collect()
 }
 
 /// The octets of a name in hexadecimal digits: what is no cursor shows itself as none.

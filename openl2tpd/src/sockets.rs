@@ -37,6 +37,11 @@ impl Sockets {
         Ok(opened?.concat())
     }
 
+    /// The daemon's own port.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Makes `port` a listener's, or the daemon's own where there is none, and returns the sockets that are new; 0 is the port of the listener or
     /// the daemon. A machine without IPv6 has only IPv4.
     pub(crate) fn bind(

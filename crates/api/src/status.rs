@@ -5,6 +5,8 @@ use config::{Bearer, Framing, SessionType};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::Parameters;
+
 /// Who brought a tunnel or session into being.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -210,6 +212,9 @@ pub struct TunnelStatus {
     pub last_error: Option<String>,
     /// The same in its parts, where a message or the lack of one ended it.
     pub last_end: Option<EndReason>,
+    /// All that it is run by, with what its profiles and defaults give; secrets masked. Lists are without.
+    #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    pub parameters: Parameters,
 }
 
 /// What both ends of a session said of its call (RFC 2661 sections 6.6 to 6.11), or will say.

@@ -468,6 +468,18 @@ pub trait Parameters: Default + Clone {
             })
     }
 
+    /// The same by name, as JSON; `null` is what is not set and has no default. What is no state of an object, but something to be done, is left out.
+    fn shown_json(&self) -> Map<String, Json> {
+        let all = self
+            .shown()
+            .filter(|(parameter, _)| parameter.role != Role::Action);
+        all.map(|(parameter, text)| {
+            let value = text.map_or(Json::Null, |text| parameter.json(text));
+            (parameter.name.to_owned(), value)
+        })
+        .collect()
+    }
+
     /// The parameters that are set, by name: numbers and booleans as such, the rest as text, secrets masked.
     fn to_json(&self) -> Map<String, Json> {
         self.iter()

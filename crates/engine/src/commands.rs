@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Response, Selector};
-use config::SessionType;
+use config::{Parameters, SessionType};
 use l2tp::{CallKind, StopReason};
 use sansio::Time;
 
@@ -74,11 +74,18 @@ impl Engine {
                     .map(Response::Tunnels);
             }
             Command::TunnelShow(selector) => {
-                let status = match self.find_tunnel(&selector)? {
-                    Which::Client(id) => self.client_status(id, now),
-                    Which::Peer(id) => self.peer_tunnel_status(id, now),
+                let (status, setup) = match self.find_tunnel(&selector)? {
+                    Which::Client(id) => {
+                        let setup = self.clients.get(&id).map(|client| &client.setup);
+                        (self.client_status(id, now), setup)
+                    }
+                    Which::Peer(id) => {
+                        let setup = self.tunnels.get(&id).map(|tunnel| &tunnel.setup);
+                        (self.peer_tunnel_status(id, now), setup)
+                    }
                 };
-                let status = status.ok_or_else(|| no_tunnel(&selector))?;
+                let mut status = status.ok_or_else(|| no_tunnel(&selector))?;
+                status.parameters = setup.map(|s| s.params.shown_json()).unwrap_or_default();
                 return Ok(Response::Tunnel(Box::new(status)));
             }
             Command::TunnelModify(selector, change) => {

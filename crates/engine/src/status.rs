@@ -56,6 +56,7 @@ impl Engine {
                 path_mtu: None,
                 last_error: None,
                 last_end: None,
+                parameters: Default::default(),
             },
         };
         status.tunnel_name.clone_from(&client.config.tunnel_name);
@@ -102,6 +103,7 @@ impl Engine {
             path_mtu: tunnel.path_mtu,
             last_error: tunnel.unreachable.clone().or(last_error),
             last_end,
+            parameters: Default::default(),
         })
     }
 

@@ -214,3 +214,28 @@ fn the_peers_address_and_port_may_be_those_of_the_profile() {
     let heard = pair.world.take_heard();
     assert!(heard.iter().all(|(to, _)| to.port() == 1777) && !heard.is_empty());
 }
+
+#[test]
+fn a_tunnel_shows_all_that_it_is_run_by_and_no_secret() {
+    let profile = |base: &str| {
+        format!("{base}\ntunnel profile modify profile_name=default secret=s3cret retry_timeout=3")
+    };
+    let mut pair = Pair::new(&profile(&lac("hello_timeout=33")), &profile(LNS));
+    pair.up();
+    modify(&mut pair, 0, "mtu=1300").unwrap();
+    let shown = ask(&mut pair.world, pair.lac, Command::TunnelShow(tunnel("t")));
+    let Ok(api::Response::Tunnel(status)) = shown else {
+        panic!("{shown:?}");
+    };
+    // Its own, its profile's, a default, what was changed.
+    for (name, value) in [
+        ("hello_timeout", 33),
+        ("retry_timeout", 3),
+        ("max_retries", 5),
+        ("mtu", 1300),
+    ] {
+        assert_eq!(status.parameters[name], value, "{name}");
+    }
+    assert_eq!(status.parameters["secret"], config::MASK);
+    assert!(tunnels(&mut pair.world, pair.lac)[0].parameters.is_empty());
+}
