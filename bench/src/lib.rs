@@ -38,7 +38,10 @@ pub struct Pair {
 impl Pair {
     /// A LAC with `tunnels` established tunnels to an LNS, and no session.
     pub fn new(tunnels: usize) -> Result<Self> {
-        let load = |text: &str| Model::load("bench", text).map_err(|d| anyhow::anyhow!("{}", d[0]));
+        let load = |text: &str| match Model::load("bench", text) {
+            Ok(loaded) => Ok(loaded.model),
+            Err(diagnostics) => Err(anyhow::anyhow!("{}", diagnostics[0])),
+        };
         let quality = Quality {
             delay: Duration::ZERO,
             ..Quality::PERFECT

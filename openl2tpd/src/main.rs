@@ -38,7 +38,7 @@ use std::thread;
 use anyhow::{Context, bail};
 use api::server::EventLog;
 use clap::Parser;
-use config::Model;
+use config::{Loaded, Model};
 use engine::{Engine, EngineConfig};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -72,17 +72,21 @@ fn main() -> ExitCode {
         return background::start().unwrap_or_else(|error| failure(&error.into()));
     }
     let file = flags.check.as_deref().or(flags.config.as_deref());
-    let model = match reload::load(file) {
-        Ok(model) => model,
+    let loaded = match reload::load(file) {
+        Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
     if flags.check.is_some() {
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| eprintln!("{warning}"));
         return ExitCode::SUCCESS;
     }
-    match serve(&flags, Arc::new(model)) {
+    match serve(&flags, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if flags.detached || flags.log.is_some() {
@@ -99,7 +103,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Starts everything in the order in which failures are cheapest, and works until the end.
-fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
+fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     // What we make is nobody's to write but ours.
     rustix::process::umask(Mode::from_raw_mode(0o027));
     if flags.detached {
@@ -110,6 +114,8 @@ fn serve(flags: &Flags, model: Arc<Model>) -> anyhow::Result<()> {
     }
     allow_descriptors();
     let log = start_log(flags)?;
+    reload::log_warnings(&configuration.warnings);
+    let model = Arc::new(configuration.model);
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Few, ReloadReport, Response, Selector};
-use config::{Change, Diagnostic, Model, Object, Parameters, Session, Touches, Tunnel};
+use config::{Change, Diagnostic, Loaded, Model, Object, Parameters, Session, Touches, Tunnel};
 use engine::Command;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -36,17 +36,20 @@ impl File {
 }
 
 /// Reads a configuration at the start; without a name the default file, which need not be there. An error is all that is wrong, a line or more each.
-pub(crate) fn load(file: Option<&Path>) -> Result<Model, String> {
+pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
     match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text),
-        Err(error) if file.is_none() && error.kind() == NotFound => Ok(Model::default()),
+        Err(error) if file.is_none() && error.kind() == NotFound => Ok(Loaded {
+            model: Model::default(),
+            warnings: Vec::new(),
+        }),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
 
 /// Reads a configuration again: a file that is gone is a fault, and no empty file.
-fn load_again(path: &Path) -> Result<Model, String> {
+fn load_again(path: &Path) -> Result<Loaded, String> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     parse(path, &text)
 }
@@ -55,11 +58,25 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     format!("openl2tpd: cannot read {}: {error}", path.display())
 }
 
-fn parse(path: &Path, text: &str) -> Result<Model, String> {
+fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
     Model::load(&path.display().to_string(), text).map_err(|diagnostics| {
         let lines: Vec<_> = diagnostics.iter().map(Diagnostic::to_string).collect();
         lines.join("\n")
     })
+}
+
+/// Tells the log of what is not as it stands in the file.
+pub(crate) fn log_warnings(warnings: &[Diagnostic]) {
+    warnings.iter().for_each(|warning| {
+        let Diagnostic {
+            file,
+            line,
+            column,
+            message,
+            ..
+        } = warning;
+        warn!("{file}:{line}:{column}: {message}");
+    });
 }
 
 impl Daemon {
@@ -89,10 +106,10 @@ impl Daemon {
         let path = self.file.path.clone();
         let invalid = |message| CommandError::new(ErrorKind::Invalid, message);
         let read = spawn_blocking(move || load_again(&path)).await;
-        let says = Arc::new(
-            read.map_err(|bug| invalid(bug.to_string()))?
-                .map_err(invalid)?,
-        );
+        let read = read.map_err(|bug| invalid(bug.to_string()))?;
+        let Loaded { model, warnings } = read.map_err(invalid)?;
+        log_warnings(&warnings);
+        let says = Arc::new(model);
 
         let plan = Plan::new(&said, &says);
         let mut report = plan.report.clone();
@@ -404,7 +421,7 @@ fn merged(present: &Model, said: &Model, says: &Model) -> Result<Model, String> 
     model.tunnels.clone_from(&says.tunnels);
     model.sessions.clone_from(&says.sessions);
     // What was made through the API may name what the file has no more.
-    parse(Path::new("with what the API changed"), &model.to_commands())
+    parse(Path::new("with what the API changed"), &model.to_commands()).map(|loaded| loaded.model)
 }
 
 fn merge<T: Clone + PartialEq>(
@@ -487,7 +504,7 @@ mod tests {
     use super::*;
 
     fn model(text: &str) -> Model {
-        Model::load("test", text).unwrap()
+        Model::load("test", text).unwrap().model
     }
 
     #[test]

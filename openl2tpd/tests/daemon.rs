@@ -441,7 +441,17 @@ fn checking_a_file_starts_nothing() {
             .output()
             .unwrap()
     };
-    assert!(check(LNS).status.success());
+    let right = check(LNS);
+    assert!(right.status.success() && right.stderr.is_empty());
+    let odd = check("system modify tunnel_persist_pend_timeout=0\n");
+    assert!(odd.status.success());
+    assert!(
+        stderr(&odd).contains(
+            "conf:1:43: warning: tunnel_persist_pend_timeout takes 1 to 86400: 1 is taken for 0"
+        ),
+        "{}",
+        stderr(&odd)
+    );
     let wrong = check("user create user_name=bob\nppp profile modify profile_name=x\n");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(

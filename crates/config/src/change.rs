@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Fault;
-use crate::grammar::{Parsed, parse, quoted};
+use crate::grammar::{Form, Parsed, parse, quoted};
 use crate::value::Kind;
 use crate::words::nearest;
 use crate::{
     Command, ConfigError, DEFAULT_PROFILE, Diagnostic, Model, Object, Parameter, Parameters,
-    Session, Span, Tunnel, TunnelParams, Verb,
+    Session, Severity, Span, Tunnel, TunnelParams, Verb,
 };
 
 /// What is wrong with one object of a model.
@@ -27,17 +27,30 @@ enum Which {
     Place(usize),
 }
 
+/// What a configuration file says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loaded {
+    /// All of it.
+    pub model: Model,
+    /// What is not wholly as it stands in the file, in the order of the text.
+    pub warnings: Vec<Diagnostic>,
+}
+
 impl Model {
-    /// Reads a configuration file. `file` is its name for the diagnostics, of which there is one for each error.
+    /// Reads a configuration file. `file` is its name for the diagnostics, of which there is one for each error, and one for each warning of a file
+    /// without errors.
     ///
-    /// The order of statements does not matter where one names what another makes.
-    pub fn load(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+    /// The order of statements does not matter where one names what another makes. A number out of range is a warning, and the nearest one in range
+    /// is taken: files of OpenL2TP 1.8, which let any pass, go on to load.
+    pub fn load(file: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
         let Parsed {
             commands,
             mut faults,
+            warnings,
             is_partial,
             secrets,
-        } = parse(text);
+            ..
+        } = parse(text, Form::File);
         let mut model = Self::default();
         let mut applied = Vec::new();
         for command in &commands {
@@ -58,13 +71,20 @@ impl Model {
                     .map(|breach| breach.locate(&applied)),
             );
         }
+        let diagnostic = |severity, span, message| {
+            Diagnostic::new((file, text), &secrets, severity, span, message)
+        };
         if faults.is_empty() {
-            return Ok(model);
+            let warnings = warnings
+                .into_iter()
+                .map(|warning| diagnostic(Severity::Warning, warning.span, warning.message))
+                .collect();
+            return Ok(Loaded { model, warnings });
         }
         faults.sort_by_key(|fault| fault.span.start);
         Err(faults
             .iter()
-            .map(|fault| Diagnostic::new(file, text, &secrets, fault))
+            .map(|fault| diagnostic(Severity::Error, fault.span, fault.error.to_string()))
             .collect())
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::value::{Kind, Value};
+use crate::value::{Kind, Value, is_number, number};
 use crate::words::pick;
 use crate::{ConfigError, MASK};
 
@@ -256,10 +256,30 @@ impl Parameter {
         }
     }
 
-    /// What is to be said to whoever sets it to `text`, its own form of a value, if that has no effect yet.
+    /// What is to be said to whoever sets it to `text`, if that has no effect yet.
     pub fn warning(&self, text: &str) -> Option<String> {
-        (self.is_pending() && text != "no")
+        let is_off =
+            text.is_empty() || self.kind == Kind::Boolean && bool::parse(text) == Some(false);
+        (self.is_pending() && !is_off)
             .then(|| format!("{} is kept and shown, but has no effect yet", self.name))
+    }
+
+    /// The number in range that is nearest to `text`, one that is not, and what is to be said of taking it. None for what is no number, and for
+    /// numbers that tell objects apart.
+    pub(crate) fn nearest(&self, text: &str) -> Option<(String, String)> {
+        let (least, most) = self.range.filter(|_| self.kind == Kind::Number)?;
+        if matches!(self.role, Role::Key | Role::Label | Role::Id) {
+            return None;
+        }
+        let is_less = text.strip_prefix('-').map(is_number);
+        let taken = match is_less {
+            Some(true) => least,
+            None if is_number(text) => number(text).map_or(most, |given| given.clamp(least, most)),
+            _ => return None,
+        };
+        let name = self.name;
+        let message = format!("{name} takes {least} to {most}: {taken} is taken for {text}");
+        Some((taken.to_string(), message))
     }
 
     /// Whether its value must not be shown.

@@ -168,9 +168,31 @@ pub(crate) struct Fault {
     pub(crate) error: ConfigError,
 }
 
-/// An error with its place in a file. `Display` gives `FILE:LINE:COLUMN: MESSAGE`, the line, and a mark below the place.
+/// What is to be said of a part of the text that is understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Caution {
+    pub(crate) span: Span,
+    pub(crate) message: String,
+}
+
+/// What comes of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing of the text is used.
+    #[default]
+    Error,
+    /// The text is used, but not wholly as it stands there.
+    Warning,
+}
+
+/// An error or a warning with its place in a file. `Display` gives `FILE:LINE:COLUMN: MESSAGE`, the line, and a mark below the place; `warning: `
+/// goes before the message of a warning.
 #[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
 pub struct Diagnostic {
+    /// What comes of it.
+    #[serde(default)]
+    pub severity: Severity,
     /// The name of the file, or whatever the text came from.
     pub file: String,
     /// The line, from 1 on.
@@ -186,9 +208,15 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Finds the place of `fault` in `text`; what lies in `secrets` is not shown.
-    pub(crate) fn new(file: &str, text: &str, secrets: &[Span], fault: &Fault) -> Self {
-        let Span { start, end } = fault.span;
+    /// Finds the place of `span` in the text; what lies in `secrets` is not shown.
+    pub(crate) fn new(
+        (file, text): (&str, &str),
+        secrets: &[Span],
+        severity: Severity,
+        span: Span,
+        message: String,
+    ) -> Self {
+        let Span { start, end } = span;
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let in_line = |secret: &&Span| secret.start < line_end && secret.end > line_start;
@@ -202,10 +230,11 @@ impl Diagnostic {
             .char_indices()
             .map(|(at, c)| if is_secret(line_start + at) { '*' } else { c });
         Self {
+            severity,
             file: file.to_owned(),
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            message: fault.error.to_string(),
+            message,
             source_line: masked.collect::<String>().trim_end().to_owned(),
             width: text[start..end.clamp(start, line_end)]
                 .chars()
@@ -218,6 +247,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            severity,
             file,
             line,
             column,
@@ -225,6 +255,10 @@ impl fmt::Display for Diagnostic {
             source_line,
             width,
         } = self;
+        let warning = match severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
         // Tabs in front of the mark, so that it is where the terminal put the text.
         let before = source_line
             .chars()
@@ -233,7 +267,7 @@ impl fmt::Display for Diagnostic {
         let indent: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
         write!(
             f,
-            "{file}:{line}:{column}: {message}\n    {source_line}\n    {indent}{}",
+            "{file}:{line}:{column}: {warning}{message}\n    {source_line}\n    {indent}{}",
             "^".repeat(*width)
         )
     }

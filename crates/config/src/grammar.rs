@@ -5,10 +5,10 @@
 //! beginning that no other word has. Values are bare words or `"strings"`, in which `\"` and `\\` stand for `"` and `\`.
 
 use crate::declare::{Object, Parameter, Role, Verb};
-use crate::diagnostic::Fault;
+use crate::diagnostic::{Caution, Fault};
 use crate::lexer::{Lexer, Token, TokenKind, is_bare};
 use crate::words::{begins, nearest, pick};
-use crate::{ConfigError, Diagnostic, Parameters, Span, Value};
+use crate::{ConfigError, Diagnostic, Parameters, Severity, Span, Value};
 
 /// One parameter or flag of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,7 +115,7 @@ impl Command {
 
 /// Reads one command, as typed or as joined by [`command_line`].
 pub fn parse_command(text: &str) -> Result<Command, Box<Diagnostic>> {
-    let mut parsed = parse(text);
+    let mut parsed = parse(text, Form::Command);
     let end = Span {
         start: text.len(),
         end: text.len(),
@@ -134,11 +134,13 @@ pub fn parse_command(text: &str) -> Result<Command, Box<Diagnostic>> {
             },
         },
     };
+    let message = fault.error.to_string();
     Err(Box::new(Diagnostic::new(
-        "command",
-        text,
+        ("command", text),
         &parsed.secrets,
-        &fault,
+        Severity::Error,
+        fault.span,
+        message,
     )))
 }
 
@@ -168,23 +170,39 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Where a text comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Form {
+    /// Somebody who can be asked again: what is out of range is refused.
+    #[default]
+    Command,
+    /// A file, of OpenL2TP 1.8 maybe, which let any number pass: the nearest that is in range is taken, with a warning.
+    File,
+}
+
 /// What a text says, and what is wrong with it.
 #[derive(Default, Debug)]
 pub(crate) struct Parsed {
+    form: Form,
     /// The statements that are understood; a parameter that is not is left out.
     pub(crate) commands: Vec<Command>,
     /// In the order of the text.
     pub(crate) faults: Vec<Fault>,
+    /// In the order of the text.
+    pub(crate) warnings: Vec<Caution>,
     /// Whether a whole statement was not understood, so that what it makes will be missed.
     pub(crate) is_partial: bool,
     /// Values that must not be shown.
     pub(crate) secrets: Vec<Span>,
 }
 
-/// Reads a whole file.
-pub(crate) fn parse(text: &str) -> Parsed {
+/// Reads a whole text.
+pub(crate) fn parse(text: &str, form: Form) -> Parsed {
     let mut lexer = Lexer::new(text);
-    let mut parsed = Parsed::default();
+    let mut parsed = Parsed {
+        form,
+        ..Parsed::default()
+    };
     while !lexer.is_at_end() {
         let mut tokens = Vec::new();
         let end = loop {
@@ -269,7 +287,7 @@ impl Parsed {
         };
         let mut is_whole = true;
         while !rest.is_empty() {
-            match argument(&command, &mut rest) {
+            match self.argument(&command, &mut rest) {
                 Ok(argument) => command.arguments.push(argument),
                 Err(fault) => {
                     is_whole = false;
@@ -286,6 +304,105 @@ impl Parsed {
             }),
             Ok(()) => self.commands.push(command),
         }
+    }
+
+    /// Takes one parameter or flag. An error takes what belongs to it too, so that the next one can be read.
+    fn argument(&mut self, command: &Command, rest: &mut &[Token]) -> Result<Argument, Fault> {
+        let tokens = *rest;
+        let name = &tokens[0];
+        let has_equals = tokens
+            .get(1)
+            .is_some_and(|token| token.kind == TokenKind::Equals);
+        let after = &tokens[1 + usize::from(has_equals)..];
+        let value = after
+            .first()
+            .filter(|token| has_equals && token.kind != TokenKind::Equals);
+        *rest = &after[usize::from(value.is_some())..];
+
+        let bare = |name: &'static str, span| Argument {
+            name,
+            value: None,
+            span,
+            value_span: span,
+        };
+        let at_name = |error| Fault {
+            span: name.span,
+            error,
+        };
+        let flags: Vec<_> = command
+            .object
+            .flags(command.verb)
+            .iter()
+            .map(|&flag| (flag, flag))
+            .collect();
+        if !has_equals && !flags.is_empty() {
+            return choose(name, &flags)
+                .map(|flag| bare(flag, name.span))
+                .map_err(at_name);
+        }
+        let expected = || ConfigError::unexpected("the name of a parameter", name.describe());
+        let word = name.word().ok_or_else(|| at_name(expected()))?;
+        let parameter = command.object.parameter(word).map_err(at_name)?;
+        if command.verb == Verb::Unset && parameter.role != Role::Key && !has_equals {
+            return Ok(bare(parameter.name, name.span));
+        }
+        admits(command, parameter).map_err(at_name)?;
+        if parameter.role == Role::Action && !has_equals {
+            let value = Some(bool::print(true));
+            return Ok(Argument {
+                value,
+                ..bare(parameter.name, name.span)
+            });
+        }
+        let Some(value) = value else {
+            let what = if has_equals {
+                "a value"
+            } else {
+                "`=` and a value"
+            };
+            let found = after.first().map_or("the end".to_owned(), Token::describe);
+            let end = tokens[usize::from(has_equals)].span.end;
+            let error = ConfigError::unexpected(format!("{what} after {}", parameter.name), found);
+            return Err(Fault {
+                span: Span { start: end, end },
+                error,
+            });
+        };
+        let text = self.value(command, parameter, value)?;
+        Ok(Argument {
+            name: parameter.name,
+            value: Some(text),
+            span: name.span,
+            value_span: value.span,
+        })
+    }
+
+    /// Takes the text of a value; what a file can be forgiven is put right.
+    fn value(
+        &mut self,
+        command: &Command,
+        parameter: &'static Parameter,
+        token: &Token,
+    ) -> Result<String, Fault> {
+        let span = token.span;
+        let mut text = token.text.to_string();
+        if let Err(error) = command.object.check(parameter.name, &text) {
+            let nearest = match self.form {
+                Form::File => parameter.nearest(&text),
+                Form::Command => None,
+            };
+            let Some((nearest, message)) = nearest else {
+                return Err(Fault { span, error });
+            };
+            self.warnings.push(Caution { span, message });
+            text = nearest;
+        }
+        if self.form == Form::File
+            && let Some(message) = parameter.warning(&text)
+        {
+            self.warnings.push(Caution { span, message });
+        }
+        Ok(text)
     }
 }
 
@@ -379,84 +496,6 @@ fn choose<T: Copy + PartialEq>(
         .word()
         .ok_or_else(|| ConfigError::unexpected(one_of(words), token.describe()))?;
     pick(words, word, || one_of(words))
-}
-
-/// Takes one parameter or flag. An error takes what belongs to it too, so that the next one can be read.
-fn argument(command: &Command, rest: &mut &[Token]) -> Result<Argument, Fault> {
-    let tokens = *rest;
-    let name = &tokens[0];
-    let has_equals = tokens
-        .get(1)
-        .is_some_and(|token| token.kind == TokenKind::Equals);
-    let after = &tokens[1 + usize::from(has_equals)..];
-    let value = after
-        .first()
-        .filter(|token| has_equals && token.kind != TokenKind::Equals);
-    *rest = &after[usize::from(value.is_some())..];
-
-    let bare = |name: &'static str, span| Argument {
-        name,
-        value: None,
-        span,
-        value_span: span,
-    };
-    let at_name = |error| Fault {
-        span: name.span,
-        error,
-    };
-    let flags: Vec<_> = command
-        .object
-        .flags(command.verb)
-        .iter()
-        .map(|&flag| (flag, flag))
-        .collect();
-    if !has_equals && !flags.is_empty() {
-        return choose(name, &flags)
-            .map(|flag| bare(flag, name.span))
-            .map_err(at_name);
-    }
-    let expected = || ConfigError::unexpected("the name of a parameter", name.describe());
-    let word = name.word().ok_or_else(|| at_name(expected()))?;
-    let parameter = command.object.parameter(word).map_err(at_name)?;
-    if command.verb == Verb::Unset && parameter.role != Role::Key && !has_equals {
-        return Ok(bare(parameter.name, name.span));
-    }
-    admits(command, parameter).map_err(at_name)?;
-    if parameter.role == Role::Action && !has_equals {
-        let value = Some(bool::print(true));
-        return Ok(Argument {
-            value,
-            ..bare(parameter.name, name.span)
-        });
-    }
-    let Some(value) = value else {
-        let what = if has_equals {
-            "a value"
-        } else {
-            "`=` and a value"
-        };
-        let found = after.first().map_or("the end".to_owned(), Token::describe);
-        let end = tokens[usize::from(has_equals)].span.end;
-        let error = ConfigError::unexpected(format!("{what} after {}", parameter.name), found);
-        return Err(Fault {
-            span: Span { start: end, end },
-            error,
-        });
-    };
-    let at_value = |error| Fault {
-        span: value.span,
-        error,
-    };
-    command
-        .object
-        .check(parameter.name, &value.text)
-        .map_err(at_value)?;
-    Ok(Argument {
-        name: parameter.name,
-        value: Some(value.text.to_string()),
-        span: name.span,
-        value_span: value.span,
-    })
 }
 
 /// Whether the command takes the parameter.

@@ -15,9 +15,10 @@ mod objects;
 mod value;
 mod words;
 
+pub use change::Loaded;
 pub use complete::{Piece, PieceKind, Statement, statements, written};
 pub use declare::{Change, Object, Parameter, Parameters, Role, Slot, Touches, Verb};
-pub use diagnostic::{ConfigError, Diagnostic, Span};
+pub use diagnostic::{ConfigError, Diagnostic, Severity, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};
 pub use model::Model;
 pub use objects::{

@@ -104,15 +104,25 @@ copied! {
     TraceFlags: Kind::Flags(TraceFlags::CATEGORIES), TraceFlags::parse;
 }
 
-/// A number as the command line has always taken it: decimal, or hexadecimal after `0x`.
-fn number(text: &str) -> Option<u64> {
+/// The digits of a number as the command line has always taken it, decimal or hexadecimal after `0x`, and their base.
+fn digits(text: &str) -> (&str, u32) {
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let digits = hexadecimal.unwrap_or(text);
+    hexadecimal.map_or((text, 10), |digits| (digits, 16))
+}
+
+/// Whether `text` is a number, be it as large as it may.
+pub(crate) fn is_number(text: &str) -> bool {
+    let (digits, base) = digits(text);
+    !digits.is_empty() && digits.chars().all(|c| c.is_digit(base))
+}
+
+/// A number, if it is not too large.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let (digits, base) = digits(text);
     // `from_str_radix` would take a sign.
-    digits
-        .starts_with(|c: char| c.is_ascii_hexdigit())
-        .then_some(())?;
-    u64::from_str_radix(digits, if hexadecimal.is_some() { 16 } else { 10 }).ok()
+    is_number(text)
+        .then(|| u64::from_str_radix(digits, base).ok())
+        .flatten()
 }
 
 impl Value for bool {

@@ -505,7 +505,7 @@ mod tests {
             peer profile create profile_name=x tunnel_profile_name=a
             peer profile create profile_name=y tunnel_profile_name=b
         ";
-        let model = Arc::new(Model::load("test", text).unwrap());
+        let model = Arc::new(Model::load("test", text).unwrap().model);
         let mut policy = Policy::new(model, "here".to_owned(), "0.0");
         for (peer, name) in [("x", "first"), ("y", "second"), ("z", "here")] {
             let tunnel = policy.for_peer(peer, Ipv4Addr::LOCALHOST.into());

@@ -16,7 +16,7 @@ use sim::{NodeId, Quality, World};
 
 pub(crate) fn model(text: &str) -> Arc<Model> {
     match Model::load("test", text) {
-        Ok(model) => Arc::new(model),
+        Ok(loaded) => Arc::new(loaded.model),
         Err(diagnostics) => panic!(
             "{}",
             diagnostics
