@@ -36,6 +36,15 @@ pub(crate) struct Flags {
     /// Unix socket of the management interface
     #[arg(long, value_name = "PATH", default_value = "/run/openl2tpd/api.sock")]
     pub(crate) socket: PathBuf,
+    /// Group, by name or number, that may use this socket, too [default: none: its owner alone]
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) socket_group: Option<String>,
+    /// Another socket of the interface, for those who may look and not touch
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read_only_socket: Option<PathBuf>,
+    /// Group that may use the read-only socket, too
+    #[arg(long, value_name = "GROUP", requires = "read_only_socket")]
+    pub(crate) read_only_group: Option<String>,
     /// Check this configuration file, say what is wrong with it, and start nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,

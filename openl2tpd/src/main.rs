@@ -119,13 +119,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;
-    let control_socket = match Activated::take()
-        .context("cannot take the service manager's sockets")?
-        .api
-    {
-        Some(listener) => ControlSocket::adopt(listener)?,
-        None => ControlSocket::bind(&flags.socket)?,
-    };
+    let (control_socket, read_only_socket) = control_sockets(flags)?;
     // Before the first thread: each has its own.
     privileges::give_up(&model).context("cannot give up privileges")?;
 
@@ -160,6 +154,10 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
 
     let file = reload::File::new(flags.config.as_deref(), Arc::clone(&model))?;
     let listener = control_socket.listener.try_clone()?;
+    let read_only = read_only_socket
+        .as_ref()
+        .map(|socket| socket.listener.try_clone())
+        .transpose()?;
     let daemon = Arc::new(Daemon::new(
         model,
         mailbox.clone(),
@@ -175,6 +173,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         questions,
         ended,
         listener,
+        read_only,
     };
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -192,6 +191,21 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     // A name that is still being looked up would hold the end up.
     runtime.shutdown_background();
     result
+}
+
+/// The socket of the interface, and the read-only one if there is to be one: the service manager's, or our own.
+fn control_sockets(flags: &Flags) -> anyhow::Result<(ControlSocket, Option<ControlSocket>)> {
+    let activated = Activated::take().context("cannot take the service manager's sockets")?;
+    let socket = match activated.api {
+        Some(listener) => ControlSocket::adopt(listener)?,
+        None => ControlSocket::bind(&flags.socket, flags.socket_group.as_deref())?,
+    };
+    let read_only = match (activated.read_only, &flags.read_only_socket) {
+        (Some(listener), _) => Some(ControlSocket::adopt(listener)?),
+        (None, Some(path)) => Some(ControlSocket::bind(path, flags.read_only_group.as_deref())?),
+        (None, None) => None,
+    };
+    Ok((socket, read_only))
 }
 
 /// What sessions will need, found missing now rather than with the first of them.

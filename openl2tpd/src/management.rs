@@ -34,6 +34,8 @@ pub(crate) struct Management {
     pub(crate) ended: oneshot::Receiver<Result<(), Broken>>,
     /// Where the interface is served.
     pub(crate) listener: std::os::unix::net::UnixListener,
+    /// Where it is served to those who may only look.
+    pub(crate) read_only: Option<std::os::unix::net::UnixListener>,
 }
 
 impl Management {
@@ -45,6 +47,10 @@ impl Management {
         let mut signals = Signals::new().context("cannot take signals")?;
         let listener = UnixListener::from_std(self.listener)?;
         tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
+        if let Some(listener) = self.read_only {
+            let listener = UnixListener::from_std(listener)?;
+            tokio::spawn(server::serve_read_only(listener, Arc::clone(&self.daemon)));
+        }
         tokio::spawn(resolve(self.questions, self.mailbox.clone()));
         tokio::spawn(service::keep_watchdog(self.mailbox.clone()));
         let lanes = self.daemon.hooks.start();

@@ -14,6 +14,8 @@ use crate::mailbox::{Mail, Mailbox};
 
 /// What its socket of the management interface is called (`FileDescriptorName=`).
 const API: &str = "api";
+/// And that of its read-only one.
+const READ_ONLY: &str = "api-readonly";
 
 /// Everything is in place.
 pub(crate) fn ready(status: &str) {
@@ -65,6 +67,8 @@ async fn shard_answers(mailbox: &Mailbox, patience: Duration) -> bool {
 pub(crate) struct Activated {
     /// Where the interface is served.
     pub(crate) api: Option<UnixListener>,
+    /// Where it is served to those who may only look.
+    pub(crate) read_only: Option<UnixListener>,
 }
 
 impl Activated {
@@ -83,8 +87,10 @@ impl Activated {
             let name = names.next().unwrap_or(API);
             let place = match name {
                 API => &mut activated.api,
+                READ_ONLY => &mut activated.read_only,
                 other => {
-                    let message = format!("a socket is called {other}, which is none of: {API}");
+                    let message =
+                        format!("a socket is called {other}, which is none of: {API}, {READ_ONLY}");
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
                 }
             };

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -100,6 +101,12 @@ impl Daemon {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it in order, after `work` with it.
+    fn end_after(self, work: impl FnOnce()) {
+        work();
+        self.end();
     }
 
     /// Ends it in order.
@@ -485,4 +492,38 @@ fn a_port_that_somebody_has_is_an_error() {
             && said.lines().count() == 1,
         "{said}"
     );
+}
+
+#[test]
+fn sockets_are_their_owners_or_a_groups_and_one_may_be_read_only() {
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let place = Place::new();
+    place
+        .start("")
+        .end_after(|| assert_eq!(mode(place.file("socket")), 0o600));
+
+    let group = rustix::process::getegid().as_raw().to_string();
+    let mut command = place.command("");
+    command.args(["--socket-group", &group]);
+    command.args(["--read-only-socket", "readers/socket"]);
+    command.args(["--read-only-group", &group]);
+    Place::run(command).end_after(|| {
+        assert_eq!(mode(place.file("socket")), 0o660);
+        assert_eq!(mode(place.file("readers/socket")), 0o660);
+        assert_eq!(mode(place.file("readers")), 0o755);
+        let readers = Client::new(&place.file("readers/socket")).unwrap();
+        readers.call::<Value>(&Request::SystemShow).unwrap();
+        for refused in [Request::StatisticsReset, Request::ConfigFile] {
+            let error = readers.call::<Value>(&refused).unwrap_err();
+            let ClientError::Refused(error) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(error.kind, ErrorKind::Forbidden);
+        }
+        place
+            .client()
+            .call::<Value>(&Request::StatisticsReset)
+            .unwrap();
+    });
+    assert!(!place.file("socket").exists() && !place.file("readers/socket").exists());
 }

@@ -435,6 +435,8 @@ pub enum ErrorKind {
     NotFound,
     /// There is nothing of this path in the interface.
     NoResource,
+    /// It is not for those who use this socket.
+    Forbidden,
     /// There is such an object already.
     Exists,
     /// A limit or a lack of resources forbids it.

@@ -1,5 +1,6 @@
 //! The routes. They know HTTP and JSON; what a request means is the backend's.
 
+mod access;
 mod events;
 mod query;
 mod traces;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
@@ -26,6 +27,7 @@ use crate::{
     Collection, CommandError, ErrorKind, Parameters, Range, Request, Response, Selector,
     SessionFilter, TraceEvent, TraceRequest,
 };
+use access::{ReadOnly, forbidden};
 use query::Query;
 
 pub use events::EventLog;
@@ -53,6 +55,24 @@ pub trait Backend: Send + Sync + 'static {
 /// The listener broke; that a client did is not an error.
 pub async fn serve<B: Backend>(listener: UnixListener, backend: Arc<B>) -> io::Result<()> {
     axum::serve(listener, router(backend)).await
+}
+
+/// As [`serve`], for those who may look and not touch: see [`read_only`].
+///
+/// # Errors
+///
+/// As for [`serve`].
+pub async fn serve_read_only<B: Backend>(
+    listener: UnixListener,
+    backend: Arc<B>,
+) -> io::Result<()> {
+    axum::serve(listener, read_only(backend)).await
+}
+
+/// The routes over `backend` without those that change something or show a secret: they are refused with 403, and traces come
+/// without the octets of messages.
+pub fn read_only<B: Backend>(backend: Arc<B>) -> Router {
+    router(backend).layer(from_fn(access::only_reads))
 }
 
 /// The routes over `backend`.
@@ -127,10 +147,7 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
                 .patch(modify_system::<B>),
         )
         .route("/v1/config/reload", post(reload::<B>))
-        .route(
-            "/v1/config/file",
-            get(|State(b): Backed<B>| answer(b, Request::ConfigFile)),
-        );
+        .route("/v1/config/file", get(config_file::<B>));
     let lists = Collection::ALL.into_iter().fold(lists, add_collection::<B>);
     let objects = Collection::ALL.into_iter().fold(objects, add_object::<B>);
     lists
@@ -301,6 +318,17 @@ async fn modify_system<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResp
     with_body(b, body, Request::SystemModify).await
 }
 
+/// The configuration as a file, secrets and all.
+async fn config_file<B: Backend>(
+    State(b): Backed<B>,
+    read_only: Option<Extension<ReadOnly>>,
+) -> HttpResponse {
+    match read_only {
+        None => answer(b, Request::ConfigFile).await,
+        Some(_) => forbidden("the configuration file has secrets, which this socket does not show"),
+    }
+}
+
 async fn reload<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
     with_body(b, body, Request::ConfigReload).await
 }
@@ -383,6 +411,7 @@ fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound | ErrorKind::NoResource => StatusCode::NOT_FOUND,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Exists => StatusCode::CONFLICT,
         ErrorKind::Resources | ErrorKind::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::access::ReadOnly;
 use super::query::invalid;
 use super::{Backed, Backend, refused, selector, selectors};
 use crate::{CommandError, TraceEvent, TraceOf, TraceRequest};
@@ -37,14 +38,18 @@ pub(super) enum Choice {
 
 pub(super) type Asked = Result<Query<TraceQuery>, QueryRejection>;
 
+/// Whether the client may only look.
+type Looks = Option<Extension<ReadOnly>>;
+
 type Of = Result<TraceOf, CommandError>;
 
 pub(super) async fn of_tunnel<B: Backend>(
     State(b): Backed<B>,
     Path(tunnel): Path<String>,
+    looks: Looks,
     query: Asked,
 ) -> HttpResponse {
-    trace(b, query, |peer| match peer {
+    trace(b, looks, query, |peer| match peer {
         None => selector(&tunnel).map(TraceOf::Tunnel),
         Some(_) => Err(invalid("the tunnel is enough")),
     })
@@ -53,16 +58,21 @@ pub(super) async fn of_tunnel<B: Backend>(
 pub(super) async fn of_session<B: Backend>(
     State(b): Backed<B>,
     Path(path): Path<(String, String)>,
+    looks: Looks,
     query: Asked,
 ) -> HttpResponse {
-    trace(b, query, |peer| match peer {
+    trace(b, looks, query, |peer| match peer {
         None => selectors(&path).map(|(t, s)| TraceOf::Session(t, s)),
         Some(_) => Err(invalid("tunnel and session are enough")),
     })
 }
 
-pub(super) async fn of_peer<B: Backend>(State(b): Backed<B>, query: Asked) -> HttpResponse {
-    trace(b, query, |peer| {
+pub(super) async fn of_peer<B: Backend>(
+    State(b): Backed<B>,
+    looks: Looks,
+    query: Asked,
+) -> HttpResponse {
+    trace(b, looks, query, |peer| {
         peer.map(TraceOf::Peer)
             .ok_or_else(|| invalid("peer=ADDRESS is needed"))
     })
@@ -71,6 +81,7 @@ pub(super) async fn of_peer<B: Backend>(State(b): Backed<B>, query: Asked) -> Ht
 /// Messages as server-sent events, for as long as the client reads.
 fn trace<B: Backend>(
     backend: Arc<B>,
+    looks: Looks,
     query: Asked,
     of: impl FnOnce(Option<IpAddr>) -> Of,
 ) -> HttpResponse {
@@ -85,7 +96,9 @@ fn trace<B: Backend>(
         });
     match request.and_then(|request| backend.trace(request)) {
         Ok(events) => {
-            let body = Body::from_stream(stream::unfold(events, next_event));
+            let body = Body::from_stream(stream::unfold(events, move |events| {
+                next_event(events, looks.is_none())
+            }));
             ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
         }
         Err(error) => refused(&error),
@@ -95,12 +108,16 @@ fn trace<B: Backend>(
 /// How long nothing may be said on a stream: a client that is gone is found out by then.
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
 
-/// The next event as the stream has it; a comment where there was none for long.
+/// The next event as the stream has it, with its octets or without; a comment where there was none for long.
 async fn next_event(
     mut events: mpsc::Receiver<TraceEvent>,
+    octets: bool,
 ) -> Option<(Result<Bytes, serde_json::Error>, mpsc::Receiver<TraceEvent>)> {
     let text = match timeout(SILENCE, events.recv()).await {
-        Ok(Some(event)) => serde_json::to_string(&event).map(|json| format!("data: {json}\n\n")),
+        Ok(Some(mut event)) => {
+            event.octets = event.octets.filter(|_| octets);
+            serde_json::to_string(&event).map(|json| format!("data: {json}\n\n"))
+        }
         Ok(None) => return None,
         Err(_) => Ok(":\n\n".to_owned()),
     };
