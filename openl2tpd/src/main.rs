@@ -14,6 +14,7 @@ mod carrier;
 mod clock;
 mod control_socket;
 mod events;
+mod files;
 mod flags;
 mod hooks;
 mod log_limit;

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Few, ReloadReport, Response, Selector};
-use config::{Change, Diagnostic, Loaded, Model, Object, Parameters, Session, Touches, Tunnel};
+use config::{
+    Change, Diagnostic, Loaded, Model, Object, Parameters, Session, Source, Touches, Tunnel,
+};
 use engine::Command;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -17,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::backend::Daemon;
 use crate::events;
+use crate::files;
 use crate::flags::DEFAULT_CONFIG;
 
 /// The configuration file, and what it said when it was read last. Locked while it is read again.
@@ -38,8 +41,8 @@ impl File {
 /// Reads a configuration at the start; without a name the default file, which need not be there. An error is all that is wrong, a line or more each.
 pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
+    match files::read(path) {
+        Ok(text) => parse(path, text),
         Err(error) if file.is_none() && error.kind() == NotFound => Ok(Loaded {
             model: Model::default(),
             warnings: Vec::new(),
@@ -50,19 +53,22 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, String> {
 
 /// Reads a configuration again: a file that is gone is a fault, and no empty file.
 fn load_again(path: &Path) -> Result<Loaded, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    parse(path, &text)
+    let text = files::read(path).map_err(|error| unreadable(path, &error))?;
+    parse(path, text)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
     format!("openl2tpd: cannot read {}: {error}", path.display())
 }
 
-fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
-    Model::load(&path.display().to_string(), text).map_err(|diagnostics| {
-        let lines: Vec<_> = diagnostics.iter().map(Diagnostic::to_string).collect();
-        lines.join("\n")
-    })
+fn parse(path: &Path, text: String) -> Result<Loaded, String> {
+    let name = path.display().to_string();
+    Model::load_with(Source { name, text }, &mut files::find).map_err(|errors| in_lines(&errors))
+}
+
+fn in_lines(diagnostics: &[Diagnostic]) -> String {
+    let lines: Vec<_> = diagnostics.iter().map(Diagnostic::to_string).collect();
+    lines.join("\n")
 }
 
 /// Tells the log of what is not as it stands in the file.
@@ -421,7 +427,9 @@ fn merged(present: &Model, said: &Model, says: &Model) -> Result<Model, String> 
     model.tunnels.clone_from(&says.tunnels);
     model.sessions.clone_from(&says.sessions);
     // What was made through the API may name what the file has no more.
-    parse(Path::new("with what the API changed"), &model.to_commands()).map(|loaded| loaded.model)
+    Model::load("with what the API changed", &model.to_commands())
+        .map(|loaded| loaded.model)
+        .map_err(|errors| in_lines(&errors))
 }
 
 fn merge<T: Clone + PartialEq>(

@@ -469,6 +469,55 @@ fn checking_a_file_starts_nothing() {
 }
 
 #[test]
+fn files_are_included_from_where_the_including_one_is() {
+    let place = Place::new();
+    let folder = place.file("conf.d");
+    fs::create_dir_all(folder.join("sub.conf")).unwrap();
+    let write = |name: &str, text: &str| fs::write(place.file(name), text).unwrap();
+    let check = || {
+        Command::new(env!("CARGO_BIN_EXE_openl2tpd"))
+            .arg("--check")
+            .arg(place.file("conf"))
+            .output()
+            .unwrap()
+    };
+    write("conf", "include \"conf.d/*.conf\"\n");
+    assert!(check().status.success(), "nothing matches");
+    write("conf.d/.hidden.conf", "bogus");
+    write(
+        "conf.d/b.conf",
+        "tunnel profile modify profile_name=isp mtu=1400",
+    );
+    write("conf.d/a.conf", "include ../isp\n");
+    write("isp", "tunnel profile create profile_name=isp");
+    let sorted = check();
+    assert!(sorted.status.success(), "{}", stderr(&sorted));
+    write("isp", "bogus");
+    assert!(stderr(&check()).contains("/isp:1:1: "));
+    write("isp", "include conf.d/a.conf");
+    let circle = check();
+    assert_eq!(circle.status.code(), Some(2));
+    assert!(
+        stderr(&circle).contains("a.conf includes itself: "),
+        "{}",
+        stderr(&circle)
+    );
+    fs::remove_file(place.file("isp")).unwrap();
+    let missing = check();
+    assert!(
+        stderr(&missing).contains("a.conf:1:9: cannot read "),
+        "{}",
+        stderr(&missing)
+    );
+    // It has no blocks: only its length is large.
+    fs::File::create(place.file("isp"))
+        .unwrap()
+        .set_len((64 << 20) + 1)
+        .unwrap();
+    assert!(stderr(&check()).contains("it is larger than 64 MiB"));
+}
+
+#[test]
 fn a_port_that_somebody_has_is_an_error() {
     let place = Place::new();
     let _somebody = UdpSocket::bind(("0.0.0.0", place.port)).unwrap();

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Fault;
-use crate::grammar::{Form, Parsed, parse, quoted};
+use crate::grammar::{Parsed, quoted};
+use crate::include::{Files, Find, Source};
 use crate::value::Kind;
 use crate::words::nearest;
 use crate::{
@@ -42,15 +43,33 @@ impl Model {
     ///
     /// The order of statements does not matter where one names what another makes. A number out of range is a warning, and the nearest one in range
     /// is taken: files of OpenL2TP 1.8, which let any pass, go on to load.
+    ///
+    /// Nothing can be included: see [`Model::load_with`].
     pub fn load(file: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        let source = Source {
+            name: file.to_owned(),
+            text: text.to_owned(),
+        };
+        Self::load_with(source, &mut |_, _| {
+            Err("no files can be included here".to_owned())
+        })
+    }
+
+    /// Reads a configuration file as [`Model::load`] does, and those that it includes, which `find` finds. A file that includes itself, by way of
+    /// others maybe, is an error, and so are files that lie in each other more than 16 deep, and more than 4096 of them.
+    pub fn load_with<'a>(
+        source: Source,
+        find: &'a mut Find<'a>,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
+        let (files, parsed) = Files::read(source, find);
         let Parsed {
             commands,
             mut faults,
-            warnings,
+            mut warnings,
             is_partial,
             secrets,
             ..
-        } = parse(text, Form::File);
+        } = parsed;
         let mut model = Self::default();
         let mut applied = Vec::new();
         for command in &commands {
@@ -71,10 +90,10 @@ impl Model {
                     .map(|breach| breach.locate(&applied)),
             );
         }
-        let diagnostic = |severity, span, message| {
-            Diagnostic::new((file, text), &secrets, severity, span, message)
-        };
+        let diagnostic =
+            |severity, span, message| files.diagnostic(&secrets, severity, span, message);
         if faults.is_empty() {
+            warnings.sort_by_key(|warning| warning.span.start);
             let warnings = warnings
                 .into_iter()
                 .map(|warning| diagnostic(Severity::Warning, warning.span, warning.message))

@@ -99,6 +99,9 @@ pub enum ConfigError {
         /// What needs it.
         by: String,
     },
+    /// Files that cannot be included.
+    #[error("{0}")]
+    Include(String),
     /// Parameters that contradict each other.
     #[error("{0}")]
     Conflict(String),

@@ -1,7 +1,7 @@
 //! The grammar of the file and of the command line: OpenL2TP's, a little more forgiving.
 //!
 //! A statement is an object (`tunnel profile`), a verb (`create`) and parameters (`name=value`). A newline or `;` ends
-//! it, `\` before a newline continues it, `#` begins a comment. Words are understood in either case and by any
+//! it, `\` before a newline continues it, `#` begins a comment. In a file, `include PATTERN` stands for other files. Words are understood in either case and by any
 //! beginning that no other word has. Values are bare words or `"strings"`, in which `\"` and `\\` stand for `"` and `\`.
 
 use crate::declare::{Object, Parameter, Role, Verb};
@@ -115,7 +115,7 @@ impl Command {
 
 /// Reads one command, as typed or as joined by [`command_line`].
 pub fn parse_command(text: &str) -> Result<Command, Box<Diagnostic>> {
-    let mut parsed = parse(text, Form::Command);
+    let mut parsed = parse(text, 0, Form::Command);
     let end = Span {
         start: text.len(),
         end: text.len(),
@@ -188,6 +188,8 @@ pub(crate) struct Parsed {
     pub(crate) commands: Vec<Command>,
     /// In the order of the text.
     pub(crate) faults: Vec<Fault>,
+    /// In the order of the text; only a file has any.
+    pub(crate) includes: Vec<Include>,
     /// In the order of the text.
     pub(crate) warnings: Vec<Caution>,
     /// Whether a whole statement was not understood, so that what it makes will be missed.
@@ -196,9 +198,20 @@ pub(crate) struct Parsed {
     pub(crate) secrets: Vec<Span>,
 }
 
-/// Reads a whole text.
-pub(crate) fn parse(text: &str, form: Form) -> Parsed {
-    let mut lexer = Lexer::new(text);
+/// A statement that stands for other files.
+#[derive(Debug)]
+pub(crate) struct Include {
+    /// Which files.
+    pub(crate) pattern: String,
+    /// Where the pattern is.
+    pub(crate) span: Span,
+    /// How many commands of its file come before it.
+    pub(crate) before: usize,
+}
+
+/// Reads all of `text` from `start` on.
+pub(crate) fn parse(text: &str, start: usize, form: Form) -> Parsed {
+    let mut lexer = Lexer::starting(text, start);
     let mut parsed = Parsed {
         form,
         ..Parsed::default()
@@ -215,6 +228,10 @@ pub(crate) fn parse(text: &str, form: Form) -> Parsed {
                 Err(fault) => break Err(fault),
             }
         };
+        if end.is_ok() && form == Form::File && is_include(&tokens) {
+            parsed.include(&tokens);
+            continue;
+        }
         parsed.secrets.extend(secrets(&tokens));
         let stray = stray_secrets(&tokens);
         // A string is told from its kind alone, a word by what it is.
@@ -232,6 +249,12 @@ pub(crate) fn parse(text: &str, form: Form) -> Parsed {
         }
     }
     parsed
+}
+
+/// Whether the statement stands for other files; its name may be cut short as others.
+fn is_include(tokens: &[Token]) -> bool {
+    let word = tokens.first().and_then(Token::word);
+    word.is_some_and(|word| word.len() > 1 && begins("include", word))
 }
 
 /// The values that follow something like the name of a secret.
@@ -277,6 +300,48 @@ impl Parsed {
     fn fail(&mut self, fault: Fault) {
         self.is_partial = true;
         self.faults.push(fault);
+    }
+
+    /// Reads an `include` and its pattern.
+    fn include(&mut self, tokens: &[Token]) {
+        let is_text = |token: &Token| matches!(token.kind, TokenKind::Bare | TokenKind::Quoted);
+        let expected = |what: &str, span, found: String| Fault {
+            span,
+            error: ConfigError::unexpected(what, found),
+        };
+        match tokens {
+            [_, pattern] if is_text(pattern) && !pattern.text.is_empty() => {
+                self.includes.push(Include {
+                    pattern: pattern.text.to_string(),
+                    span: pattern.span,
+                    before: self.commands.len(),
+                });
+            }
+            [_, pattern, more, ..] if is_text(pattern) => {
+                self.fail(expected(
+                    "the end after the name of a file",
+                    more.span,
+                    more.describe(),
+                ));
+            }
+            [_, other, ..] => {
+                self.fail(expected(
+                    "the name of a file or a pattern",
+                    other.span,
+                    other.describe(),
+                ));
+            }
+            [word] => {
+                let end = word.span.end;
+                let span = Span { start: end, end };
+                self.fail(expected(
+                    "the name of a file or a pattern",
+                    span,
+                    "the end".to_owned(),
+                ));
+            }
+            [] => {}
+        }
     }
 
     /// Reads one statement; a parameter that can't be understood does not stop at the next.

@@ -49,7 +49,12 @@ pub(crate) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::starting(text, 0)
+    }
+
+    /// Reads from `at` on.
+    pub(crate) fn starting(text: &'a str, at: usize) -> Self {
+        Self { text, at }
     }
 
     /// Whether nothing is left.

@@ -8,6 +8,7 @@ mod complete;
 mod declare;
 mod diagnostic;
 mod grammar;
+mod include;
 mod lexer;
 pub mod manual;
 mod model;
@@ -20,6 +21,7 @@ pub use complete::{Piece, PieceKind, Statement, statements, written};
 pub use declare::{Change, Object, Parameter, Parameters, Role, Slot, Touches, Verb};
 pub use diagnostic::{ConfigError, Diagnostic, Severity, Span};
 pub use grammar::{Argument, Command, command_line, parse_command, quoted};
+pub use include::{Find, Source};
 pub use model::Model;
 pub use objects::{
     IpPool, Listener, PeerProfile, PppProfile, Session, SessionParams, SessionProfile, System,

@@ -42,6 +42,28 @@ or
 .RB ( on ", " off ", " true ", " false ", " enable ", " disable ", " 1 " and " 0
 are understood); a number is decimal, or hexadecimal after
 .BR 0x .
+.SH INCLUDED FILES
+.PP
+.RS
+.nf
+include "conf.d/*.conf"
+.fi
+.RE
+.PP
+stands for the files whose names match, sorted by name, as if what they say stood in its place. A name that does not begin with
+.B /
+is meant from the folder of the file that it stands in. In patterns
+.B *
+and
+.B ?
+stand for any text and any character, and
+.B [abc]
+for one of these, in one part of a path each; they match no name that begins with a dot unless they begin with one. That nothing matches a pattern
+is no error, a file that is named and missing is. Files may include others, 16 deep at most, but not themselves; none may be larger than 64 MiB.
+.SH NUMBERS OUT OF RANGE
+A number of a file that is out of its parameter's range is no error: the nearest that is in range is taken, and a warning names both.
+.B "openl2tpd \-\-check"
+prints the warnings, and the daemon logs them. Commands that are given otherwise are refused.
 .SH PROFILES
 Peer, tunnel, session and PPP profiles hold parameters that several objects have in common. There always is one called
 .B default
@@ -187,7 +209,7 @@ fn text(plain: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Model;
+    use crate::{Model, Source};
 
     #[test]
     fn the_page_names_every_class_and_parameter() {
@@ -240,9 +262,13 @@ mod tests {
             .skip(1)
             .filter_map(|rest| rest.split(".fi").next())
             .collect();
-        assert_eq!(examples.len(), 3);
+        assert_eq!(examples.len(), 4);
         for example in examples {
-            Model::load("example", &example.replace("\\e", "\\")).unwrap();
+            let source = Source {
+                name: "example".to_owned(),
+                text: example.replace("\\e", "\\"),
+            };
+            Model::load_with(source, &mut |_, _| Ok(Vec::new())).unwrap();
         }
     }
 }
