@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::server::{Backend, EventLog};
 use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
-    Command as Change, ConfigError, Model, Object, Parameters, TraceFlags, Verb, parse_command,
-    quoted,
+    Command as Change, ConfigError, Model, Object, Parameters, TraceFlags, Value as _, Verb,
+    parse_command, quoted,
 };
 use engine::Command;
 use serde_json::Value;
@@ -348,6 +348,13 @@ impl Daemon {
             Ok(changed)
         };
         let response = self.replace(changed).await?;
+        let reset = |change: &Change| {
+            let given = change.value("reset_statistics").and_then(bool::parse);
+            change.verb == Verb::Modify && given == Some(true)
+        };
+        if changes.iter().any(reset) {
+            self.ask(Command::StatisticsReset).await?;
+        }
         for change in changes {
             info!("configuration: {} {}", change.object, change.verb);
             let event = api::Event::ConfigChanged {

@@ -318,6 +318,34 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
 }
 
 #[test]
+fn reset_statistics_of_the_system_counts_from_zero_again() {
+    let place = Place::new();
+    let daemon = place.start(LNS);
+    let client = place.client();
+    let stray = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stray
+        .send_to(
+            &[0xc8, 2, 0, 12, 0, 9, 0, 0, 0, 0, 0, 0],
+            ("127.0.0.1", place.port),
+        )
+        .unwrap();
+    let counted = || {
+        let all: Statistics = client.call(&Request::SystemStatistics).unwrap();
+        all.0["datagrams.unknown_tunnel"]
+    };
+    while counted() == 0 {}
+    let reset = |value: bool| {
+        let change = parameters([("reset_statistics", json!(value))]);
+        client.call::<()>(&Request::SystemModify(change)).unwrap();
+    };
+    reset(false);
+    assert_eq!(counted(), 1);
+    reset(true);
+    assert_eq!(counted(), 0);
+    daemon.end();
+}
+
+#[test]
 fn a_hang_up_does_not_end_it() {
     let place = Place::new();
     let daemon = place.start("");

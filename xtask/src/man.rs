@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(loaded, 2, "an LNS and a LAC");
     }
 
-    /// `crate::file::test` in the table of RFC coverage is a test in `crates/crate/**/file.rs` or `file/main.rs`.
+    /// `crate::file::test` in the table of RFC coverage is a test in `crates/crate/**/file.rs`, `file/main.rs`, or of a crate elsewhere.
     #[test]
     fn every_test_that_the_rfc_coverage_names_exists() {
         let table = read_to_string(root().join("docs/rfc-coverage.md")).unwrap();
@@ -73,12 +73,42 @@ mod tests {
         assert_eq!(missing, Vec::<&str>::new());
     }
 
+    /// A row of the table says of which objects it is, of which parameter, and which tests see its effect.
+    #[test]
+    fn every_parameter_has_a_row_in_the_parameter_coverage_and_the_tests_named_there_exist() {
+        let table = read_to_string(root().join("docs/parameter-coverage.md")).unwrap();
+        let mut rows = BTreeSet::new();
+        for line in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [objects, parameter, seen_by] = cells[..] else {
+                panic!("{line}");
+            };
+            for object in objects.split(", ") {
+                rows.insert((object, parameter, seen_by == "no effect yet"));
+            }
+            let mut tests = seen_by.split('`').skip(1).step_by(2).peekable();
+            let says_none = matches!(seen_by, "no effect yet" | "no test");
+            assert!(tests.peek().is_some() != says_none, "{line}");
+            let missing: Vec<_> = tests.filter(|name| !exists(name)).collect();
+            assert_eq!(missing, Vec::<&str>::new());
+        }
+        let of = |object: &config::Object| {
+            let object = *object;
+            let parameters = object.parameters().iter();
+            parameters.map(move |p| (object.words(), p.name, p.is_pending()))
+        };
+        let declared: BTreeSet<_> = config::Object::ALL.iter().flat_map(of).collect();
+        let lacking: Vec<_> = declared.symmetric_difference(&rows).collect();
+        assert_eq!(lacking, Vec::<&(&str, &str, bool)>::new());
+    }
+
     fn exists(name: &str) -> bool {
         let mut parts = name.split("::");
         let [krate, file, test] = [(); 3].map(|()| parts.next().unwrap());
         let function = format!("fn {test}(");
-        sources(&root().join("crates").join(krate))
+        ["crates", "tests", ""]
             .iter()
+            .flat_map(|folder| sources(&root().join(folder).join(krate)))
             .filter(|path| {
                 let stem = path.with_extension("");
                 stem.ends_with(file) || stem.ends_with(Path::new(file).join("main"))

@@ -225,14 +225,17 @@ pub struct Parameter {
     pub help: &'static str,
 }
 
-/// Parameters of what is still to come: PPP proxy, RADIUS, EAP, bundles of links.
+/// Parameters of what is still to come: numbers of tunnels that we give, MS-CHAPv1, proxy ARP, PPP proxy, RADIUS, EAP, bundles of links.
 const PENDING: &[&str] = &[
     "allow_ppp_proxy",
     "auth_eap",
+    "auth_mschapv1",
+    "config_id",
     "initial_rcvd_lcp_confreq",
     "last_rcvd_lcp_confreq",
     "last_sent_lcp_confreq",
     "multilink",
+    "proxy_arp",
     "proxy_auth_challenge",
     "proxy_auth_name",
     "proxy_auth_response",
@@ -315,7 +318,10 @@ impl Parameter {
             (Kind::Octets | Kind::SecretOctets, _) => {
                 "octets, two hexadecimal digits each".to_owned()
             }
-            (Kind::Device, _) => "the name of a network device, at most 15 octets".to_owned(),
+            (Kind::Device, range) => {
+                let most = range.map_or(15, |(_, most)| most);
+                format!("the name of a network device, at most {most} octets")
+            }
             (Kind::Name(object), _) => format!("the name of a {object}"),
         }
     }

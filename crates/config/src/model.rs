@@ -1,7 +1,7 @@
 //! All objects together, and how they inherit from each other.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,9 +67,11 @@ impl Default for Model {
 }
 
 impl Model {
-    /// The profile of a peer that calls: the one named like its Host Name, else the one whose peer_ipaddr is its
-    /// address or has the longest netmask that contains it. None: the profile "default" applies, but nothing matched.
-    pub fn match_peer(&self, host_name: &str, address: IpAddr) -> Option<&PeerProfile> {
+    /// The profile of a peer that calls from this address and port: the one named like its Host Name, else the one whose peer_ipaddr is its
+    /// address or has the longest netmask that contains it, and whose peer_port, if it has one, is its port; of two the one with a port.
+    /// None: the profile "default" applies, but nothing matched.
+    pub fn match_peer(&self, host_name: &str, peer: SocketAddr) -> Option<&PeerProfile> {
+        let address = peer.ip();
         // A peer that calls itself "default" has matched nothing by that.
         named(Some(host_name))
             .and_then(|name| self.peer_profiles.get(name))
@@ -84,8 +86,11 @@ impl Model {
                             profile,
                         ))
                     })
-                    .filter(|(mask, network, _)| mask.matches(*network, address))
-                    .max_by_key(|(mask, ..)| *mask)
+                    .filter(|(mask, network, profile)| {
+                        mask.matches(*network, address)
+                            && [0, peer.port()].contains(&profile.peer_port())
+                    })
+                    .max_by_key(|(mask, _, profile)| (*mask, profile.peer_port() != 0))
                     .map(|(.., profile)| profile)
             })
     }

@@ -65,7 +65,7 @@ objects! {
         [Modify] peer_ipaddr: IpAddr;
         /// How much of the peer's address counts; not set: all of it.
         [Modify] netmask: Netmask;
-        /// The UDP port that the peer's requests come from; 0: any.
+        /// The UDP port that the peer's requests come from, if its address selects the profile; 0: any.
         [Modify] peer_port: u16 = 0;
         /// What the peer is: a LAC may place incoming calls; an LNS outgoing ones, in which we are its PPP client, as the
         /// session profile says. OpenL2TP took every peer for both; here that has to be asked for.
@@ -163,7 +163,7 @@ objects! {
         /// A number of the tunnel among those to its peer; not set: the first that is free.
         [Create] config_id: u16 { 1..=65_535 };
         /// What the names of the devices of its sessions begin with, where they have none of their own; not set: ppp.
-        [Modify] interface_name: InterfaceName;
+        [Modify Next] interface_name: InterfaceName { 1..=13 };
         ..params: TunnelParams
     }
 

@@ -229,6 +229,23 @@ fn the_ppp_profile_of_a_session() {
 }
 
 #[test]
+fn a_profile_with_a_peer_port_matches_by_address_only_what_comes_from_that_port() {
+    let model = load(
+        "peer profile create profile_name=cpe peer_ipaddr=10.1.2.3 peer_port=5000\n\
+         peer profile create profile_name=net peer_ipaddr=10.1.2.0 netmask=24\n\
+         peer profile create profile_name=port peer_ipaddr=10.1.2.0 netmask=24 peer_port=6000",
+    );
+    let matched = |name, from: &str| {
+        let profile = model.match_peer(name, from.parse().unwrap());
+        profile.map(|profile| profile.profile_name().unwrap())
+    };
+    assert_eq!(matched("x", "10.1.2.3:5000"), Some("cpe"));
+    assert_eq!(matched("x", "10.1.2.3:5001"), Some("net"));
+    assert_eq!(matched("x", "10.1.2.3:6000"), Some("port"));
+    assert_eq!(matched("cpe", "10.9.9.9:5001"), Some("cpe"));
+}
+
+#[test]
 fn a_peer_is_known_by_name_then_by_the_longest_netmask() {
     let model = load(
         "peer profile create profile_name=cpe peer_ipaddr=192.0.2.1\n\
@@ -241,7 +258,10 @@ fn a_peer_is_known_by_name_then_by_the_longest_netmask() {
     );
     let matched = |name, address: &str| {
         model
-            .match_peer(name, address.parse().unwrap())
+            .match_peer(
+                name,
+                (address.parse::<std::net::IpAddr>().unwrap(), 1701).into(),
+            )
             .map(|profile| profile.profile_name().unwrap())
     };
     assert_eq!(matched("cpe", "10.1.2.3"), Some("cpe"));
@@ -250,7 +270,7 @@ fn a_peer_is_known_by_name_then_by_the_longest_netmask() {
     assert_eq!(matched("default", "10.2.2.4"), Some("any"));
     assert_eq!(matched("x", "2001:db8::1"), Some("six"));
     assert_eq!(matched("x", "2001:db9::1"), None);
-    let any = model.match_peer("x", "9.9.9.9".parse().unwrap());
+    let any = model.match_peer("x", "9.9.9.9:1701".parse().unwrap());
     let params = model.served_tunnel_params(any);
     assert_eq!(
         (
@@ -261,7 +281,7 @@ fn a_peer_is_known_by_name_then_by_the_longest_netmask() {
         (1400, Some("p"), Some("any"))
     );
     assert_eq!(
-        Model::default().match_peer("default", "10.0.0.1".parse().unwrap()),
+        Model::default().match_peer("default", "10.0.0.1:1701".parse().unwrap()),
         None
     );
     assert_eq!(model.served_tunnel_params(None).mtu(), 1460);
@@ -330,7 +350,10 @@ fn text_of(parameter: &'static Parameter) -> BoxedStrategy<String> {
             .prop_map(|(rx, tx)| format!("{rx}:{tx}"))
             .boxed(),
         Kind::Octets | Kind::SecretOctets => "([0-9a-f]{2}){1,9}".boxed(),
-        Kind::Device => "[a-z0-9.\"\\\\#=;]{3,15}".boxed(),
+        Kind::Device => {
+            let names = format!("[a-z0-9.\"\\\\#=;]{{3,{most}}}");
+            proptest::string::string_regex(&names).unwrap().boxed()
+        }
         Kind::Name(_) => proptest::sample::select(vec!["default", "other \"\\"])
             .prop_map(str::to_owned)
             .boxed(),

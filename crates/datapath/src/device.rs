@@ -38,7 +38,7 @@ pub struct TunDevice {
 }
 
 impl TunDevice {
-    /// Makes a device of this name, or `pppN` with the lowest free N. It is down and has no address.
+    /// Makes a device of this name, where `%d` at its end stands for the lowest free number; without one `pppN`. It is down and has no address.
     pub fn create(name: Option<&str>) -> Result<Self, DatapathError> {
         if let Some(name) = name {
             check_name(name)?;
@@ -103,12 +103,13 @@ fn index_of(name: &str) -> io::Result<u32> {
     Ok(netdevice::name_to_index(socket, name)?)
 }
 
-/// What the kernel would refuse with a bare "invalid argument", and `%`, which it would take for a template.
+/// What the kernel would refuse with a bare "invalid argument", and a `%` other than that of a template's end.
 fn check_name(name: &str) -> Result<(), DatapathError> {
     let legal = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | ':' | '%');
-    let reason = if name.is_empty() || name.len() > NAME_MAX {
+    let chosen = name.strip_suffix("%d").unwrap_or(name);
+    let reason = if chosen.is_empty() || name.len() > NAME_MAX {
         format!("its name must have 1 to {NAME_MAX} octets")
-    } else if matches!(name, "." | "..") || !name.chars().all(legal) {
+    } else if matches!(name, "." | "..") || !chosen.chars().all(legal) {
         "its name has a character that no interface's name can have".to_owned()
     } else {
         return Ok(());

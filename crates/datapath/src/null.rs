@@ -8,8 +8,8 @@ use sansio::Time;
 
 use crate::message::encapsulate;
 use crate::{
-    Completion, Datapath, DatapathError, Encapsulation, Event, EventSink, Handle, Ids, Request,
-    Sequencer, SessionSpec, Stats, Transport, Verdict,
+    Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Handle, Ids,
+    Request, Sequencer, SessionSpec, Stats, Transport, Verdict,
 };
 
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
@@ -33,12 +33,21 @@ pub struct Null<O> {
 struct Session {
     transport: Transport,
     encapsulation: Encapsulation,
+    device: Device,
     sequencer: Sequencer<Event>,
     rx_errors: u64,
     tx_packets: u64,
 }
 
 impl Session {
+    /// What its device would be called if there were one, and no other.
+    fn device_name(&self) -> String {
+        match &self.device {
+            Device::Own { name: Some(name) } => name.replace("%d", "0"),
+            _ => "null".to_owned(),
+        }
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             sequencing: self.sequencer.stats(),
@@ -156,6 +165,7 @@ impl<O: Outlet> Null<O> {
         let session = Session {
             transport: spec.transport.clone(),
             encapsulation: spec.encapsulation,
+            device: spec.device.clone(),
             sequencer: Sequencer::new(sequencing, reorder_timeout),
             rx_errors: 0,
             tx_packets: 0,
@@ -205,7 +215,7 @@ impl<O: Outlet> Null<O> {
                 spec,
             } => (token, self.create(handle, &spec)),
             Request::Configure { token, handle, .. } => {
-                let device = |_: &Session| Completion::Device("null".to_owned());
+                let device = |session: &Session| Completion::Device(session.device_name());
                 (token, self.session(handle).map(device))
             }
             Request::Stats { token, handle } => {

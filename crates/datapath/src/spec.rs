@@ -69,7 +69,7 @@ pub enum Device {
     Shared,
     /// A device of its own.
     Own {
-        /// The name to give it (at most 15 octets); `pppN` with the lowest free N when absent.
+        /// The name to give it (at most 15 octets), where `%d` at the end stands for the lowest free number; `pppN` with the lowest free N when absent.
         name: Option<String>,
     },
 }

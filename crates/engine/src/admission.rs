@@ -19,8 +19,8 @@ impl Engine {
         datagram: &[u8],
         now: Time,
     ) -> Option<u16> {
-        let (policy, address) = (&mut self.policy, path.remote.ip());
-        let secret_of = |name: &str| policy.for_peer(name, address).tunnel.secret.clone();
+        let (policy, from) = (&mut self.policy, path.remote);
+        let secret_of = |name: &str| policy.for_peer(name, from).tunnel.secret.clone();
         let sccrq = match l2tp::open_sccrq(datagram, secret_of) {
             Ok(sccrq) => sccrq,
             Err(error) => {
@@ -76,7 +76,7 @@ impl Engine {
             self.counters.limits.throttled_tunnels += 1;
             return None;
         }
-        let setup = self.policy.for_peer(&sccrq.host_name, remote.ip());
+        let setup = self.policy.for_peer(&sccrq.host_name, remote);
         let replaces = self.opened_by(&path, peer_id).next().is_some();
         if let Some(reason) = self.refusal(&setup, replaces) {
             self.refuse(path, sccrq, &reason, now);

@@ -30,10 +30,14 @@ impl Engine {
             .changed_tunnel(setup.ok_or_else(gone)?, &change.params)?;
         match which {
             Which::Client(id) => self.modify_client(id, change, &setup)?,
-            Which::Peer(_) if change.persist.is_some() || change.tunnel_name.is_some() => {
+            Which::Peer(_)
+                if change.persist.is_some()
+                    || change.tunnel_name.is_some()
+                    || change.interface_name.is_some() =>
+            {
                 return Err(CommandError::new(
                     ErrorKind::Invalid,
-                    "persist and tunnel_name are of tunnels that we open: the peer opened this one",
+                    "persist, tunnel_name and interface_name are of tunnels that we open: the peer opened this one",
                 ));
             }
             Which::Peer(_) => {}

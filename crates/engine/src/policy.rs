@@ -1,13 +1,14 @@
 //! What the configuration means for a peer, a tunnel, a session: profiles resolved into what the protocol machines take.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
 use config::{
-    AuthMode, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams, TunnelParams,
+    AuthMode, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams, SyncMode,
+    TunnelParams,
 };
 use datapath::Listener;
 use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
@@ -76,8 +77,8 @@ impl Policy {
     }
 
     /// The setup of a tunnel that a peer asks for.
-    pub(crate) fn for_peer(&mut self, host_name: &str, address: IpAddr) -> Arc<TunnelSetup> {
-        let peer = self.model.match_peer(host_name, address);
+    pub(crate) fn for_peer(&mut self, host_name: &str, from: SocketAddr) -> Arc<TunnelSetup> {
+        let peer = self.model.match_peer(host_name, from);
         let key = peer.and_then(|peer| peer.profile_name.clone());
         if let Some(setup) = self.tunnels.get(&key) {
             return setup.clone();
@@ -454,7 +455,10 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
     };
     LinkConfig {
         mru: profile.mru().min(tunnel.params.mtu()),
-        accm: profile.asyncmap(),
+        // A synchronous line has no characters to escape (RFC 1662 section 5).
+        accm: (profile.sync_mode() != SyncMode::Sync)
+            .then(|| profile.asyncmap())
+            .flatten(),
         pfc: false,
         acfc: false,
         allowed: None,
@@ -508,7 +512,7 @@ mod tests {
         let model = Arc::new(Model::load("test", text).unwrap().model);
         let mut policy = Policy::new(model, "here".to_owned(), "0.0");
         for (peer, name) in [("x", "first"), ("y", "second"), ("z", "here")] {
-            let tunnel = policy.for_peer(peer, Ipv4Addr::LOCALHOST.into());
+            let tunnel = policy.for_peer(peer, (Ipv4Addr::LOCALHOST, 1701).into());
             let setup = policy.ppp(&tunnel, &SessionParams::default(), Role::Lns);
             assert_eq!(setup.link.local_name, name);
         }

@@ -272,7 +272,11 @@ impl Engine {
         let params = self
             .policy
             .session_params(&tunnel.setup, &config.unwrap_or_default());
-        let name = session.device.as_deref().or(params.interface_name());
+        let own = session.device.as_deref().or(params.interface_name());
+        let name = own.map(str::to_owned).or_else(|| {
+            let of_tunnel = self.clients.get(&tunnel.client()?)?.config.interface_name();
+            Some(format!("{}%d", of_tunnel?))
+        });
         let spec = SessionSpec {
             transport: Transport {
                 listener: tunnel.listener.clone(),
@@ -299,9 +303,7 @@ impl Engine {
             },
             device: match session.role {
                 Role::Lns => Device::Shared,
-                Role::Lac => Device::Own {
-                    name: name.map(str::to_owned),
-                },
+                Role::Lac => Device::Own { name },
             },
         };
         Some((session.handle, spec))

@@ -455,6 +455,21 @@ fn a_tunnel_that_lost_its_path_does_not_go_round_in_itself() {
 }
 
 #[test]
+fn a_device_may_have_the_first_free_number_behind_a_name() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lac = End::start(&bed.lac, LAC);
+    for (id, device) in [(1, "wan0"), (2, "wan1")] {
+        let named = Device::Own {
+            name: Some("wan%d".to_owned()),
+        };
+        lac.create(id, session(id as u16, false, LAC, LNS, named))
+            .unwrap();
+        let spec = network(&format!("10.0.{id}.2"), &format!("10.0.{id}.1"));
+        assert_eq!(lac.configure(id, spec).unwrap(), device);
+    }
+}
+
+#[test]
 fn a_session_is_configured_anew_on_the_same_device() {
     let Some(bed) = Bed::new() else { return };
     let mut lac = End::start(&bed.lac, LAC);

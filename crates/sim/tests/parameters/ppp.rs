@@ -45,3 +45,20 @@ fn max_failure_count_gives_a_session_up_that_fails_as_often() {
     let (many, waits) = attempts(0);
     assert!(many > 5 && waits);
 }
+
+#[test]
+fn sync_mode_asks_a_synchronous_line_for_no_map_of_characters() {
+    for (mode, map) in [
+        ("sync", None),
+        ("async", Some(0xa0000)),
+        ("any", Some(0xa0000)),
+    ] {
+        let asked = format!("asyncmap=0xa0000 sync_mode={mode}");
+        let async_line = lac("") + "session profile modify profile_name=default framing_type=async";
+        let mut pair = Pair::new(&with_ppp(&async_line, &asked), LNS);
+        pair.up();
+        pair.run(1);
+        let line = sessions(&mut pair.world, pair.lac).remove(0).line.unwrap();
+        assert_eq!(line.accm.map(|maps| maps.0), map, "{mode}");
+    }
+}

@@ -239,3 +239,27 @@ fn a_tunnel_shows_all_that_it_is_run_by_and_no_secret() {
     assert_eq!(status.parameters["secret"], config::MASK);
     assert!(tunnels(&mut pair.world, pair.lac)[0].parameters.is_empty());
 }
+
+#[test]
+fn interface_name_of_a_tunnel_begins_the_names_of_devices_of_sessions_that_have_none() {
+    for (session, device) in [("", "wan0"), ("interface_name=uplink", "uplink")] {
+        let text = format!("{} {session}", lac("interface_name=wan").trim_end());
+        let mut pair = Pair::new(&text, LNS);
+        let (lac, _) = pair.up();
+        assert_eq!(lac.interface_name.as_deref(), Some(device));
+    }
+}
+
+#[test]
+fn peer_port_of_a_profile_is_that_of_the_requests_that_its_address_selects() {
+    let lns = LNS.to_owned()
+        + "tunnel profile create profile_name=p
+           peer profile create profile_name=cpe peer_ipaddr=192.0.2.1 peer_port=5000 tunnel_profile_name=p";
+    for (port, profile) in [(5000, "p"), (5001, "default")] {
+        let mut pair = Pair::new("", &lns);
+        pair.world.answer_from(0, port);
+        crate::common::start(&mut pair.world, 0, &crate::common::model(&lac("")));
+        pair.up();
+        assert_eq!(tunnels(&mut pair.world, 1)[0].profile_name, profile);
+    }
+}
