@@ -8,8 +8,7 @@ use config::{Model, Source};
 const SAVED: &str = include_str!("../../../tests/openl2tp-1.8/saved.conf");
 const BY_HAND: &str = include_str!("../../../tests/openl2tp-1.8/by-hand.conf");
 
-/// What 1.8's own sources and manual name, less what selects an object by a number, what is only shown, and ip_pool_name, which named a pool of another
-/// program and is tested with the pools.
+/// What 1.8's own sources and manual name, less what selects an object by a number and what is only shown.
 const NAMES: &str = "trace_flags max_tunnels max_sessions drain_tunnels tunnel_establish_timeout session_establish_timeout \
     tunnel_persist_pend_timeout session_persist_pend_timeout deny_local_tunnel_creates deny_remote_tunnel_creates \
     profile_name peer_ipaddr netmask peer_port lac_lns tunnel_profile_name session_profile_name ppp_profile_name peer_profile_name \
@@ -22,7 +21,7 @@ const NAMES: &str = "trace_flags max_tunnels max_sessions drain_tunnels tunnel_e
     auth_eap auth_none auth_peer chap_interval chap_max_challenge chap_restart pap_max_auth_requests pap_restart_interval pap_timeout \
     max_connect_time max_failure_count ipcp_max_config_requests ipcp_max_config_naks ipcp_max_terminate_requests \
     ipcp_retransmit_interval lcp_echo_failure_count lcp_echo_interval lcp_max_config_requests lcp_max_config_naks \
-    lcp_max_terminate_requests lcp_retransmit_interval local_ipaddr remote_ipaddr dns_ipaddr_pri dns_ipaddr_sec wins_ipaddr_pri \
+    lcp_max_terminate_requests lcp_retransmit_interval local_ipaddr remote_ipaddr ip_pool_name reset_statistics dns_ipaddr_pri dns_ipaddr_sec wins_ipaddr_pri \
     wins_ipaddr_sec use_radius radius_hint default_route multilink proxy_arp local_name remote_name";
 
 #[test]
@@ -30,7 +29,10 @@ fn files_of_openl2tp_load_with_a_warning_for_each_oddity() {
     let pending = |name: &str| format!("{name} is kept and shown, but has no effect yet");
     let source = Source {
         name: "by-hand.conf".to_owned(),
-        text: format!("include saved.conf\n{BY_HAND}"),
+        // The pools were another program's.
+        text: format!(
+            "ip_pool create pool_name=dialin range=10.0.0.8-10.0.0.9\ninclude saved.conf\n{BY_HAND}"
+        ),
     };
     let loaded = Model::load_with(source, &mut |name, _| {
         Ok(vec![Source {
