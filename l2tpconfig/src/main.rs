@@ -5,6 +5,7 @@
 mod complete;
 mod debug;
 mod help;
+mod manual;
 mod monitor;
 mod pcap;
 mod request;
@@ -54,6 +55,9 @@ struct Flags {
     /// Print the commands, or what a command takes
     #[arg(short, long)]
     help: bool,
+    /// Print the manual page, as roff source
+    #[arg(long, hide = true)]
+    print_manual: bool,
     /// The command, as in: tunnel create dest_ipaddr=192.0.2.1 tunnel_name=office
     #[arg(value_name = "COMMAND")]
     words: Vec<String>,
@@ -141,6 +145,9 @@ fn run(flags: &mut Flags) -> Result<(), Failure> {
             "-R {host}: the daemon is not asked over the network any more; run l2tpconfig on its machine, as in `ssh {host} l2tpconfig ...`, \
              or name its socket with --socket"
         )));
+    }
+    if flags.print_manual {
+        return print(&manual::page()?);
     }
     if flags.help {
         return print(&help::help(&flags.words));

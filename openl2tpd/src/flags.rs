@@ -48,8 +48,8 @@ pub(crate) struct Flags {
     /// Check this configuration file, say what is wrong with it, and start nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,
-    /// What carries the traffic of sessions
-    #[arg(long, value_enum, default_value_t = DatapathName::Tun)]
+    /// What carries the traffic of sessions: tun, which is TUN devices, or null, which carries none
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Tun)]
     pub(crate) datapath: DatapathName,
     /// Where the log goes: stderr, journald, syslog, or a file [default: stderr in the foreground, else syslog]
     #[arg(long, value_name = "WHERE")]
@@ -60,6 +60,9 @@ pub(crate) struct Flags {
     /// This is the process in the background; standard output awaits its readiness.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    /// Print the manual page, as roff source
+    #[arg(long, hide = true)]
+    pub(crate) print_manual: bool,
     #[command(flatten)]
     gone: Gone,
 }

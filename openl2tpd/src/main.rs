@@ -21,6 +21,7 @@ mod log_limit;
 mod logging;
 mod mailbox;
 mod management;
+mod manual;
 mod objects;
 mod pidfile;
 mod privileges;
@@ -68,6 +69,10 @@ fn main() -> ExitCode {
     if let Some(instead) = flags.refusal() {
         eprintln!("openl2tpd: {instead}");
         return ExitCode::from(WRONG_CONFIGURATION);
+    }
+    if flags.print_manual {
+        let printed = manual::page(std::io::stdout());
+        return printed.map_or_else(|error| failure(&error.into()), |()| ExitCode::SUCCESS);
     }
     if !flags.foreground && !flags.detached && flags.check.is_none() {
         return background::start().unwrap_or_else(|error| failure(&error.into()));

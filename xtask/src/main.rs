@@ -52,7 +52,7 @@ enum Chore {
         /// What to measure.
         what: bench::Subject,
     },
-    /// Write the manual pages that come from the declarations of the configuration.
+    /// Write the manual pages, from the declarations of the configuration, the commands and the options.
     Man,
     /// Run a command in a virtual machine.
     #[command(subcommand)]

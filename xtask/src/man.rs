@@ -1,12 +1,20 @@
-//! `cargo xtask man`: the manual pages that come from the declarations of the configuration.
+//! `cargo xtask man`: the manual pages, which come from the declarations of the configuration, of the commands and of the options.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+use crate::test::cargo;
 
 /// Where the page of the configuration file is, from the root of the workspace.
 const CONFIGURATION: &str = "docs/man/openl2tpd.conf.5";
+
+/// The programs that print their own pages, and where those are.
+const PROGRAMS: [(&str, &str); 2] = [
+    ("l2tpconfig", "docs/man/l2tpconfig.1"),
+    ("openl2tpd", "docs/man/openl2tpd.8"),
+];
 
 /// Writes every page.
 pub(crate) fn write() -> Result<ExitCode> {
@@ -14,6 +22,25 @@ pub(crate) fn write() -> Result<ExitCode> {
     std::fs::write(&path, config::manual::page())
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("{CONFIGURATION}");
+    for (program, page) in PROGRAMS {
+        let run = [
+            "run",
+            "--quiet",
+            "--package",
+            program,
+            "--",
+            "--print-manual",
+        ];
+        let output = cargo(&run).stderr(Stdio::inherit()).output()?;
+        ensure!(
+            output.status.success(),
+            "{program} --print-manual: {}",
+            output.status
+        );
+        std::fs::write(root().join(page), output.stdout)
+            .with_context(|| format!("cannot write {page}"))?;
+        println!("{page}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use crate::{Object, Parameter, Role, Verb};
 
+/// When the manual pages of the programs were last revised by hand, as the title of this one has it.
+pub const REVISED: &str = "2026-11-26";
+
 /// What precedes the objects.
 const INTRODUCTION: &str = r#"'\" t
-.TH OPENL2TPD.CONF 5 "" "OpenL2TP" "File formats"
+.TH OPENL2TPD.CONF 5 2026-11-26 "OpenL2TP" "File formats"
 .SH NAME
 openl2tpd.conf \- configuration of the L2TP daemon
 .SH DESCRIPTION

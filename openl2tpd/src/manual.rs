@@ -1,0 +1,82 @@
+//! The manual page, from the options.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+use config::manual::REVISED;
+
+use crate::flags::Flags;
+
+/// What follows the options.
+const CONCLUSION: &str = r#".SH SIGNALS
+.TP
+.B SIGHUP
+The configuration file is read again, and what differs is applied: tunnels and sessions that it does not touch stay. A file with
+errors changes nothing.
+.TP
+.B SIGTERM\fR, \fBSIGINT
+Every session and tunnel is closed, and the daemon ends.
+.TP
+.B SIGUSR1
+The detailed log and every trace category are turned on; with the next one, off.
+.TP
+.B SIGUSR2
+Does nothing.
+.SH EXIT STATUS
+.TP
+.B 0
+The daemon has ended as it was told to, or the file that
+.B \-\-check
+names is right.
+.TP
+.B 1
+It could not start, or had to end.
+.TP
+.B 2
+The command line or the configuration is wrong.
+.SH FILES
+.TP
+.I /etc/openl2tpd.conf
+The configuration.
+.TP
+.I /run/openl2tpd/api.sock
+The socket at which
+.BR l2tpconfig (1)
+asks.
+.TP
+.I /run/openl2tpd.pid
+The process ID.
+.SH SEE ALSO
+.BR openl2tpd.conf (5),
+.BR l2tpconfig (1)
+"#;
+
+/// Writes openl2tpd(8) as roff source.
+pub(crate) fn page(mut to: impl Write) -> io::Result<()> {
+    let man = Man::new(Flags::command()).section("8").date(REVISED);
+    let man = man
+        .title("OPENL2TPD")
+        .source("OpenL2TP")
+        .manual("System administration");
+    man.render_title(&mut to)?;
+    man.render_name_section(&mut to)?;
+    man.render_synopsis_section(&mut to)?;
+    man.render_description_section(&mut to)?;
+    man.render_options_section(&mut to)?;
+    to.write_all(CONCLUSION.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_page_is_current() {
+        let mut page = Vec::new();
+        super::page(&mut page).unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/man/openl2tpd.8");
+        let written = std::fs::read(path).unwrap();
+        assert!(written == page, "`cargo xtask man` was not run");
+    }
+}
