@@ -46,7 +46,6 @@ or
 are understood); a number is decimal, or hexadecimal after
 .BR 0x .
 .SH INCLUDED FILES
-.PP
 .RS
 .nf
 include "conf.d/*.conf"
