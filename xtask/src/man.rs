@@ -1,4 +1,5 @@
-//! `cargo xtask man`: the manual pages, which come from the declarations of the configuration, of the commands and of the options.
+//! `cargo xtask man`: the manual pages and the description of the interface, which come from the declarations of the configuration, of the commands
+//! and of the options.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -16,12 +17,13 @@ const PROGRAMS: [(&str, &str); 2] = [
     ("openl2tpd", "docs/man/openl2tpd.8"),
 ];
 
-/// Writes every page.
+/// Where the interface's OpenAPI document is.
+const INTERFACE: &str = "docs/openapi.json";
+
+/// Writes every page, and the document.
 pub(crate) fn write() -> Result<ExitCode> {
-    let path = root().join(CONFIGURATION);
-    std::fs::write(&path, config::manual::page())
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{CONFIGURATION}");
+    put(CONFIGURATION, config::manual::page().as_bytes())?;
+    put(INTERFACE, interface().as_bytes())?;
     for (program, page) in PROGRAMS {
         let run = [
             "run",
@@ -37,11 +39,19 @@ pub(crate) fn write() -> Result<ExitCode> {
             "{program} --print-manual: {}",
             output.status
         );
-        std::fs::write(root().join(page), output.stdout)
-            .with_context(|| format!("cannot write {page}"))?;
-        println!("{page}");
+        put(page, &output.stdout)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn put(file: &str, text: &[u8]) -> Result<()> {
+    std::fs::write(root().join(file), text).with_context(|| format!("cannot write {file}"))?;
+    println!("{file}");
+    Ok(())
+}
+
+fn interface() -> String {
+    format!("{:#}\n", api::openapi::document())
 }
 
 fn root() -> &'static Path {
@@ -63,6 +73,12 @@ mod tests {
             written == config::manual::page(),
             "`cargo xtask man` was not run"
         );
+    }
+
+    #[test]
+    fn the_document_of_the_interface_is_current() {
+        let written = read_to_string(root().join(INTERFACE)).unwrap();
+        assert!(written == interface(), "`cargo xtask man` was not run");
     }
 
     /// The README's indented blocks are configurations, commands, or both; those that configure must load.

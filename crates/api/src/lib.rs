@@ -9,6 +9,7 @@ mod client;
 mod event;
 pub mod ladder;
 mod list;
+pub mod openapi;
 mod reload;
 mod request;
 mod selector;

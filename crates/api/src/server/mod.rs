@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::selector::is_number;
 use crate::{
     Collection, CommandError, ErrorKind, Parameters, Range, Request, Response, Selector,
-    SessionFilter, TraceEvent, TraceRequest,
+    SessionFilter, TraceEvent, TraceRequest, openapi,
 };
 use access::{ReadOnly, forbidden};
 use query::Query;
@@ -147,6 +147,10 @@ pub fn router<B: Backend>(backend: Arc<B>) -> Router {
                 .patch(modify_system::<B>),
         )
         .route("/v1/config/reload", post(reload::<B>))
+        .route(
+            "/v1/openapi.json",
+            get(async || json(StatusCode::OK, &openapi::document())),
+        )
         .route("/v1/config/file", get(config_file::<B>));
     let lists = Collection::ALL.into_iter().fold(lists, add_collection::<B>);
     let objects = Collection::ALL.into_iter().fold(objects, add_object::<B>);
