@@ -140,7 +140,18 @@ mod tests {
 
     #[test]
     fn impossible_names_are_refused_with_a_reason() {
-        for name in ["", "sixteen-octets-x", "a b", "a/b", "ppp%d", "..", "a:b"] {
+        for name in [
+            "",
+            "%d",
+            "sixteen-octets-x",
+            "a b",
+            "a/b",
+            "p%dp",
+            "ppp%s",
+            "ppp%d%d",
+            "..",
+            "a:b",
+        ] {
             let error = TunDevice::create(Some(name)).unwrap_err();
             assert!(error.to_string().contains("its name"), "{error}");
         }
