@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request, TunnelFilter};
+use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request};
 use config::{Command, Piece, Statement, command_line, parse_command, statements};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -219,22 +219,8 @@ fn reload(flags: &Flags, dry_run: bool) -> Result<(), Failure> {
 
 /// The pairs of addresses that have tunnels.
 fn peers(flags: &Flags) -> Result<Value, Failure> {
-    let all = Request::TunnelList(TunnelFilter::default(), Range::default());
-    let tunnels = whole(&Client::new(&flags.socket)?, all)?;
-    let address = |tunnel: &Value, end: &str| {
-        let address = tunnel[end].as_str()?.parse::<std::net::SocketAddr>().ok()?;
-        Some(address.ip().to_string())
-    };
-    let mut peers = std::collections::BTreeMap::<_, u32>::new();
-    for tunnel in tunnels.as_array().into_iter().flatten() {
-        if let (Some(local), Some(peer)) = (address(tunnel, "local"), address(tunnel, "remote")) {
-            *peers.entry((local, peer)).or_default() += 1;
-        }
-    }
-    let peers = peers.into_iter().map(|((local, peer), tunnels)| {
-        json!({ "local_ipaddr": local, "peer_ipaddr": peer, "tunnels": tunnels })
-    });
-    Ok(peers.collect())
+    let client = Client::new(&flags.socket)?;
+    Ok(whole(&client, Request::PeerList(Range::default()))?)
 }
 
 fn peer(flags: &Flags, given: &Given) -> Result<(), Failure> {

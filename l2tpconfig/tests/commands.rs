@@ -28,6 +28,11 @@ impl Backend for Fake {
             Request::TunnelCreate(_) | Request::TunnelShow(_) => {
                 Response::Tunnel(Box::new(tunnel()))
             }
+            Request::PeerList(_) => Response::Peers(Page::whole(vec![api::PeerStatus {
+                local_ipaddr: "192.0.2.7".parse().unwrap(),
+                peer_ipaddr: "192.0.2.1".parse().unwrap(),
+                tunnels: 2,
+            }])),
             Request::TunnelList(..) => Response::Tunnels(Page::whole(vec![tunnel(), tunnel()])),
             Request::SystemStatistics => {
                 Response::Statistics(Statistics([("received.sccrq".to_owned(), 7)].into()))
@@ -450,6 +455,8 @@ fn tunnels_are_listed_and_shown_in_part() {
         daemon.ok(&["tunnel", "show", "transport", "tunnel_id=17"]),
         ""
     );
+    let peer = daemon.ok(&["peer", "show", "peer_ipaddr=192.0.2.1"]);
+    assert!(peer.contains("192.0.2.7") && peer.contains('2'), "{peer}");
     assert!(
         daemon
             .run(&["peer", "show", "peer_ipaddr=192.0.2.9"])

@@ -69,7 +69,6 @@ pub(crate) fn page(mut to: impl Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-
     #[test]
     fn the_manual_page_is_current() {
         let mut page = Vec::new();

@@ -322,9 +322,8 @@ impl Plan {
             let key = name_of_session(session);
             let changed = before.get(&key).map(|before| *before != session);
             let unnamed = session.session_name.is_none() && changed.is_some();
-            let lives = before
-                .get(&key)
-                .is_some_and(|b| alive(session, *b, Object::Session).is_some());
+            let before = before.get(&key).filter(|before| **before != session);
+            let lives = before.is_some_and(|b| alive(session, *b, Object::Session).is_some());
             let wanted = changed != Some(false) && !unnamed && !lives;
             if wanted || self.reopens(session.tunnel_name.as_deref()) {
                 self.open_sessions.push(session.clone());
@@ -369,7 +368,7 @@ fn described(what: String, changes: &[Change]) -> String {
 }
 
 /// Adds what two collections of one class differ in.
-fn compare<T: Parameters, V: Borrow<T>>(
+fn compare<T: Parameters + PartialEq, V: Borrow<T>>(
     object: Object,
     old: &BTreeMap<String, V>,
     new: &BTreeMap<String, V>,
@@ -381,8 +380,9 @@ fn compare<T: Parameters, V: Borrow<T>>(
             report.added.push(of(name));
             continue;
         };
-        let changes = value.borrow().changes(before.borrow(), object);
-        if !changes.is_empty() {
+        let (value, before) = (value.borrow(), before.borrow());
+        if value != before {
+            let changes = value.changes(before, object);
             report.changed.push(described(of(name), &changes));
         }
     }

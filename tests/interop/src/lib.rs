@@ -22,9 +22,10 @@ pub mod xl2tpd;
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// The PPP user of every test, whose password is [`PASSWORD`].
 pub const USER: &str = "u0";
@@ -38,6 +39,18 @@ pub const INNER_LNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub const INNER_LAC: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The end of the LNS's address pool, which begins at [`INNER_LAC`].
 pub const POOL_END: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+/// The folder of openl2tpd and l2tpconfig: the one that was named, else that of the program that runs.
+///
+/// # Errors
+/// The program does not know where it is.
+pub fn programs(named: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = named {
+        return Ok(folder);
+    }
+    let program = std::env::current_exe()?;
+    Ok(program.parent().context("no folder")?.to_owned())
+}
 
 /// Which end of the tunnel a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

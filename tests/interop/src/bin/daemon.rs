@@ -81,13 +81,7 @@ const CASES: &[(&str, Case)] = &[
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let programs = match options.programs {
-        Some(folder) => folder,
-        None => std::env::current_exe()?
-            .parent()
-            .context("no folder")?
-            .to_owned(),
-    };
+    let programs = interop::programs(options.programs)?;
     let mut report = Report::new(options.only);
     for (name, case) in CASES {
         report.case(name, || {

@@ -89,13 +89,7 @@ impl World {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let programs = match options.programs {
-        Some(folder) => folder,
-        None => std::env::current_exe()?
-            .parent()
-            .context("no folder")?
-            .to_owned(),
-    };
+    let programs = interop::programs(options.programs)?;
     let mut report = Report::new(options.only);
     let mut case = |name: &str, auth, run: &dyn Fn(&mut World) -> Result<String>| {
         report.case(name, || {

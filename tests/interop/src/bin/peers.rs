@@ -130,13 +130,7 @@ impl fmt::Display for Case {
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     prepare()?;
-    let programs = match options.programs {
-        Some(folder) => folder,
-        None => std::env::current_exe()?
-            .parent()
-            .context("no folder")?
-            .to_owned(),
-    };
+    let programs = interop::programs(options.programs)?;
     let mut report = Report::new(options.only);
     for case in cases(options.control) {
         report.case(&case.to_string(), || run(case, &programs));
