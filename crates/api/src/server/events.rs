@@ -9,16 +9,19 @@ use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::query::{Query, invalid};
 use super::traces::SILENCE;
 use super::{Backed, Backend, refused};
-use crate::{CommandError, Event, EventFilter, EventRecord};
+use crate::{CommandError, ErrorKind, Event, EventFilter, EventRecord};
 
 /// Events that a reader takes at a time.
 const BATCH: usize = 64;
+
+/// Readers at a time: most connections are left for requests that end.
+pub const READERS: usize = 64;
 
 /// The last events of the daemon. Who writes is never held up by who reads: a reader that falls behind what is kept is told how much it missed.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct EventLog {
     capacity: usize,
     kept: Mutex<Kept>,
     news: watch::Sender<u64>,
+    /// Places for readers.
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +59,7 @@ impl EventLog {
             capacity,
             kept: Mutex::default(),
             news: watch::Sender::default(),
+            places: Arc::new(Semaphore::new(READERS)),
         }
     }
 
@@ -122,6 +128,7 @@ struct Reader {
     filter: EventFilter,
     at: u64,
     restarted: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Events as server-sent events, for as long as the client reads.
@@ -171,7 +178,13 @@ fn reader(log: Arc<EventLog>, headers: &HeaderMap, query: Query) -> Result<Reade
         Some(id) => log.place(&id)?,
         None => (log.kept().last, false),
     };
+    let place = Arc::clone(&log.places).try_acquire_owned();
+    let place = place.map_err(|_| {
+        let message = format!("{READERS} follow events already");
+        CommandError::new(ErrorKind::Resources, message)
+    })?;
     Ok(Reader {
+        _place: place,
         news: log.news.subscribe(),
         log,
         filter,

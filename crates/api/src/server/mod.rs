@@ -1,17 +1,17 @@
 //! The routes. They know HTTP and JSON; what a request means is the backend's.
 
 mod access;
+mod connections;
 mod events;
+mod input;
 mod query;
 mod traces;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
@@ -19,7 +19,6 @@ use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, patch, post};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::selector::is_number;
@@ -28,9 +27,12 @@ use crate::{
     SessionFilter, TraceEvent, TraceRequest, openapi,
 };
 use access::{ReadOnly, forbidden};
+use input::{Given, Segments};
 use query::Query;
 
-pub use events::EventLog;
+pub use connections::{BUFFER, CONNECTIONS, PATIENCE, serve, serve_read_only};
+pub use events::{EventLog, READERS};
+pub use input::LARGEST_BODY;
 
 /// Whatever answers requests: the daemon, or a test.
 pub trait Backend: Send + Sync + 'static {
@@ -46,27 +48,6 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// Too many follow already.
     fn trace(&self, request: TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, CommandError>;
-}
-
-/// Serves every connection that `listener` accepts, until the future is dropped.
-///
-/// # Errors
-///
-/// The listener broke; that a client did is not an error.
-pub async fn serve<B: Backend>(listener: UnixListener, backend: Arc<B>) -> io::Result<()> {
-    axum::serve(listener, router(backend)).await
-}
-
-/// As [`serve`], for those who may look and not touch: see [`read_only`].
-///
-/// # Errors
-///
-/// As for [`serve`].
-pub async fn serve_read_only<B: Backend>(
-    listener: UnixListener,
-    backend: Arc<B>,
-) -> io::Result<()> {
-    axum::serve(listener, read_only(backend)).await
 }
 
 /// The routes over `backend` without those that change something or show a secret: they are refused with 403, and traces come
@@ -184,20 +165,20 @@ fn add_collection<B: Backend>(router: Router<Arc<B>>, collection: Collection) ->
             Ok(Request::ObjectList(collection, r))
         })
     };
-    let create = move |State(b): Backed<B>, body: Bytes| {
+    let create = move |State(b): Backed<B>, body: Given| {
         create(b, body, move |p| Request::ObjectCreate(collection, p))
     };
     router.route(collection.path(), get(listed).post(create))
 }
 
 fn add_object<B: Backend>(router: Router<Arc<B>>, collection: Collection) -> Router<Arc<B>> {
-    let show = move |State(b): Backed<B>, Path(name): Path<String>| {
+    let show = move |State(b): Backed<B>, Segments(name): Segments<String>| {
         answer(b, Request::ObjectShow(collection, name))
     };
-    let delete = move |State(b): Backed<B>, Path(name): Path<String>| {
+    let delete = move |State(b): Backed<B>, Segments(name): Segments<String>| {
         answer(b, Request::ObjectDelete(collection, name))
     };
-    let modify = move |State(b): Backed<B>, Path(name): Path<String>, body: Bytes| {
+    let modify = move |State(b): Backed<B>, Segments(name): Segments<String>, body: Given| {
         with_body(b, body, move |p| Request::ObjectModify(collection, name, p))
     };
     router.route(
@@ -225,7 +206,7 @@ async fn list<B: Backend, F: DeserializeOwned>(
 
 async fn show_peer<B: Backend>(
     State(b): Backed<B>,
-    Path((local, remote)): Path<(String, String)>,
+    Segments((local, remote)): Segments<(String, String)>,
 ) -> HttpResponse {
     let address = |text: &str| {
         let message = format!("`{text}` is no IP address");
@@ -236,18 +217,21 @@ async fn show_peer<B: Backend>(
     answer_if(b, request.map(|(l, r)| Request::PeerShow(l, r))).await
 }
 
-async fn create_tunnel<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+async fn create_tunnel<B: Backend>(State(b): Backed<B>, body: Given) -> HttpResponse {
     create(b, body, Request::TunnelCreate).await
 }
 
-async fn show_tunnel<B: Backend>(State(b): Backed<B>, Path(tunnel): Path<String>) -> HttpResponse {
+async fn show_tunnel<B: Backend>(
+    State(b): Backed<B>,
+    Segments(tunnel): Segments<String>,
+) -> HttpResponse {
     answer_if(b, selector(&tunnel).map(Request::TunnelShow)).await
 }
 
 async fn modify_tunnel<B: Backend>(
     State(b): Backed<B>,
-    Path(tunnel): Path<String>,
-    body: Bytes,
+    Segments(tunnel): Segments<String>,
+    body: Given,
 ) -> HttpResponse {
     match selector(&tunnel) {
         Ok(tunnel) => with_body(b, body, |p| Request::TunnelModify(tunnel, p)).await,
@@ -257,14 +241,14 @@ async fn modify_tunnel<B: Backend>(
 
 async fn delete_tunnel<B: Backend>(
     State(b): Backed<B>,
-    Path(tunnel): Path<String>,
+    Segments(tunnel): Segments<String>,
 ) -> HttpResponse {
     answer_if(b, selector(&tunnel).map(Request::TunnelDelete)).await
 }
 
 async fn list_sessions_of<B: Backend>(
     State(b): Backed<B>,
-    Path(tunnel): Path<String>,
+    Segments(tunnel): Segments<String>,
     query: Query,
 ) -> HttpResponse {
     list(b, query, |filter: SessionFilter, range| {
@@ -283,8 +267,8 @@ async fn list_sessions_of<B: Backend>(
 
 async fn create_session<B: Backend>(
     State(b): Backed<B>,
-    Path(tunnel): Path<String>,
-    body: Bytes,
+    Segments(tunnel): Segments<String>,
+    body: Given,
 ) -> HttpResponse {
     match selector(&tunnel) {
         Ok(tunnel) => create(b, body, |p| Request::SessionCreate(tunnel, p)).await,
@@ -294,15 +278,15 @@ async fn create_session<B: Backend>(
 
 async fn show_session<B: Backend>(
     State(b): Backed<B>,
-    Path(path): Path<(String, String)>,
+    Segments(path): Segments<(String, String)>,
 ) -> HttpResponse {
     answer_if(b, selectors(&path).map(|(t, s)| Request::SessionShow(t, s))).await
 }
 
 async fn modify_session<B: Backend>(
     State(b): Backed<B>,
-    Path(path): Path<(String, String)>,
-    body: Bytes,
+    Segments(path): Segments<(String, String)>,
+    body: Given,
 ) -> HttpResponse {
     match selectors(&path) {
         Ok((t, s)) => with_body(b, body, |p| Request::SessionModify(t, s, p)).await,
@@ -312,13 +296,13 @@ async fn modify_session<B: Backend>(
 
 async fn delete_session<B: Backend>(
     State(b): Backed<B>,
-    Path(path): Path<(String, String)>,
+    Segments(path): Segments<(String, String)>,
 ) -> HttpResponse {
     let request = selectors(&path).map(|(t, s)| Request::SessionDelete(t, s));
     answer_if(b, request).await
 }
 
-async fn modify_system<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+async fn modify_system<B: Backend>(State(b): Backed<B>, body: Given) -> HttpResponse {
     with_body(b, body, Request::SystemModify).await
 }
 
@@ -333,7 +317,7 @@ async fn config_file<B: Backend>(
     }
 }
 
-async fn reload<B: Backend>(State(b): Backed<B>, body: Bytes) -> HttpResponse {
+async fn reload<B: Backend>(State(b): Backed<B>, body: Given) -> HttpResponse {
     with_body(b, body, Request::ConfigReload).await
 }
 
@@ -360,7 +344,7 @@ fn no_id(text: &str) -> CommandError {
 /// Answers a request that makes something: 201 on success.
 async fn create<B: Backend>(
     backend: Arc<B>,
-    body: Bytes,
+    body: Given,
     request: impl FnOnce(Parameters) -> Request,
 ) -> HttpResponse {
     let mut response = with_body(backend, body, request).await;
@@ -373,19 +357,10 @@ async fn create<B: Backend>(
 /// Answers a request that carries parameters.
 async fn with_body<B: Backend>(
     backend: Arc<B>,
-    body: Bytes,
+    body: Given,
     request: impl FnOnce(Parameters) -> Request,
 ) -> HttpResponse {
-    match serde_json::from_slice(&body) {
-        Ok(parameters) => answer(backend, request(parameters)).await,
-        Err(error) => {
-            let message = format!("the body is not an object of parameters: {error}");
-            refusal(
-                StatusCode::BAD_REQUEST,
-                &CommandError::new(ErrorKind::Invalid, message),
-            )
-        }
-    }
+    answer(backend, request(body.0)).await
 }
 
 async fn answer<B: Backend>(backend: Arc<B>, request: Request) -> HttpResponse {

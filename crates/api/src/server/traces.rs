@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::access::ReadOnly;
+use super::input::Segments;
 use super::query::invalid;
 use super::{Backed, Backend, refused, selector, selectors};
 use crate::{CommandError, TraceEvent, TraceOf, TraceRequest};
@@ -45,7 +46,7 @@ type Of = Result<TraceOf, CommandError>;
 
 pub(super) async fn of_tunnel<B: Backend>(
     State(b): Backed<B>,
-    Path(tunnel): Path<String>,
+    Segments(tunnel): Segments<String>,
     looks: Looks,
     query: Asked,
 ) -> HttpResponse {
@@ -57,7 +58,7 @@ pub(super) async fn of_tunnel<B: Backend>(
 
 pub(super) async fn of_session<B: Backend>(
     State(b): Backed<B>,
-    Path(path): Path<(String, String)>,
+    Segments(path): Segments<(String, String)>,
     looks: Looks,
     query: Asked,
 ) -> HttpResponse {

@@ -1,0 +1,88 @@
+//! What a request brings beside its query: segments of its path, and a body of a bounded size in a bounded time.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Request as HttpRequest};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response as HttpResponse};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::connections::PATIENCE;
+use super::query::invalid;
+use super::refusal;
+use crate::{CommandError, Parameters};
+
+/// The longest body of a request, octets.
+pub const LARGEST_BODY: usize = 1024 * 1024;
+
+/// Why what a request brings was not taken.
+pub(super) struct Refusal(StatusCode, CommandError);
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(status, invalid(message))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> HttpResponse {
+        refusal(self.0, &self.1)
+    }
+}
+
+/// Segments of the path.
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+/// The parameters in the body. No body is none.
+pub(super) struct Given(pub(super) Parameters);
+
+impl<S: Sync> FromRequest<S> for Given {
+    type Rejection = Refusal;
+
+    async fn from_request(request: HttpRequest, _: &S) -> Result<Self, Refusal> {
+        let body = timeout(PATIENCE, read(request.into_body())).await;
+        let body = body.map_err(|_| {
+            let message = format!("the body did not come within {} s", PATIENCE.as_secs());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+        })??;
+        if body.is_empty() {
+            return Ok(Self(Parameters::new()));
+        }
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            let message = format!("the body is not an object of parameters: {error}");
+            Refusal::new(StatusCode::BAD_REQUEST, message)
+        })
+    }
+}
+
+async fn read(body: axum::body::Body) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = format!("the body is longer than {LARGEST_BODY} octets");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    // Who says how much it is, and waits for our word before it sends it, need not.
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(too_large());
+    }
+    match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => {
+            let message = format!("the body cannot be read: {error}");
+            Err(Refusal::new(StatusCode::BAD_REQUEST, message))
+        }
+    }
+}
