@@ -3,11 +3,10 @@
 
 mod common;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::{PppDisconnect, Selector, SessionState};
-use common::{LAC, LNS, Pair, address, ask, sessions};
+use common::{LAC, LNS, Pair, ask, sessions};
 use engine::Command;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -75,17 +74,6 @@ fn dead_line(pair: &mut Pair, seconds: u64) {
     pair.world.cut_off(pair.lac, false);
 }
 
-/// Says a PPP frame to the LNS as the LAC's client.
-fn inject(pair: &mut Pair, frame: &[u8]) {
-    let session = sessions(&mut pair.world, pair.lns).remove(0);
-    let ids = [session.tunnel_id.unwrap(), session.session_id.unwrap()];
-    let mut datagram = vec![0, 2];
-    datagram.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
-    datagram.extend(frame);
-    let lac = SocketAddr::new(address(1), 1701);
-    pair.world.datagram(pair.lns, lac, &datagram);
-}
-
 #[test]
 fn an_administrator_ended_it() {
     let mut pair = pair("", "");
@@ -105,7 +93,7 @@ fn an_administrator_ended_it() {
 fn the_client_terminated_it() {
     let mut pair = pair("", "");
     pair.up();
-    inject(&mut pair, &[0xff, 0x03, 0xc0, 0x21, 5, 99, 0, 4]);
+    pair.client_says(&[0xff, 0x03, 0xc0, 0x21, 5, 99, 0, 4]);
     assert_eq!(said(&mut pair), (3, 0, 1));
 }
 
@@ -114,10 +102,7 @@ fn lcp_timed_out() {
     let mut pair = pair("", "");
     until(&mut pair, SessionState::Link);
     // Something was heard, which may have been no request.
-    inject(
-        &mut pair,
-        &[0xff, 0x03, 0xc0, 0x21, 12, 1, 0, 8, 1, 2, 3, 4],
-    );
+    pair.client_says(&[0xff, 0x03, 0xc0, 0x21, 12, 1, 0, 8, 1, 2, 3, 4]);
     dead_line(&mut pair, 10);
     assert_eq!(said(&mut pair), (5, LCP, 0));
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests only")]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,17 @@ impl Pair {
             sessions(&mut self.world, 0).remove(0),
             sessions(&mut self.world, 1).remove(0),
         )
+    }
+
+    /// Says a PPP frame to the LNS as the LAC's client.
+    pub(crate) fn client_says(&mut self, frame: &[u8]) {
+        let session = sessions(&mut self.world, self.lns).remove(0);
+        let ids = [session.tunnel_id.unwrap(), session.session_id.unwrap()];
+        let mut datagram = vec![0, 2];
+        datagram.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
+        datagram.extend(frame);
+        let lac = SocketAddr::new(address(1), 1701);
+        self.world.datagram(self.lns, lac, &datagram);
     }
 
     /// The reasons that a node gave for the ends of its sessions.

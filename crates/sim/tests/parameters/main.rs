@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod frames;
 mod ppp;
 mod session;
 mod system;

@@ -1,3 +1,9 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use sim::NodeId;
+use wire::ppp::Protocol;
+use wire::ppp::iana::{chap_code, code, ipcp_option, lcp_option, pap_code};
+
 use crate::common::{LNS, Pair, established, sessions};
 use crate::{lac, with_ppp};
 
@@ -60,5 +66,203 @@ fn sync_mode_asks_a_synchronous_line_for_no_map_of_characters() {
         pair.run(1);
         let line = sessions(&mut pair.world, pair.lac).remove(0).line.unwrap();
         assert_eq!(line.accm.map(|maps| maps.0), map, "{mode}");
+    }
+}
+
+/// A LAC without a name and a password to give.
+const NOBODY: &str = "
+    tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes
+    session create tunnel_name=t session_name=s
+";
+
+/// Whether a node asks the other, in LCP, to authenticate itself.
+fn demands(pair: &mut Pair, node: NodeId) -> bool {
+    let requests = pair.listen((node, Protocol::LCP, code::CONFIGURE_REQUEST), 3);
+    assert!(!requests.is_empty());
+    requests
+        .iter()
+        .any(|request| request.option(lcp_option::AUTHENTICATION).is_some())
+}
+
+#[test]
+fn auth_none_lets_a_peer_do_without_authentication() {
+    for (auth_none, comes_up) in [("no", false), ("yes", true)] {
+        let lns = with_ppp(LNS, &format!("auth_none={auth_none}"));
+        let mut pair = Pair::new(NOBODY, &lns);
+        assert_eq!(demands(&mut pair, 1), !comes_up);
+        assert_eq!(established(&mut pair.world, 1) == 1, comes_up);
+    }
+}
+
+#[test]
+fn auth_peer_says_whether_the_other_end_has_to_authenticate_whoever_it_is() {
+    let mut pair = Pair::new(NOBODY, &with_ppp(LNS, "auth_peer=no"));
+    assert!(!demands(&mut pair, 1));
+    assert_eq!(established(&mut pair.world, 1), 1);
+
+    // Our LNS has nothing to prove itself by.
+    let mut pair = Pair::new(&with_ppp(&lac(""), "auth_peer=yes"), LNS);
+    assert!(demands(&mut pair, 0));
+    assert_eq!(established(&mut pair.world, 0), 0);
+    let ends = pair.ends(0);
+    assert!(ends[0].contains("authenticat"), "{ends:?}");
+
+    let lns = with_ppp(LNS, "auth_none=yes auth_peer=yes");
+    let mut pair = Pair::new(NOBODY, &lns);
+    assert!(demands(&mut pair, 1));
+}
+
+#[test]
+fn chap_restart_says_when_a_challenge_is_sent_again() {
+    let lns = with_ppp(LNS, "chap_restart=7 chap_max_challenge=3 pap_timeout=0");
+    let mut pair = Pair::new(&lac(""), &lns);
+    let challenge = (pair.lns, Protocol::CHAP, chap_code::CHALLENGE);
+    assert_eq!(pair.unanswered(challenge, 50), [0, 7, 14]);
+}
+
+#[test]
+fn pap_max_auth_requests_and_pap_restart_interval_say_how_often_and_when_a_password_is_sent_again()
+{
+    let lac = with_ppp(
+        &lac(""),
+        "pap_max_auth_requests=4 pap_restart_interval=5 pap_timeout=0",
+    );
+    let mut pair = Pair::new(&lac, &with_ppp(LNS, "auth_chap=no auth_mschapv2=no"));
+    let request = (pair.lac, Protocol::PAP, pap_code::REQUEST);
+    assert_eq!(pair.unanswered(request, 50), [0, 5, 10, 15]);
+    let ends = pair.ends(0);
+    assert!(ends[0].contains("authenticated in time"), "{ends:?}");
+}
+
+#[test]
+fn ipcp_retransmit_interval_says_when_a_request_is_sent_again() {
+    let lns = with_ppp(
+        LNS,
+        "ipcp_retransmit_interval=6 ipcp_max_config_requests=4 use_ipv6=no",
+    );
+    let mut pair = Pair::new(&lac(""), &lns);
+    let request = (pair.lns, Protocol::IPCP, code::CONFIGURE_REQUEST);
+    assert_eq!(pair.unanswered(request, 50), [0, 6, 12, 18]);
+}
+
+/// A LAC that insists on an address which the LNS does not give it, and does without IPv4 in the end.
+const STUBBORN: &str = "local_ipaddr=172.16.0.1";
+
+#[test]
+fn ipcp_max_config_naks_says_how_often_an_address_is_offered_before_the_question_is_rejected() {
+    let lns = with_ppp(LNS, "ipcp_max_config_naks=4 dns_ipaddr_sec=10.0.0.54");
+    let mut pair = Pair::new(&with_ppp(&lac(""), STUBBORN), &lns);
+    pair.said();
+    pair.run(5);
+    let said = pair.said();
+    let answers: Vec<_> = said
+        .iter()
+        .filter(|said| said.kind.0 == 1 && said.kind.1 == Protocol::IPCP)
+        .filter(|said| said.option(ipcp_option::IP_ADDRESS) != Some(&[10, 0, 0, 1]))
+        .map(|said| said.kind.2)
+        .take(6)
+        .collect();
+    let nak = code::CONFIGURE_NAK;
+    let expected = [
+        nak,
+        nak,
+        nak,
+        nak,
+        code::CONFIGURE_REJECT,
+        code::CONFIGURE_ACK,
+    ];
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn ipcp_max_terminate_requests_says_how_often_the_end_of_ipv4_is_told() {
+    let mine = format!("{STUBBORN} ipcp_max_terminate_requests=5 ipcp_retransmit_interval=4");
+    let mut pair = Pair::new(&with_ppp(&lac(""), &mine), LNS);
+    let request = (pair.lac, Protocol::IPCP, code::TERMINATE_REQUEST);
+    assert_eq!(pair.unanswered(request, 50), [0, 4, 8, 12, 16]);
+}
+
+#[test]
+fn remote_ipaddr_is_what_a_subscriber_gets_and_what_a_server_has_to_be() {
+    let mut pair = Pair::new(&lac(""), &with_ppp(LNS, "remote_ipaddr=10.77.0.7"));
+    let (at_lac, at_lns) = pair.up();
+    let given = Some(Ipv4Addr::new(10, 77, 0, 7));
+    assert_eq!((at_lac.local_ipaddr, at_lns.remote_ipaddr), (given, given));
+
+    let mut pair = Pair::new(&with_ppp(&lac(""), "remote_ipaddr=10.0.0.9"), LNS);
+    let naks = pair.listen((0, Protocol::IPCP, code::CONFIGURE_NAK), 5);
+    assert!(!naks.is_empty());
+    for nak in naks {
+        assert_eq!(
+            nak.option(ipcp_option::IP_ADDRESS),
+            Some(&[10, 0, 0, 9][..])
+        );
+    }
+}
+
+#[test]
+fn a_subscriber_that_asks_is_told_of_each_name_server_that_is_set() {
+    let servers = [
+        ("dns_ipaddr_pri", ipcp_option::PRIMARY_DNS),
+        ("wins_ipaddr_pri", ipcp_option::PRIMARY_NBNS),
+        ("dns_ipaddr_sec", ipcp_option::SECONDARY_DNS),
+        ("wins_ipaddr_sec", ipcp_option::SECONDARY_NBNS),
+    ];
+    let base = LNS.replace("dns_ipaddr_pri=10.0.0.53", "");
+    for (parameter, of_it) in servers {
+        let mut pair = Pair::new(&lac(""), &with_ppp(&base, &format!("{parameter}=10.5.6.7")));
+        pair.up();
+        pair.world.cut_off(pair.lac, true);
+        pair.said();
+        let mut question = vec![0xff, 0x03, 0x80, 0x21, 1, 200, 0, 28];
+        for (_, option) in servers {
+            question.extend([option, 6, 0, 0, 0, 0]);
+        }
+        pair.client_says(&question);
+        pair.client_says(&[0xff, 0x03, 0x80, 0x21, 1, 201, 0, 10, of_it, 6, 0, 0, 0, 0]);
+        let said = pair.said();
+        let answer = |code: u8| {
+            said.iter()
+                .find(|said| said.kind == (1, Protocol::IPCP, code))
+        };
+        let rejected = answer(code::CONFIGURE_REJECT).unwrap();
+        for (_, option) in servers {
+            assert_eq!(
+                rejected.option(option).is_none(),
+                option == of_it,
+                "{parameter}"
+            );
+        }
+        let told = answer(code::CONFIGURE_NAK).unwrap();
+        assert_eq!(told.option(of_it), Some(&[10, 5, 6, 7][..]), "{parameter}");
+    }
+}
+
+#[test]
+fn a_client_shows_both_name_servers_that_it_is_told_of() {
+    let mut pair = Pair::new(&lac(""), &with_ppp(LNS, "dns_ipaddr_sec=10.0.0.54"));
+    let shown = pair.up().0.dns;
+    let told = [53, 54].map(|last| IpAddr::from([10, 0, 0, last]));
+    assert_eq!(shown, told);
+}
+
+#[test]
+fn local_name_is_the_name_in_our_challenges() {
+    for (parameter, name) in [("local_name=gateway", "gateway"), ("", "node1")] {
+        let mut pair = Pair::new(&lac(""), &with_ppp(LNS, parameter));
+        let challenges = pair.listen((1, Protocol::CHAP, chap_code::CHALLENGE), 3);
+        let data = &challenges[0].data;
+        let after_value = 1 + usize::from(data[0]);
+        assert_eq!(&data[after_value..], name.as_bytes());
+    }
+}
+
+#[test]
+fn remote_name_is_the_only_name_that_a_peer_may_prove() {
+    for (name, comes_up) in [("alice", true), ("bob", false)] {
+        let lns = with_ppp(LNS, &format!("remote_name={name}"));
+        let mut pair = Pair::new(&lac(""), &lns);
+        pair.run(3);
+        assert_eq!(established(&mut pair.world, 1) == 1, comes_up);
     }
 }
