@@ -1,12 +1,13 @@
 //! Answers the requests of management: commands go to the shard, what is configured is kept here.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::{Backend, EventLog};
 use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
-    Command as Change, ConfigError, Model, Object, Parameters, TraceFlags, Value as _, Verb,
+    Command as Change, ConfigError, Kind, Model, Object, Parameters, TraceFlags, Value as _, Verb,
     parse_command, quoted,
 };
 use engine::Command;
@@ -209,7 +210,7 @@ impl Daemon {
         let sockets = self
             .sockets
             .bind(listener, port)
-            .map_err(|e| CommandError::new(ErrorKind::Resources, e.to_string()))?;
+            .map_err(|error| unbound(&error))?;
         sockets
             .into_iter()
             .for_each(|socket| self.mail(Mail::Socket(socket)));
@@ -427,6 +428,18 @@ impl Daemon {
     }
 }
 
+/// Why there is no socket: what was asked for is somebody else's, or not there, or it is us who can't.
+fn unbound(error: &io::Error) -> CommandError {
+    let kind = match error.kind() {
+        io::ErrorKind::AddrInUse => ErrorKind::Exists,
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Resources,
+    };
+    CommandError::new(kind, error.to_string())
+}
+
 /// The one parameter of a reload.
 fn dry_run(parameters: &api::Parameters) -> Result<bool, CommandError> {
     let invalid = |message| CommandError::new(ErrorKind::Invalid, message);
@@ -459,14 +472,29 @@ fn command(
     parameters: &api::Parameters,
 ) -> Result<Change, CommandError> {
     let mut text = format!("{object} {verb}");
-    for (name, value) in parameters {
-        // A name that is known is one word, whatever was asked.
-        let name = object.parameter(name).map_err(refused)?.name;
+    for (given, value) in parameters {
+        let parameter = object.parameter(given).map_err(refused)?;
+        let name = parameter.name;
+        // The beginning of a name is for people: it may be that of two when there are more.
+        if given != name && !parameter.aliases.contains(&given.as_str()) {
+            let message = format!("`{given}` is to be written out: {name}");
+            return Err(CommandError::new(ErrorKind::Invalid, message));
+        }
         let _ = match value {
+            // What is made without a value is as if it were not named.
+            Value::Null if verb == Verb::Create => Ok(()),
             Value::Null => write!(text, " {name}"),
-            Value::Bool(value) => write!(text, " {name}={}", if *value { "yes" } else { "no" }),
+            Value::Bool(value) if parameter.kind == Kind::Boolean => {
+                write!(text, " {name}={}", bool::print(*value))
+            }
+            Value::Number(value) if parameter.kind.takes_numbers() => {
+                write!(text, " {name}={}", quoted(&value.to_string()))
+            }
             Value::String(value) => write!(text, " {name}={}", quoted(value)),
-            other => write!(text, " {name}={}", quoted(&other.to_string())),
+            _ => {
+                let message = format!("{name} takes {}, not {value}", parameter.expects());
+                return Err(CommandError::new(ErrorKind::Invalid, message));
+            }
         };
     }
     parse_command(&text)

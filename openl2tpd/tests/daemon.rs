@@ -318,6 +318,71 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
 }
 
 #[test]
+fn values_have_the_types_of_json_and_names_are_written_out() {
+    let place = Place::new();
+    let daemon = place.start("");
+    let client = place.client();
+    let make = |given: Parameters| {
+        let request = Request::ObjectCreate(Collection::PppProfiles, given);
+        client.call::<()>(&request)
+    };
+    let mut name = 0;
+    let mut with = |parameter: &str, value: Value| {
+        name += 1;
+        let name = json!(format!("p{name}"));
+        make(parameters([("profile_name", name), (parameter, value)]))
+    };
+    for (parameter, value) in [
+        ("mtu", json!(1400)),
+        ("mtu", json!("1400")),
+        ("mtu", Value::Null),
+        ("use_ipv6", json!(false)),
+        ("use_ipv6", json!("no")),
+        ("trace_flags", json!(1)),
+        ("local_name", json!("17")),
+    ] {
+        let taken = with(parameter, value.clone());
+        assert!(taken.is_ok(), "{parameter} {value}: {taken:?}");
+    }
+    for (parameter, value) in [
+        ("mtu", json!(1400.5)),
+        ("mtu", json!(true)),
+        ("mtu", json!([1400])),
+        ("use_ipv6", json!(0)),
+        ("local_name", json!(17)),
+        ("local_name", json!({ "a": 1 })),
+        ("sync_mode", json!(["sync"])),
+        ("local_n", json!("me")),
+    ] {
+        let refused = with(parameter, value.clone()).unwrap_err();
+        assert!(
+            matches!(&refused, ClientError::Refused(e) if e.kind == ErrorKind::Invalid),
+            "{parameter} {value}: {refused}"
+        );
+    }
+    daemon.end();
+}
+
+#[test]
+fn an_address_that_is_taken_or_not_ours_is_the_fault_of_who_asks_for_it() {
+    let place = Place::new();
+    let daemon = place.start("");
+    for (address, kind) in [
+        ("0.0.0.0", ErrorKind::Exists),
+        ("192.0.2.1", ErrorKind::Invalid),
+    ] {
+        let listener = [("listener_name", json!("l")), ("ipaddr", json!(address))];
+        let request = Request::ObjectCreate(Collection::Listeners, parameters(listener));
+        let refused = place.client().call::<()>(&request).unwrap_err();
+        assert!(
+            matches!(&refused, ClientError::Refused(e) if e.kind == kind),
+            "{address}: {refused}"
+        );
+    }
+    daemon.end();
+}
+
+#[test]
 fn reset_statistics_of_the_system_counts_from_zero_again() {
     let place = Place::new();
     let daemon = place.start(LNS);

@@ -51,7 +51,7 @@ fn put(file: &str, text: &[u8]) -> Result<()> {
 }
 
 fn interface() -> String {
-    format!("{:#}\n", api::openapi::document())
+    format!("{:#}\n", api::server::document())
 }
 
 fn root() -> &'static Path {

@@ -1,9 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened, with its place among everything that did.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecord {
     /// Where it stands: what a reader that comes back hands in. Of the daemon's start, and a number that goes up by one with each event.
     pub id: String,
@@ -15,7 +16,7 @@ pub struct EventRecord {
 }
 
 /// What happened. As JSON, `type` says which of these it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A control connection is up.

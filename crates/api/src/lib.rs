@@ -9,9 +9,9 @@ mod client;
 mod event;
 pub mod ladder;
 mod list;
-pub mod openapi;
 mod reload;
 mod request;
+mod schema;
 mod selector;
 #[cfg(feature = "server")]
 pub mod server;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Origin, Selector, SessionState, TunnelState};
@@ -9,7 +10,7 @@ use crate::{Origin, Selector, SessionState, TunnelState};
 pub const LARGEST_PAGE: u16 = 256;
 
 /// A place in a list, as a page names the one after it. It stays good while objects come and go. Opaque: whoever asked hands it back as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Cursor(pub String);
 
@@ -20,9 +21,10 @@ impl fmt::Display for Cursor {
 }
 
 /// Which part of a list is asked for.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
-    /// The most items wanted, 1 to [`LARGEST_PAGE`]; what is outside is taken for the nearest. Absent: as many as there can be.
+    /// The most items wanted, 1 to 256. Absent: as many as there can be.
+    #[schemars(range(min = 1, max = LARGEST_PAGE))]
     pub limit: Option<u16>,
     /// Where to go on; absent: the beginning.
     pub after: Option<Cursor>,
@@ -52,7 +54,7 @@ impl<T> Page<T> {
 }
 
 /// Which tunnels to list: those for which all that is given holds.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TunnelFilter {
     /// The peer's address.
@@ -66,7 +68,7 @@ pub struct TunnelFilter {
 }
 
 /// Which sessions to list: those for which all that is given holds.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionFilter {
     /// The tunnel that they are on.
@@ -92,7 +94,7 @@ impl SessionFilter {
 }
 
 /// Which of those who are logged in to list.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserFilter {
     /// The name that was proved.

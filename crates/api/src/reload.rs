@@ -1,7 +1,8 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What reading the configuration file again came to, or would come to.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadReport {
     /// Whether nothing was done but to look.
     pub dry_run: bool,
@@ -18,11 +19,11 @@ pub struct ReloadReport {
 }
 
 /// A list of which a person sees the first.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Few {
     /// How many there are.
     pub count: u64,
-    /// The first of them, [`Few::MOST`] at most.
+    /// The first of them, 100 at most.
     pub first: Vec<String>,
 }
 

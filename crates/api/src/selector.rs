@@ -1,13 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Names a tunnel, or a session within its tunnel.
 ///
 /// As text it is one path segment: digits are an id, anything else is a name. A name that would read as an id is written
 /// with `=` before it, and so is one that itself begins with `=`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", from = "String")]
 pub enum Selector {
     /// By our id, 1 to 65535.

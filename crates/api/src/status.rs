@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use config::{Bearer, Framing, SessionType};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::Parameters;
+use crate::schema::{tunnel, word, word_or_null};
 
 /// Who brought a tunnel or session into being.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Our configuration or an operator.
@@ -18,7 +20,7 @@ pub enum Origin {
 }
 
 /// Our part in a call (RFC 2661 section 1.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// L2TP Access Concentrator.
@@ -28,7 +30,7 @@ pub enum Role {
 }
 
 /// State of a control connection; the protocol's are those of RFC 2661 section 7.2.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TunnelState {
     /// The peer's name is being resolved.
@@ -46,7 +48,7 @@ pub enum TunnelState {
 }
 
 /// State of a session: its call's (RFC 2661 sections 7.4 and 7.5) and then its PPP's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionState {
     /// Waits for its tunnel.
@@ -83,7 +85,7 @@ macro_rules! display_as_serialized {
 display_as_serialized!(Origin, Role, TunnelState, SessionState);
 
 /// What the peer said of itself in its SCCRQ or SCCRP.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TunnelPeer {
     /// Its Tunnel ID.
     pub tunnel_id: u16,
@@ -96,13 +98,15 @@ pub struct TunnelPeer {
     /// Receive Window Size; 4 when it did not say.
     pub rx_window_size: u16,
     /// Framing Capabilities.
+    #[schemars(schema_with = "word_or_null::<Framing>")]
     pub framing_caps: Option<Framing>,
     /// Bearer Capabilities: on what it places outgoing calls, if it said.
+    #[schemars(schema_with = "word_or_null::<Bearer>")]
     pub bearer_caps: Option<Bearer>,
 }
 
 /// The reliable transport of a control connection (RFC 2661 section 5.8 and appendix A).
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TransportStatus {
     /// Next sequence number to send.
     pub ns: u16,
@@ -123,7 +127,7 @@ pub struct TransportStatus {
 }
 
 /// How a tunnel or session ended, as StopCCN and CDN say it (RFC 2661 section 4.4.2): numbers and what they mean.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EndReason {
     /// Who ended it.
     pub by: String,
@@ -144,7 +148,7 @@ pub struct EndReason {
 }
 
 /// Why the PPP link of a session ended (RFC 3145).
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PppDisconnect {
     /// Disconnect Code.
     pub code: u16,
@@ -159,7 +163,7 @@ pub struct PppDisconnect {
 }
 
 /// Why the ISDN call of a session ended.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Q931Disconnect {
     /// Q.931 cause value.
     pub code: u16,
@@ -172,7 +176,7 @@ pub struct Q931Disconnect {
 }
 
 /// A tunnel as `show` and `list` have it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TunnelStatus {
     /// Our Tunnel ID; absent while the tunnel waits for its next attempt.
     pub tunnel_id: Option<u16>,
@@ -214,13 +218,15 @@ pub struct TunnelStatus {
     pub last_end: Option<EndReason>,
     /// All that it is run by, with what its profiles and defaults give; secrets masked. Lists are without.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    #[schemars(schema_with = "tunnel")]
     pub parameters: Parameters,
 }
 
 /// What both ends of a session said of its call (RFC 2661 sections 6.6 to 6.11), or will say.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallStatus {
     /// Which end of it we are, and which way it goes.
+    #[schemars(schema_with = "word::<SessionType>")]
     pub session_type: SessionType,
     /// Call Serial Number, once there is a call.
     pub call_serial_number: Option<u32>,
@@ -231,8 +237,10 @@ pub struct CallStatus {
     /// Maximum BPS of an outgoing call, bits a second.
     pub maximum_bps: Option<u32>,
     /// Bearer Type: `none`, `digital`, `analog` or `any`.
+    #[schemars(schema_with = "word_or_null::<Bearer>")]
     pub bearer_type: Option<Bearer>,
     /// Framing Type: `none`, `sync`, `async` or `any`.
+    #[schemars(schema_with = "word::<Framing>")]
     pub framing_type: Framing,
     /// (Tx) Connect Speed, bits a second to the remote system.
     pub tx_connect_speed: Option<u32>,
@@ -249,7 +257,7 @@ pub struct CallStatus {
 }
 
 /// What went through a session since it was established. Octets and packets are those of IP; the rest is of data messages.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionTraffic {
     /// Packets received from the peer and given to the host.
     pub rx_packets: u64,
@@ -278,7 +286,7 @@ pub struct SessionTraffic {
 }
 
 /// What the ends of a session said of its line and its service (RFC 2661 section 4.4.6, RFCs 3308 and 5515).
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LineStatus {
     /// The DSCP of data messages, as agreed.
     pub dscp: Option<u8>,
@@ -295,7 +303,7 @@ pub struct LineStatus {
 }
 
 /// What went wrong on a call's line since it was established.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LineErrors {
     /// Frames with a wrong CRC.
     pub crc: u32,
@@ -312,7 +320,7 @@ pub struct LineErrors {
 }
 
 /// A session as `show` and `list` have it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStatus {
     /// Our Tunnel ID.
     pub tunnel_id: Option<u16>,
@@ -372,7 +380,7 @@ pub struct SessionStatus {
 }
 
 /// An authenticated peer of ours.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserStatus {
     /// The name it proved.
     pub user_name: String,
@@ -389,7 +397,7 @@ pub struct UserStatus {
 }
 
 /// A peer: where tunnels lead to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerStatus {
     /// Our address, as the peer reaches it; unspecified while it is not known.
     pub local_ipaddr: IpAddr,
@@ -400,7 +408,7 @@ pub struct PeerStatus {
 }
 
 /// The daemon at a glance.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SystemStatus {
     /// The program's version.
     pub version: String,
@@ -421,12 +429,12 @@ pub struct SystemStatus {
 }
 
 /// Counters by name: `malformed.header`, `received.sccrq`. Every name is listed, counted or not.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Statistics(pub BTreeMap<String, u64>);
 
 /// The kinds of refusal, which programs may tell apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The request itself is wrong.
@@ -446,7 +454,7 @@ pub enum ErrorKind {
 }
 
 /// A command that was refused.
-#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize, JsonSchema)]
 #[error("{message}")]
 pub struct CommandError {
     /// What kind of refusal.

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::Header;
 use wire::readable;
@@ -7,7 +8,7 @@ use wire::readable;
 use crate::Selector;
 
 /// Which way a message goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// The peer sent it.
@@ -67,7 +68,7 @@ impl TraceRequest {
 }
 
 /// A message that was seen: a control message, or a PPP frame.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TraceEvent {
     /// Microseconds since 1970 began.
     pub time: u64,
@@ -107,7 +108,7 @@ pub struct TraceEvent {
 }
 
 /// The header of a control message: the ids are those of its receiver.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TraceHeader {
     /// Tunnel ID.
     pub tunnel_id: u16,
@@ -120,7 +121,7 @@ pub struct TraceHeader {
 }
 
 /// An AVP.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TraceAvp {
     /// What it is called.
     pub name: String,
@@ -131,7 +132,7 @@ pub struct TraceAvp {
 }
 
 /// What a PPP frame says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TracePpp {
     /// Matches replies to requests.
     pub identifier: Option<u8>,

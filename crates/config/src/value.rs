@@ -46,6 +46,16 @@ pub enum Kind {
     Name(Object),
 }
 
+impl Kind {
+    /// Whether a number may stand for the text, where values have types.
+    pub const fn takes_numbers(self) -> bool {
+        matches!(
+            self,
+            Self::Number | Self::Flags(_) | Self::Netmask | Self::Speed
+        )
+    }
+}
+
 /// A type that parameters can have.
 pub trait Value: Sized + Clone + PartialEq {
     /// How an accessor hands it out: by value when it is small, borrowed when it is text.

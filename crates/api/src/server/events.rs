@@ -1,18 +1,21 @@
 //! Events: the last of them are kept, and whoever follows reads from there at its own pace.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use super::query::{Query, invalid};
+use super::query::{Asked, invalid};
 use super::traces::SILENCE;
 use super::{Backed, Backend, refused};
 use crate::{CommandError, ErrorKind, Event, EventFilter, EventRecord};
@@ -131,11 +134,23 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
+/// What the query of a request to follow events may have.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventQuery {
+    /// The id of the event that was seen last.
+    after: Option<String>,
+    /// Types of events, separated by commas; absent: all.
+    r#type: Option<String>,
+    /// Our Tunnel ID of the tunnel that they are about.
+    tunnel: Option<NonZeroU16>,
+}
+
 /// Events as server-sent events, for as long as the client reads.
 pub(super) async fn follow<B: Backend>(
     State(b): Backed<B>,
     headers: HeaderMap,
-    query: Query,
+    query: Asked<EventQuery>,
 ) -> HttpResponse {
     match reader(b.events(), &headers, query) {
         Ok(reader) => {
@@ -150,30 +165,23 @@ pub(super) async fn follow<B: Backend>(
     }
 }
 
-fn reader(log: Arc<EventLog>, headers: &HeaderMap, query: Query) -> Result<Reader, CommandError> {
-    let mut filter = EventFilter::default();
+fn reader(
+    log: Arc<EventLog>,
+    headers: &HeaderMap,
+    query: Asked<EventQuery>,
+) -> Result<Reader, CommandError> {
     let mut after = match headers.get("last-event-id").map(|id| id.to_str()) {
         None => None,
         Some(Ok(id)) => Some(id.to_owned()),
         Some(Err(_)) => return Err(invalid("the Last-Event-ID is no id of an event")),
     };
-    for (name, value) in query.once()? {
-        match name.as_str() {
-            // A reader that reconnects repeats the query and adds the header, which is later.
-            "after" => after = after.or(Some(value)),
-            "type" => filter.types = types(&value)?,
-            "tunnel" => {
-                let id = value.parse().ok().filter(|id| *id != 0);
-                let id = id.ok_or_else(|| invalid("`tunnel` is an id, 1 to 65535"))?;
-                filter.tunnel = Some(id);
-            }
-            _ => {
-                let message =
-                    format!("the query is wrong: `{name}` is none of after, type, tunnel");
-                return Err(invalid(message));
-            }
-        }
-    }
+    let Query(query) = query.map_err(|error| invalid(error.body_text()))?;
+    // A reader that reconnects repeats the query and adds the header, which is later.
+    after = after.or(query.after);
+    let filter = EventFilter {
+        types: query.r#type.as_deref().map_or(Ok(Vec::new()), types)?,
+        tunnel: query.tunnel.map(NonZeroU16::get),
+    };
     let (at, restarted) = match after {
         Some(id) => log.place(&id)?,
         None => (log.kept().last, false),

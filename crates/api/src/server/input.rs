@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::connections::PATIENCE;
 use super::query::invalid;
 use super::refusal;
-use crate::{CommandError, Parameters};
+use crate::selector::is_number;
+use crate::{CommandError, Parameters, Selector};
 
 /// The longest body of a request, octets.
 pub const LARGEST_BODY: usize = 1024 * 1024;
@@ -44,6 +45,47 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
             Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.body_text())),
         }
     }
+}
+
+/// The tunnel that the path names.
+pub(super) struct Tunnel(pub(super) Selector);
+
+impl<S: Send + Sync> FromRequestParts<S> for Tunnel {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Segments(tunnel) = Segments::from_request_parts(parts, state).await?;
+        Ok(Self(selector(tunnel)?))
+    }
+}
+
+/// The tunnel and its session that the path names.
+pub(super) struct Session(pub(super) Selector, pub(super) Selector);
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Segments::from_request_parts(parts, state).await?;
+        let Segments((tunnel, session)) = path;
+        Ok(Self(selector(tunnel)?, selector(session)?))
+    }
+}
+
+/// What a segment of a path names. Digits are an id: one that there can't be is wrong rather than not there.
+fn selector(segment: String) -> Result<Selector, Refusal> {
+    let is_id = is_number(&segment);
+    match segment.into() {
+        Selector::Name(text) if is_id => Err(no_id(&text)),
+        Selector::Id(0) => Err(no_id("0")),
+        selector => Ok(selector),
+    }
+}
+
+fn no_id(text: &str) -> Refusal {
+    let message =
+        format!("{text} is no id: those are 1 to 65535; a name of digits is written ={text}");
+    Refusal::new(StatusCode::BAD_REQUEST, message)
 }
 
 /// The parameters in the body. No body is none.

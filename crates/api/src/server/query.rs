@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Request as HttpRequest};
-use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response as HttpResponse;
@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::refused;
-use crate::{CommandError, Cursor, ErrorKind, LARGEST_PAGE, Range};
+use crate::{CommandError, Cursor, ErrorKind, LARGEST_PAGE, Range, Request};
+
+/// A query with these fields, or why it is none.
+pub(super) type Asked<Q> = Result<axum::extract::Query<Q>, QueryRejection>;
 
 /// The names and values of a query, in their order.
 pub(super) struct Query(Result<Vec<(String, String)>, CommandError>);
@@ -27,8 +30,11 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// The query of a list: which part of it, and which of its items. What is neither is refused.
-    pub(super) fn read<F: DeserializeOwned>(self) -> Result<(F, Range), CommandError> {
+    /// The request for a page of a list that the query comes to: which part of it, and which of its items. What is neither is refused.
+    pub(super) fn page<F: DeserializeOwned>(
+        self,
+        request: impl FnOnce(F, Range) -> Result<Request, CommandError>,
+    ) -> Result<Request, CommandError> {
         let mut range = Range::default();
         let mut filter = Map::new();
         for (name, value) in self.once()? {
@@ -42,11 +48,11 @@ impl Query {
         }
         let filter = serde_json::from_value(Value::Object(filter));
         let filter = filter.map_err(|error| invalid(format!("the query is wrong: {error}")));
-        Ok((filter?, range))
+        request(filter?, range)
     }
 
     /// Every name with its value, if none is there twice.
-    pub(super) fn once(self) -> Result<Vec<(String, String)>, CommandError> {
+    fn once(self) -> Result<Vec<(String, String)>, CommandError> {
         let pairs = self.0?;
         for (i, (name, _)) in pairs.iter().enumerate() {
             if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
@@ -76,13 +82,5 @@ pub(super) async fn none(request: HttpRequest, next: Next) -> HttpResponse {
             refused(&invalid("the resource takes no query parameters"))
         }
         _ => next.run(request).await,
-    }
-}
-
-/// The same for all but reading.
-pub(super) async fn of_lists_only(request: HttpRequest, next: Next) -> HttpResponse {
-    match *request.method() {
-        Method::GET | Method::HEAD => next.run(request).await,
-        _ => none(request, next).await,
     }
 }

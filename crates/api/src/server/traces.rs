@@ -5,97 +5,98 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::access::ReadOnly;
-use super::input::Segments;
-use super::query::invalid;
-use super::{Backed, Backend, refused, selector, selectors};
-use crate::{CommandError, TraceEvent, TraceOf, TraceRequest};
+use super::input::{Session, Tunnel};
+use super::query::{Asked, invalid};
+use super::{Backed, Backend, refused};
+use crate::{TraceEvent, TraceOf, TraceRequest};
 
 /// What the query of a request to follow messages may have.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TraceQuery {
-    peer: Option<IpAddr>,
+    /// PPP's control frames, too.
     #[serde(default)]
     ppp: Choice,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// The same where the path does not say whose.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PeerQuery {
+    /// The peer's address.
+    peer: IpAddr,
+    /// PPP's control frames, too.
+    #[serde(default)]
+    ppp: Choice,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Choice {
+enum Choice {
     Yes,
     #[default]
     No,
 }
 
-pub(super) type Asked = Result<Query<TraceQuery>, QueryRejection>;
-
 /// Whether the client may only look.
 type Looks = Option<Extension<ReadOnly>>;
 
-type Of = Result<TraceOf, CommandError>;
-
 pub(super) async fn of_tunnel<B: Backend>(
     State(b): Backed<B>,
-    Segments(tunnel): Segments<String>,
+    Tunnel(tunnel): Tunnel,
     looks: Looks,
-    query: Asked,
+    query: Asked<TraceQuery>,
 ) -> HttpResponse {
-    trace(b, looks, query, |peer| match peer {
-        None => selector(&tunnel).map(TraceOf::Tunnel),
-        Some(_) => Err(invalid("the tunnel is enough")),
+    trace(b, looks, query, |query| {
+        (TraceOf::Tunnel(tunnel), query.ppp)
     })
 }
 
 pub(super) async fn of_session<B: Backend>(
     State(b): Backed<B>,
-    Segments(path): Segments<(String, String)>,
+    Session(tunnel, session): Session,
     looks: Looks,
-    query: Asked,
+    query: Asked<TraceQuery>,
 ) -> HttpResponse {
-    trace(b, looks, query, |peer| match peer {
-        None => selectors(&path).map(|(t, s)| TraceOf::Session(t, s)),
-        Some(_) => Err(invalid("tunnel and session are enough")),
+    trace(b, looks, query, |query| {
+        (TraceOf::Session(tunnel, session), query.ppp)
     })
 }
 
 pub(super) async fn of_peer<B: Backend>(
     State(b): Backed<B>,
     looks: Looks,
-    query: Asked,
+    query: Asked<PeerQuery>,
 ) -> HttpResponse {
-    trace(b, looks, query, |peer| {
-        peer.map(TraceOf::Peer)
-            .ok_or_else(|| invalid("peer=ADDRESS is needed"))
+    trace(b, looks, query, |query| {
+        (TraceOf::Peer(query.peer), query.ppp)
     })
 }
 
 /// Messages as server-sent events, for as long as the client reads.
-fn trace<B: Backend>(
+fn trace<B: Backend, Q>(
     backend: Arc<B>,
     looks: Looks,
-    query: Asked,
-    of: impl FnOnce(Option<IpAddr>) -> Of,
+    query: Asked<Q>,
+    of: impl FnOnce(Q) -> (TraceOf, Choice),
 ) -> HttpResponse {
-    let request = query
-        .map_err(|error| invalid(error.body_text()))
-        .and_then(|Query(query)| {
-            let ppp = query.ppp == Choice::Yes;
-            Ok(TraceRequest {
-                of: of(query.peer)?,
-                ppp,
-            })
-        });
-    match request.and_then(|request| backend.trace(request)) {
+    let request = query.map_err(|error| invalid(error.body_text()));
+    let events = request.and_then(|Query(query)| {
+        let (of, ppp) = of(query);
+        let ppp = ppp == Choice::Yes;
+        backend.trace(TraceRequest { of, ppp })
+    });
+    match events {
         Ok(events) => {
             let body = Body::from_stream(stream::unfold(events, move |events| {
                 next_event(events, looks.is_none())

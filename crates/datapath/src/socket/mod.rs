@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use quinn_udp::{UdpSockRef, UdpSocketState};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Protocol, Type};
@@ -81,7 +82,7 @@ impl Socket {
 
     /// Opens a socket.
     ///
-    /// Errors keep the kernel's [`io::ErrorKind`] (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`) and name the place.
+    /// Errors keep the kernel's [`io::ErrorKind`] (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`; `NotFound` for a device) and name the place.
     pub fn open(place: &Place) -> io::Result<Arc<Self>> {
         let open_here = || {
             Self::open_here(place).map_err(|e| {
@@ -236,7 +237,12 @@ fn in_namespace<T: Send>(
 }
 
 fn named(what: String, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    let kind = match Errno::from_io_error(error) {
+        // Of a device that is not there, which the standard library has no word for.
+        Some(Errno::NODEV) => io::ErrorKind::NotFound,
+        _ => error.kind(),
+    };
+    io::Error::new(kind, format!("{what}: {error}"))
 }
 
 /// Runs `set_up`, which forbids fragmentation as QUIC wants it, then puts the system's own policy back: what is
