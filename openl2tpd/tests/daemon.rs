@@ -15,7 +15,9 @@ use api::{
     SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
     UserStatus,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -101,6 +103,13 @@ impl Daemon {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops it, so that it neither hears nor says anything any more; returns when that is so.
+    fn fall_silent(&self) {
+        self.signal(Signal::STOP);
+        let status = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(status.unwrap().1.stopped());
     }
 
     /// Ends it in order, after `work` with it.
@@ -421,18 +430,11 @@ fn a_hang_up_does_not_end_it() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (place, silent) = (Place::new(), UdpSocket::bind("127.0.0.1:0").unwrap());
-    let mut daemon = place.start("");
-    let port = silent.local_addr().unwrap().port();
-    let tunnel = parameters([
-        ("dest_ipaddr", json!("127.0.0.1")),
-        ("peer_udp_port", json!(port)),
-    ]);
-    place
-        .client()
-        .call::<Value>(&Request::TunnelCreate(tunnel))
-        .unwrap();
-    silent.recv(&mut [0; 1500]).unwrap();
+    let (lns_place, lac_place) = (Place::new(), Place::new());
+    let lns = lns_place.start(LNS);
+    let mut daemon = lac_place.start(&lac(lns_place.port));
+    daemon.until(" up: user bob");
+    lns.fall_silent();
     daemon.signal(Signal::TERM);
     daemon.until("closing every tunnel");
     daemon.signal(Signal::INT);
