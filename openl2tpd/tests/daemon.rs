@@ -15,9 +15,7 @@ use api::{
     SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
     UserStatus,
 };
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -196,6 +194,17 @@ fn a_configured_session_comes_up_and_goes_down_with_the_daemon() {
     let gone = ["pid", "socket"].map(|name| !lac_place.file(name).exists());
     assert_eq!(gone, [true, true]);
     lns.end();
+}
+
+#[test]
+fn the_port_of_the_command_line_is_the_one_that_is_served_and_shown() {
+    let place = Place::new();
+    let daemon = place.start("");
+    let parameters: Value = place.client().call(&Request::SystemParameters).unwrap();
+    assert_eq!(parameters["udp_port"], place.port);
+    let taken = UdpSocket::bind(("0.0.0.0", place.port)).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    daemon.end();
 }
 
 #[test]

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::TunnelState;
+use common::messages::{Sent, header, icrq, introduction, just, message, read, sccrq};
 use common::{LAC, LNS, Pair, address, counter, established, model, tunnels, tunnels_in};
 use engine::Event;
 use sim::{NodeId, Quality, World};
-use wire::Writer;
-use wire::l2tp::{Attribute, Avps, ControlHeader, FramingTypes, Header, MessageType, ResultCode};
+use wire::l2tp::{Attribute, MessageType, ResultCode};
 
 /// The peer that the test plays, message by message.
 const STRANGER: u8 = 66;
@@ -24,107 +24,8 @@ struct Stage {
     lns: NodeId,
 }
 
-/// A message that our node sent to the stranger.
-#[derive(Debug)]
-struct Sent {
-    header: ControlHeader,
-    message_type: Option<MessageType>,
-    avps: Vec<u8>,
-}
-
 fn stranger(port: u16) -> SocketAddr {
     SocketAddr::new(address(STRANGER), port)
-}
-
-/// A control message.
-fn message(header: ControlHeader, attributes: &[Attribute<'_>]) -> Vec<u8> {
-    let mut body = [0; 1024];
-    let mut w = Writer::new(&mut body);
-    for attribute in attributes {
-        attribute.encode(&mut w).unwrap();
-    }
-    let mut out = [0; 1100];
-    let mut o = Writer::new(&mut out);
-    header.encode(w.len(), &mut o).unwrap();
-    o.bytes(w.written()).unwrap();
-    o.written().to_vec()
-}
-
-fn header(tunnel_id: u16, ns: u16, nr: u16) -> ControlHeader {
-    ControlHeader {
-        tunnel_id,
-        session_id: 0,
-        ns,
-        nr,
-    }
-}
-
-fn introduction(message_type: MessageType, id: u16) -> Vec<Attribute<'static>> {
-    vec![
-        Attribute::MessageType(message_type),
-        Attribute::ProtocolVersion(1, 0),
-        Attribute::FramingCapabilities(FramingTypes::all()),
-        Attribute::HostName(b"stranger"),
-        Attribute::AssignedTunnelId(id),
-    ]
-}
-
-fn sccrq(id: u16) -> Vec<u8> {
-    message(header(0, 0, 0), &introduction(MessageType::SCCRQ, id))
-}
-
-fn just(message_type: MessageType, header: ControlHeader) -> Vec<u8> {
-    message(header, &[Attribute::MessageType(message_type)])
-}
-
-fn icrq(header: ControlHeader, id: u16) -> Vec<u8> {
-    message(
-        header,
-        &[
-            Attribute::MessageType(MessageType::ICRQ),
-            Attribute::AssignedSessionId(id),
-            Attribute::CallSerialNumber(1),
-        ],
-    )
-}
-
-fn read(datagram: &[u8]) -> Sent {
-    let Ok((Header::Control(header), avps)) = Header::decode(datagram) else {
-        panic!("{datagram:?}")
-    };
-    let attribute =
-        |avp: wire::l2tp::Avp<'_>| match Attribute::decode(avp.attribute_type()?, avp.value) {
-            Ok(Some(Attribute::MessageType(message_type))) => Some(message_type),
-            _ => None,
-        };
-    Sent {
-        header,
-        message_type: Avps::new(avps).flatten().find_map(attribute),
-        avps: avps.to_vec(),
-    }
-}
-
-impl Sent {
-    fn find<T>(&self, f: impl Fn(Attribute<'_>) -> Option<T>) -> T {
-        Avps::new(&self.avps)
-            .flatten()
-            .find_map(|avp| f(Attribute::decode(avp.attribute_type()?, avp.value).ok()??))
-            .unwrap_or_else(|| panic!("{self:?}"))
-    }
-
-    fn tunnel_id(&self) -> u16 {
-        self.find(|a| match a {
-            Attribute::AssignedTunnelId(id) => Some(id),
-            _ => None,
-        })
-    }
-
-    fn result(&self) -> u16 {
-        self.find(|a| match a {
-            Attribute::ResultCode(ResultCode { result, .. }) => Some(result),
-            _ => None,
-        })
-    }
 }
 
 impl Stage {

@@ -92,6 +92,35 @@ fn a_session_without_checksums_carries_traffic_over_both_versions() {
 }
 
 #[test]
+fn checksums_of_a_session_can_be_left_out_and_put_in_again_while_it_lives() {
+    let Some(bed) = Bed::new() else { return };
+    for (lns_address, lac_address) in ENDS {
+        let mut lns = End::start(&bed.lns, lns_address);
+        let wire = bed.lac.wire();
+        let spec = session(1, true, lns_address, lac_address, own());
+        lns.create(1, spec).unwrap();
+        for no_checksum in [false, true, false, true, false] {
+            let handle = Handle(1);
+            lns.submit(Request::SetChecksums {
+                handle,
+                no_checksum,
+            });
+            let frame = LCP.to_vec();
+            lns.submit(Request::Send { handle, frame });
+            let sent = wire.find(|packet| Udp::of(packet).filter(|udp| udp.to_port == 1701));
+            assert_eq!(sent.has_checksum, !no_checksum);
+        }
+        // And what is heard is heard as before.
+        lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+        let mut lac = End::start(&bed.lac, lac_address);
+        lac.create(1, session(1, false, lac_address, lns_address, own()))
+            .unwrap();
+        lac.configure(1, network("10.0.0.2", "10.0.0.1")).unwrap();
+        bed.lac.ping("10.0.0.1");
+    }
+}
+
+#[test]
 fn nothing_that_comes_is_lost_to_the_sockets_that_only_send() {
     let Some(bed) = Bed::new() else { return };
     for (lns_address, lac_address) in ENDS {

@@ -6,6 +6,7 @@
 mod common;
 
 mod frames;
+mod peer;
 mod ppp;
 mod session;
 mod system;
