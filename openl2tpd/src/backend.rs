@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::{Backend, EventLog};
-use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
+use api::{CommandError, ErrorKind, Page, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
     Command as Change, ConfigError, Kind, Model, Object, Parameters, TraceFlags, Value as _, Verb,
     parse_command, quoted,
@@ -38,6 +38,8 @@ pub(crate) struct Daemon {
     pub(crate) hooks: Hooks,
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
+    /// Held by the one that has the counters of all sessions read.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl Backend for Daemon {
@@ -95,7 +97,7 @@ impl Backend for Daemon {
             Request::SystemStatistics => self.statistics().await,
             Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
             Request::ConfigFile => Ok(Response::Text(self.model().to_commands())),
-            Request::StatisticsReset => self.ask(Command::StatisticsReset).await,
+            Request::StatisticsReset => self.reset_statistics().await,
             configuration => self.configuration(configuration).await,
         }
     }
@@ -147,6 +149,7 @@ impl Daemon {
             file,
             hooks,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            reading: Default::default(),
         }
     }
 
@@ -224,7 +227,28 @@ impl Daemon {
         self.ask(Command::SessionCreate(Box::new(session))).await
     }
 
+    /// Counts from zero again; the traffic of each session from where it is read after that.
+    async fn reset_statistics(&self) -> Result<Response, CommandError> {
+        self.ask(Command::StatisticsReset).await?;
+        self.read_traffic().await?;
+        Ok(Response::Done)
+    }
+
+    /// Has the counters of all sessions read, a page at a time.
+    async fn read_traffic(&self) -> Result<(), CommandError> {
+        let _alone = self.reading.lock().await;
+        let mut after = None;
+        while let Response::Objects(Page {
+            next: Some(next), ..
+        }) = self.ask(Command::TrafficRead(after)).await?
+        {
+            after = Some(next);
+        }
+        Ok(())
+    }
+
     async fn statistics(&self) -> Result<Response, CommandError> {
+        self.read_traffic().await?;
         let mut response = self.ask(Command::Statistics).await?;
         if let Response::Statistics(statistics) = &mut response {
             statistics
@@ -354,7 +378,7 @@ impl Daemon {
             change.verb == Verb::Modify && given == Some(true)
         };
         if changes.iter().any(reset) {
-            self.ask(Command::StatisticsReset).await?;
+            self.reset_statistics().await?;
         }
         for change in changes {
             info!("configuration: {} {}", change.object, change.verb);

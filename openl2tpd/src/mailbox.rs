@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
-use api::{CommandError, Response};
+use api::{CommandError, LARGEST_PAGE, Response};
 use datapath::socket::Socket;
 use datapath::{Event, EventSink};
 use engine::{Command, Input, Source};
@@ -35,6 +36,22 @@ pub(crate) enum Mail {
     Stop,
 }
 
+impl Mail {
+    /// How many items of lists are looked at for it, at most.
+    fn looks(&self) -> usize {
+        match self {
+            Self::Command(command, _) => command.looks(),
+            _ => 0,
+        }
+    }
+}
+
+/// Mail that is taken in before what it caused is carried out.
+pub(crate) const MAIL_A_WAKE_UP: usize = 64;
+
+/// Items of lists that are looked at in one wake-up, however many ask.
+const LOOKS_A_WAKE_UP: usize = LARGEST_PAGE as usize;
+
 /// Messages and frames that may wait for the shard. When more come, the newest are dropped: peers send control messages
 /// again, and memory stays bounded whatever is sent to us.
 const BACKLOG: usize = 65_536;
@@ -55,6 +72,8 @@ pub(crate) struct Mailbox {
 /// The receiving end.
 pub(crate) struct Inbox {
     receiver: mpsc::Receiver<Mail>,
+    /// Came too late in its wake-up for what it asks, and is the first of the next.
+    kept: Option<Mail>,
     load: Arc<Load>,
 }
 
@@ -114,7 +133,11 @@ pub(crate) fn mailbox() -> (Mailbox, Inbox) {
             sender,
             load: load.clone(),
         },
-        Inbox { receiver, load },
+        Inbox {
+            receiver,
+            kept: None,
+            load,
+        },
     )
 }
 
@@ -161,8 +184,28 @@ impl EventSink for Mailbox {
 }
 
 impl Inbox {
-    /// Waits for mail until `timeout`, if there is one.
-    pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) -> Option<Mail> {
+    /// The mail of one wake-up, waited for until `timeout`, if there is one. What is left stays in order.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Mail> {
+        let mut mail: Vec<_> = self.first(timeout).into_iter().collect();
+        let mut looks: usize = mail.iter().map(Mail::looks).sum();
+        while !mail.is_empty()
+            && mail.len() < MAIL_A_WAKE_UP
+            && let Some(next) = self.take()
+        {
+            looks += next.looks();
+            if looks > LOOKS_A_WAKE_UP {
+                self.kept = Some(next);
+                break;
+            }
+            mail.push(next);
+        }
+        mail
+    }
+
+    fn first(&mut self, timeout: Option<Duration>) -> Option<Mail> {
+        if self.kept.is_some() {
+            return self.kept.take();
+        }
         let mail = match timeout {
             Some(timeout) => self.receiver.recv_timeout(timeout).ok(),
             None => self.receiver.recv().ok(),
@@ -171,7 +214,7 @@ impl Inbox {
     }
 
     /// Mail that waits already.
-    pub(crate) fn take(&self) -> Option<Mail> {
+    fn take(&self) -> Option<Mail> {
         self.receiver
             .try_recv()
             .ok()

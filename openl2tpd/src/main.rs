@@ -155,7 +155,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         .name("shard".to_owned())
         .spawn(move || {
             // Management waits for it, or is gone itself.
-            let _ = end.send(shard.run(&inbox));
+            let _ = end.send(shard.run(inbox));
         })?;
 
     let file = reload::File::new(flags.config.as_deref(), Arc::clone(&model))?;

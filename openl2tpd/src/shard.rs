@@ -1,7 +1,6 @@
 //! A shard: one thread that owns an engine, and carries out what it wants.
 
 use std::collections::BTreeMap;
-use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -18,9 +17,6 @@ use crate::mailbox::{Answer, Inbox, Mail};
 use crate::sockets::Sockets;
 use crate::trace::Followers;
 use crate::{clock, events, report, trace};
-
-/// Mail that is taken in before what it caused is carried out.
-const BUDGET: usize = 64;
 
 /// A name to resolve, for the management runtime.
 pub(crate) struct Question {
@@ -77,31 +73,34 @@ impl Shard {
     }
 
     /// Works until it is told to stop. The datapath is down when it returns.
-    pub(crate) fn run(mut self, inbox: &Inbox) -> Result<(), Broken> {
-        loop {
-            let timers = [
-                self.engine.next_timeout(),
-                self.carrier.next_timeout(),
-                self.log_limit.next(),
-            ];
-            let next = timers.into_iter().flatten().min();
-            let timeout = next.map(|at| at - clock::now());
-            let first = inbox.wait(timeout).into_iter();
-            let waiting = iter::from_fn(|| inbox.take());
-            for mail in first.chain(waiting).take(BUDGET) {
-                match mail {
-                    Mail::Stop => return Ok(()),
-                    other => self.receive(other),
-                }
+    pub(crate) fn run(mut self, mut inbox: Inbox) -> Result<(), Broken> {
+        while self.wake_up(&mut inbox)? {}
+        Ok(())
+    }
+
+    /// Waits for something to do, and does it; whether to go on.
+    fn wake_up(&mut self, inbox: &mut Inbox) -> Result<bool, Broken> {
+        let timers = [
+            self.engine.next_timeout(),
+            self.carrier.next_timeout(),
+            self.log_limit.next(),
+        ];
+        let next = timers.into_iter().flatten().min();
+        let timeout = next.map(|at| at - clock::now());
+        for mail in inbox.wait(timeout) {
+            match mail {
+                Mail::Stop => return Ok(false),
+                other => self.receive(other),
             }
-            let overdue = self.carrier.handle_timeout(clock::now());
-            self.receive_events(overdue);
-            self.handle_timeout()?;
-            for (source, lines) in self.log_limit.left_out(clock::now()) {
-                report::left_out(source, lines);
-            }
-            self.carrier.submit(&mut self.requests);
         }
+        let overdue = self.carrier.handle_timeout(clock::now());
+        self.receive_events(overdue);
+        self.handle_timeout()?;
+        for (source, lines) in self.log_limit.left_out(clock::now()) {
+            report::left_out(source, lines);
+        }
+        self.carrier.submit(&mut self.requests);
+        Ok(true)
     }
 
     fn receive(&mut self, mail: Mail) {
@@ -220,24 +219,15 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use api::{Range, Response, SessionFilter, Statistics, TunnelFilter};
     use config::Model;
     use engine::{Command, EngineConfig};
 
     use super::*;
     use crate::flags::DatapathName;
-    use crate::mailbox::mailbox;
+    use crate::mailbox::{MAIL_A_WAKE_UP, Mailbox, mailbox};
 
-    #[test]
-    fn all_that_waits_is_received_however_much_it_is() {
-        let (mailbox, inbox) = mailbox();
-        let ask = |_| {
-            let (caller, answer) = oneshot::channel();
-            mailbox.send(Mail::Command(Command::SystemShow, caller));
-            answer
-        };
-        let answers: Vec<_> = (0..5 * BUDGET).map(ask).collect();
-        mailbox.send(Mail::Stop);
-
+    fn shard(mailbox: Mailbox) -> Shard {
         let config = EngineConfig {
             model: Arc::new(Model::default()),
             udp_port: 1701,
@@ -250,19 +240,89 @@ mod tests {
         let sink = Arc::new(mailbox);
         let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
         let (resolver, _questions) = mpsc::unbounded_channel();
-        let engine = Engine::new(config, clock::now());
-        let happened = Arc::new(EventLog::new(1, 1));
-        let shard = Shard::new(
-            engine,
+        Shard::new(
+            Engine::new(config, clock::now()),
             carrier.unwrap(),
             sockets,
             resolver,
-            happened,
+            Arc::new(EventLog::new(1, 1)),
             Hooks::default(),
-        );
-        assert!(shard.run(&inbox).is_ok());
+        )
+    }
+
+    fn ask(mailbox: &Mailbox, command: Command) -> oneshot::Receiver<Answer> {
+        let (caller, answer) = oneshot::channel();
+        mailbox.send(Mail::Command(command, caller));
+        answer
+    }
+
+    #[test]
+    fn all_that_waits_is_received_however_much_it_is() {
+        let (mailbox, inbox) = mailbox();
+        let all = 0..5 * MAIL_A_WAKE_UP;
+        let answers: Vec<_> = all.map(|_| ask(&mailbox, Command::SystemShow)).collect();
+        mailbox.send(Mail::Stop);
+        assert!(shard(mailbox).run(inbox).is_ok());
         for mut answer in answers {
             assert!(matches!(answer.try_recv(), Ok(Ok(_))));
         }
+    }
+
+    fn examined(shard: &mut Shard) -> u64 {
+        let (caller, mut answer) = oneshot::channel();
+        shard.receive(Mail::Command(Command::Statistics, caller));
+        match answer.try_recv() {
+            Ok(Ok(Response::Statistics(Statistics(all)))) => all["lists.examined"],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wake_up_looks_at_256_items_of_lists_at_most_however_many_ask() {
+        let (mailbox, mut inbox) = mailbox();
+        let mut shard = shard(mailbox.clone());
+        for number in 0..300 {
+            let text =
+                format!("tunnel create tunnel_name=t{number} dest_ipaddr=no.such.host persist=yes");
+            let tunnel = Model::load("test", &text).unwrap().model.tunnels.remove(0);
+            let (caller, mut answer) = oneshot::channel();
+            let create = Command::TunnelCreate(Box::new(tunnel));
+            shard.receive(Mail::Command(create, caller));
+            assert!(matches!(answer.try_recv(), Ok(Ok(_))));
+        }
+        let mut answers = Vec::new();
+        for _ in 0..10 {
+            let range = Range::default;
+            let short = Range {
+                limit: Some(100),
+                after: None,
+            };
+            for command in [
+                Command::TunnelList(TunnelFilter::default(), range()),
+                Command::SystemShow,
+                Command::SessionList(SessionFilter::default(), range()),
+                Command::TrafficRead(None),
+                Command::PeerList(short.clone()),
+                Command::PeerList(short),
+            ] {
+                answers.push(ask(&mailbox, command));
+            }
+        }
+        let mut answered = 0;
+        while answered < answers.len() {
+            let before = examined(&mut shard);
+            assert!(matches!(shard.wake_up(&mut inbox), Ok(true)));
+            let looks = examined(&mut shard) - before;
+            assert!(looks <= 256, "{looks} in one wake-up");
+            let waiting = &mut answers[answered..];
+            let now: Vec<bool> = waiting.iter_mut().map(|a| a.try_recv().is_ok()).collect();
+            assert!(now[0], "every wake-up answers somebody");
+            assert!(
+                now.is_sorted_by(|before, after| before >= after),
+                "in order"
+            );
+            answered += now.iter().filter(|answered| **answered).count();
+        }
+        assert!(examined(&mut shard) > 10 * 256, "the lists are long");
     }
 }

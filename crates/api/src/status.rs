@@ -30,7 +30,9 @@ pub enum Role {
 }
 
 /// State of a control connection; the protocol's are those of RFC 2661 section 7.2.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum TunnelState {
     /// The peer's name is being resolved.
@@ -47,8 +49,22 @@ pub enum TunnelState {
     Retry,
 }
 
+impl TunnelState {
+    /// Every state, in the order of the declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Resolving,
+        Self::WaitCtlReply,
+        Self::WaitCtlConn,
+        Self::Established,
+        Self::Closing,
+        Self::Retry,
+    ];
+}
+
 /// State of a session: its call's (RFC 2661 sections 7.4 and 7.5) and then its PPP's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionState {
     /// Waits for its tunnel.
@@ -71,6 +87,22 @@ pub enum SessionState {
     Closing,
     /// Down; a session of a persistent tunnel that waits for its next attempt.
     Retry,
+}
+
+impl SessionState {
+    /// Every state, in the order of the declaration.
+    pub const ALL: [Self; 10] = [
+        Self::WaitTunnel,
+        Self::WaitReply,
+        Self::WaitConnect,
+        Self::WaitCsAnswer,
+        Self::Link,
+        Self::Authenticating,
+        Self::Network,
+        Self::Established,
+        Self::Closing,
+        Self::Retry,
+    ];
 }
 
 macro_rules! display_as_serialized {
@@ -420,10 +452,16 @@ pub struct SystemStatus {
     pub tunnels: u32,
     /// Those that are established.
     pub tunnels_established: u32,
+    /// Those that peers opened and that were never established.
+    pub tunnels_half_open: u32,
+    /// Tunnels as they are listed, those that wait for their next attempt included, in each state.
+    pub tunnels_by_state: BTreeMap<TunnelState, u32>,
     /// Sessions of whatever state.
     pub sessions: u32,
     /// Those whose traffic flows.
     pub sessions_established: u32,
+    /// Sessions as they are listed, those that wait for their tunnel or their next attempt included, in each state.
+    pub sessions_by_state: BTreeMap<SessionState, u32>,
     /// Seconds since the daemon started.
     pub seconds: u64,
 }

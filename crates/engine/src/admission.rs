@@ -148,7 +148,7 @@ impl Engine {
         }
         let id = self.free_tunnel_id().unwrap_or(u16::MAX);
         let (payload, counters) = sccrq.refuse(id, reason);
-        self.counters.retire_tunnel(&counters);
+        self.counters.add_control(&counters);
         if self.shows_messages(0) {
             self.trace_sent(0, (path.local, path.remote), false, &payload);
         }

@@ -15,6 +15,7 @@ use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::policy::TunnelSetup;
 use crate::reasons::Why;
+use crate::tally::States;
 use crate::tunnels::Origin;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown, Token};
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     /// The peer whose tunnel is to come instead of ours.
     pub(crate) gave_way_to: Option<Transport>,
     pub(crate) since: Time,
+    /// What of it is in the sums.
+    pub(crate) tally: States,
     entry: Entry,
 }
 
@@ -123,6 +126,7 @@ impl Engine {
             last_error: None,
             gave_way_to: None,
             since: now,
+            tally: States::default(),
             entry: self.wheel.insert(Key::Client(id)),
         };
         self.clients.insert(id, client);
@@ -153,6 +157,7 @@ impl Engine {
             self.client_names.remove(name);
         }
         self.wheel.remove(client.entry);
+        self.retire_client(&client);
         Some(client)
     }
 
@@ -270,6 +275,7 @@ impl Engine {
         let local = SocketAddr::new(source.unwrap_or(any), port.unwrap_or(self.udp_port));
         let remote = SocketAddr::new(address, params.peer_udp_port());
         (client.state, client.since) = (State::Tunnel(tunnel_id), now);
+        self.recount_client(id);
         let control = l2tp::Tunnel::originate(setup.tunnel.clone(), tunnel_id, now, &mut self.rng);
         self.add_tunnel(
             tunnel_id,
@@ -355,6 +361,7 @@ impl Engine {
             State::Tunnel(_) => client.sessions.next_retry(),
         };
         self.wheel.set(client.entry, at);
+        self.recount_client(id);
     }
 }
 

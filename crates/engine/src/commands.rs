@@ -36,6 +36,10 @@ impl Engine {
                     Err(error) => Err(error),
                 }
             }
+            (Shutdown::No, Command::TrafficRead(after)) => match self.read_traffic(token, after) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             (Shutdown::No, command) => self.carry_out(command, now),
             _ => Err(CommandError::new(
                 ErrorKind::Shutdown,
@@ -121,10 +125,11 @@ impl Engine {
                 return self.show_peer(local, remote).map(Response::Peer);
             }
             Command::SystemShow => return Ok(Response::System(self.system_status(now))),
-            Command::Statistics => return Ok(Response::Statistics(self.statistics())),
+            Command::Statistics => return Ok(Response::Statistics(self.counters.since_reset())),
+            Command::Totals => return Ok(Response::Statistics(self.counters.total())),
             Command::StatisticsReset => self.reset_statistics(),
             // Answered when more is known.
-            Command::SessionShow(..) | Command::Shutdown => {}
+            Command::SessionShow(..) | Command::TrafficRead(_) | Command::Shutdown => {}
         }
         Ok(Response::Done)
     }

@@ -127,7 +127,7 @@ group! {
 
 impl Ppp {
     /// Adds what a link counted.
-    fn add(&mut self, link: &ppp::Counters) {
+    pub(crate) fn add(&mut self, link: &ppp::Counters) {
         self.received += link.received;
         self.sent += link.sent;
         self.malformed += link.malformed;
@@ -139,7 +139,7 @@ impl Ppp {
 }
 
 group! {
-    /// Data messages of the sessions that are gone.
+    /// Data messages of all sessions, as far as the datapath was asked.
     Data = "data" {
         /// Packets received from peers and given to the host.
         rx_packets,
@@ -166,7 +166,7 @@ group! {
 
 impl Data {
     /// Adds what was counted of a session.
-    pub(crate) fn add(&mut self, stats: &datapath::Stats) {
+    fn add(&mut self, stats: &datapath::Stats) {
         self.rx_packets += stats.rx_packets;
         self.rx_bytes += stats.rx_bytes;
         self.rx_errors += stats.rx_errors;
@@ -189,10 +189,12 @@ pub(crate) struct Counters {
     pub(crate) ppp: Ppp,
     pub(crate) data: Data,
     pub(crate) lists: Lists,
-    /// The counters of the control connections that are gone.
+    /// Those of all control connections.
     control: l2tp::Counters,
     /// What everything was at the last reset.
-    pub(crate) before: BTreeMap<String, u64>,
+    before: BTreeMap<String, u64>,
+    /// The number of the last reset.
+    pub(crate) resets: u32,
 }
 
 impl Counters {
@@ -214,36 +216,52 @@ impl Counters {
         }
     }
 
-    pub(crate) fn retire_tunnel(&mut self, counters: &l2tp::Counters) {
+    /// Adds what a control connection counted.
+    pub(crate) fn add_control(&mut self, counters: &l2tp::Counters) {
         self.control.add(counters);
     }
 
-    pub(crate) fn retire_link(&mut self, counters: &ppp::Counters) {
-        self.ppp.add(counters);
+    /// Adds what went through a session; or went through it before the last reset, and is known only now.
+    pub(crate) fn add_data(&mut self, stats: &datapath::Stats, before_reset: bool) {
+        self.data.add(stats);
+        if before_reset {
+            let (mut data, mut named) = (Data::default(), BTreeMap::new());
+            data.add(stats);
+            data.list(&mut named);
+            for (name, value) in named {
+                *self.before.entry(name).or_default() += value;
+            }
+        }
     }
 
-    /// Every counter by name: the shard's own, and the sums over control connections and links, gone and live.
-    pub(crate) fn list<'a>(
-        &self,
-        tunnels: impl Iterator<Item = &'a l2tp::Counters>,
-        links: impl Iterator<Item = &'a ppp::Counters>,
-    ) -> Statistics {
+    /// Lets everything count from here on, for those who look.
+    pub(crate) fn reset(&mut self) {
+        self.before = self.total().0;
+        self.resets = self.resets.wrapping_add(1);
+    }
+
+    /// Every counter by name, since the last reset.
+    pub(crate) fn since_reset(&self) -> Statistics {
+        let Statistics(mut all) = self.total();
+        for (name, before) in &self.before {
+            if let Some(value) = all.get_mut(name) {
+                *value = value.saturating_sub(*before);
+            }
+        }
+        Statistics(all)
+    }
+
+    /// Every counter by name, since the shard began: its own, and the sums over control connections and links.
+    pub(crate) fn total(&self) -> Statistics {
         let mut all = BTreeMap::new();
         self.datagrams.list(&mut all);
         self.refused.list(&mut all);
         self.limits.list(&mut all);
         self.lists.list(&mut all);
         self.data.list(&mut all);
-        let mut ppp = self.ppp.clone();
-        links.for_each(|counters| ppp.add(counters));
-        ppp.list(&mut all);
-        let mut control = self.control.clone();
-        tunnels.for_each(|counters| control.add(counters));
-        all.extend(
-            control
-                .named()
-                .map(|(name, value)| (format!("control.{name}"), value)),
-        );
+        self.ppp.list(&mut all);
+        let control = self.control.named();
+        all.extend(control.map(|(name, value)| (format!("control.{name}"), value)));
         Statistics(all)
     }
 }

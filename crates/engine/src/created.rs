@@ -38,6 +38,8 @@ pub(crate) struct CreatedSessions {
     by_call: BTreeMap<u16, u64>,
     /// Those without a call, by when they are to have one; at once is zero.
     waiting: BTreeSet<(Time, u64)>,
+    /// How many of them wait because their last attempt failed.
+    retrying: u32,
     /// Why the last one that was forgotten had failed.
     failure: Option<String>,
 }
@@ -81,12 +83,14 @@ impl CreatedSessions {
             self.by_name.insert(name.clone(), number);
         }
         self.waiting.insert((session.due(), number));
+        self.retrying += u32::from(session.retry_at.is_some());
         self.by_number.insert(number, session);
     }
 
     fn remove(&mut self, number: u64) -> Option<CreatedSession> {
         let session = self.by_number.remove(&number)?;
         self.waiting.remove(&(session.due(), number));
+        self.retrying -= u32::from(session.retry_at.is_some());
         if let Some(name) = &session.config.session_name {
             self.by_name.remove(name);
         }
@@ -118,9 +122,16 @@ impl CreatedSessions {
         self.waiting.range(later).next().map(|(at, _)| *at)
     }
 
+    /// How many sessions have no call, and how many of these wait because their last attempt failed.
+    pub(crate) fn waiting(&self) -> (u32, u32) {
+        let without_call = self.by_number.len() - self.by_call.len();
+        (without_call as u32, self.retrying)
+    }
+
     /// A session has a call.
     fn placed(&mut self, number: u64, call: u16, now: Time) {
         if let Some(session) = self.by_number.get_mut(&number) {
+            self.retrying -= u32::from(session.retry_at.is_some());
             (session.call, session.retry_at, session.since) = (Some(call), None, now);
             self.by_call.insert(call, number);
         }
@@ -135,6 +146,7 @@ impl CreatedSessions {
             self.by_call.remove(&call);
         }
         session.failures = session.failures.saturating_add(1);
+        self.retrying += u32::from(session.retry_at.is_none());
         (session.retry_at, session.since) = (Some(at), now);
         session.last_error = Some(reason.clone());
         self.waiting.insert((at, number));
@@ -151,6 +163,7 @@ impl CreatedSessions {
     pub(crate) fn tunnel_down(&mut self) {
         self.by_call.clear();
         self.waiting.clear();
+        self.retrying = 0;
         for (&number, session) in &mut self.by_number {
             (session.call, session.retry_at) = (None, None);
             self.waiting.insert((Time::ZERO, number));
@@ -377,8 +390,9 @@ impl Engine {
     }
 
     fn set_retry_timer(&mut self, which: Which) {
-        if let Which::Client(id) = which {
-            self.set_client_timer(id);
+        match which {
+            Which::Client(id) => self.set_client_timer(id),
+            Which::Peer(id) => self.recount_tunnel(id),
         }
     }
 }

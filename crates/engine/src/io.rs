@@ -1,7 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use api::{CommandError, Range, Response, Selector, SessionFilter, TunnelFilter, UserFilter};
+use api::{
+    CommandError, Cursor, LARGEST_PAGE, Range, Response, Selector, SessionFilter, TunnelFilter,
+    UserFilter,
+};
 use datapath::{Listener, Request};
 use serde::{Deserialize, Serialize};
 
@@ -69,12 +72,33 @@ pub enum Command {
     PeerShow(IpAddr, IpAddr),
     /// The shard at a glance.
     SystemShow,
-    /// Every counter.
+    /// Has the datapath read the counters of sessions, a page of them from this place on, and adds them to the sums. Answered, when it has, by an
+    /// empty page whose cursor is the next place.
+    TrafficRead(Option<Cursor>),
+    /// Every counter, since the last reset. What went through a session is in it as far as the datapath was asked
+    /// ([`Command::TrafficRead`]).
     Statistics,
-    /// Counts everything from zero again: of the shard, its tunnels and its sessions.
+    /// Every counter since the shard began, whatever was reset since.
+    Totals,
+    /// Counts everything from zero again: of the shard, its tunnels and its sessions. The traffic of a session counts from where it is
+    /// read next.
     StatisticsReset,
     /// Closes every tunnel; answered when each StopCCN is acknowledged or given up. Nothing new is accepted from then on.
     Shutdown,
+}
+
+impl Command {
+    /// How many items of lists are looked at for it, at most.
+    pub fn looks(&self) -> usize {
+        match self {
+            Self::TunnelList(..)
+            | Self::SessionList(..)
+            | Self::UserList(..)
+            | Self::TrafficRead(_) => LARGEST_PAGE.into(),
+            Self::PeerList(range) => range.limit(),
+            _ => 0,
+        }
+    }
 }
 
 /// Everything that a shard wants done.

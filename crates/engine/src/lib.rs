@@ -43,6 +43,7 @@ mod sessions;
 mod snapshot;
 mod source;
 mod status;
+mod tally;
 mod tie_breaker;
 mod trace;
 mod traffic;
@@ -67,7 +68,9 @@ use limits::Limits;
 use peers::Peers;
 use policy::Policy;
 use sessions::Pending;
+use tally::States;
 use trace::Tracing;
+use traffic::Reading;
 use tunnels::Tunnel;
 use wheel::Wheel;
 
@@ -135,11 +138,16 @@ pub struct Engine {
     /// Requests to the datapath that are not completed.
     #[serde(skip)]
     pending: BTreeMap<datapath::Token, Pending>,
+    /// The commands that wait for counters of sessions.
+    #[serde(skip)]
+    readings: BTreeMap<Token, Reading>,
     /// The last number given to a client, a session or a token: none is used twice.
     last_number: u64,
     #[serde(skip)]
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// Tunnels and sessions by their states.
+    states: States,
     shutdown: Shutdown,
     #[serde(skip)]
     tracing: Tracing,
@@ -186,7 +194,9 @@ impl Engine {
             pending: BTreeMap::new(),
             last_number: 0,
             outputs: VecDeque::new(),
+            readings: BTreeMap::new(),
             counters: Counters::default(),
+            states: States::default(),
             shutdown: Shutdown::No,
             tracing: Tracing::default(),
         }

@@ -7,6 +7,7 @@ use api::{
     CommandError, Cursor, ErrorKind, LARGEST_PAGE, Page, PeerStatus, Range, SessionFilter,
     SessionStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
+use datapath::Handle;
 use sansio::Time;
 
 use crate::Engine;
@@ -84,13 +85,7 @@ impl Engine {
         range: &Range,
         now: Time,
     ) -> Result<Page<UserStatus>, CommandError> {
-        let start = match &range.after {
-            None => (0, 0),
-            Some(cursor) => match numbers(cursor)? {
-                ("user", tunnel, session) => (small(tunnel, cursor)?, small(session, cursor)?),
-                _ => return Err(malformed(cursor)),
-            },
-        };
+        let start = linked_place(range.after.as_ref())?;
         let looked_at = walk(
             range,
             start,
@@ -100,9 +95,25 @@ impl Engine {
                     .filter(|status| filter.admits(status))
             },
         );
-        Ok(self.page(looked_at, |(tunnel, session)| {
-            text("user", tunnel.into(), session.into())
-        }))
+        Ok(self.page(looked_at, linked_cursor))
+    }
+
+    /// The sessions that the datapath may carry.
+    pub(crate) fn list_carried(
+        &mut self,
+        after: Option<Cursor>,
+    ) -> Result<Page<Handle>, CommandError> {
+        let start = linked_place(after.as_ref())?;
+        let looked_at = walk(
+            &Range::default(),
+            start,
+            |(tunnel, session)| self.next_linked(tunnel, session),
+            |(tunnel, session)| {
+                let session = self.tunnels.get(&tunnel)?.sessions.get(&session)?;
+                (!session.no_ppp).then_some(session.handle)
+            },
+        );
+        Ok(self.page(looked_at, linked_cursor))
     }
 
     pub(crate) fn list_peers(&mut self, range: &Range) -> Result<Page<PeerStatus>, CommandError> {
@@ -322,6 +333,21 @@ impl SessionPlace {
             _ => Err(malformed(cursor)),
         }
     }
+}
+
+/// The place of a session in the order of those that are linked: its tunnel and its own id.
+fn linked_place(cursor: Option<&Cursor>) -> Result<(u16, u16), CommandError> {
+    let Some(cursor) = cursor else {
+        return Ok((0, 0));
+    };
+    match numbers(cursor)? {
+        ("user", tunnel, session) => Ok((small(tunnel, cursor)?, small(session, cursor)?)),
+        _ => Err(malformed(cursor)),
+    }
+}
+
+fn linked_cursor((tunnel, session): (u16, u16)) -> Cursor {
+    text("user", tunnel.into(), session.into())
 }
 
 fn text(kind: &str, first: u64, second: u64) -> Cursor {

@@ -150,6 +150,7 @@ impl Session {
     /// Forgets what was asked of a datapath that is gone; true when the next one is to carry a network layer.
     pub(crate) fn lose_datapath(&mut self) -> bool {
         self.configuring = 0;
+        self.tally.lose_datapath();
         self.has_network()
     }
 

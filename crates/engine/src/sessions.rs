@@ -9,7 +9,7 @@ use config::TraceFlags;
 use crypto::Secret;
 use datapath::{
     Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, Listener,
-    Outer, Request, Sequencing, SessionSpec, Stats, Transport,
+    Outer, Request, Sequencing, SessionSpec, Transport,
 };
 use l2tp::{Disconnect, LinkInfo};
 use ppp::{AuthAttempt, Cause, Credentials, LinkConfig, Verdict};
@@ -23,6 +23,7 @@ use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
 use crate::status::role;
+use crate::tally::{Counted, SessionTally};
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Token};
 
@@ -64,8 +65,8 @@ pub(crate) struct Session {
     pub(crate) idleness: Idleness,
     /// It is its call and no more: nobody here speaks PPP in it, nor does the datapath know of it.
     pub(crate) no_ppp: bool,
-    /// What its traffic was when counters were last reset.
-    pub(crate) traffic_before: Stats,
+    /// What of it is in the sums.
+    pub(crate) tally: SessionTally,
     pub(crate) entry: Entry,
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
@@ -85,24 +86,21 @@ pub(crate) struct Session {
 pub(crate) enum Pending {
     Create(Handle, u16, u16),
     Configure(Handle, u16, u16),
-    /// With what its traffic was when counters were last reset.
-    Remove(Stats),
-    /// To count from there on.
-    Reset(Handle, u16, u16),
+    /// With what of its traffic is in the sums.
+    Remove(Counted),
+    /// For the sums, which a command waits for.
+    Traffic(Token, Handle),
     /// To see whether the session is idle.
     Activity(Handle, u16, u16),
     /// For the answer to a command.
-    Show(Token, u16, u16),
+    Show(Token, Handle),
     /// For the LNS, which hears of the errors of our line.
     Errors(Handle, u16, u16),
 }
 
 impl Pending {
     fn reads_counters(self) -> bool {
-        matches!(
-            self,
-            Self::Errors(..) | Self::Reset(..) | Self::Activity(..)
-        )
+        matches!(self, Self::Errors(..) | Self::Activity(..))
     }
 }
 
@@ -235,7 +233,7 @@ impl Engine {
             link_info: None,
             line: Line::default(),
             idleness: Idleness::default(),
-            traffic_before: Stats::default(),
+            tally: SessionTally::new(self.counters.resets),
             no_ppp: params.no_ppp(),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             since: now,
@@ -353,6 +351,7 @@ impl Engine {
         }
         self.tell_link_info(tunnel, id);
         self.review(tunnel, id, now);
+        self.recount_session(tunnel, id);
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
@@ -483,11 +482,11 @@ impl Engine {
                 self.limits.session_down(source);
             }
             let handle = session.handle;
-            let token = self.expect(Pending::Remove(session.traffic_before));
+            let counted = self.retire_session(&session);
+            let token = self.expect(Pending::Remove(counted));
             self.outputs
                 .push_back(Output::Datapath(Request::Remove { token, handle }));
             self.wheel.remove(session.entry);
-            self.counters.retire_link(session.link.counters());
             if let Some(address) = session.lent {
                 self.addresses.give_back(address);
             }
@@ -525,13 +524,17 @@ impl Engine {
             return;
         };
         let (handle, tunnel, id) = match pending {
-            Pending::Remove(before) => return self.traffic_ended(result, &before),
-            Pending::Show(token, tunnel, id) => {
-                return self.show_session(token, (tunnel, id), result.ok(), now);
+            Pending::Remove(counted) => return self.traffic_ended(result, &counted),
+            Pending::Show(token, handle) => {
+                self.traffic_read(handle, &result);
+                return self.show_session(token, place_of(handle), result.is_ok(), now);
+            }
+            Pending::Traffic(token, handle) => {
+                self.traffic_read(handle, &result);
+                return self.one_more_read(token);
             }
             Pending::Create(handle, tunnel, id)
             | Pending::Configure(handle, tunnel, id)
-            | Pending::Reset(handle, tunnel, id)
             | Pending::Activity(handle, tunnel, id)
             | Pending::Errors(handle, tunnel, id) => (handle, tunnel, id),
         };
@@ -548,6 +551,7 @@ impl Engine {
             Ok(Completion::Device(device)) => {
                 session.device = Some(device.as_str().into());
                 self.review(tunnel, id, now);
+                self.recount_session(tunnel, id);
             }
             Ok(_) => {}
             Err(error) => self.datapath_error(tunnel, id, &error, now),

@@ -34,7 +34,7 @@ struct Version;
 
 impl Version {
     /// Goes up with every change of the state's structs.
-    const NUMBER: u32 = 2;
+    const NUMBER: u32 = 3;
 }
 
 impl From<Version> for u32 {
@@ -102,6 +102,7 @@ impl Engine {
             datapath: config.datapath,
             peers: Peers::default(),
             pending: BTreeMap::new(),
+            readings: BTreeMap::new(),
             outputs: VecDeque::new(),
             ..state
         };

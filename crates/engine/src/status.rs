@@ -2,8 +2,8 @@
 
 use api::{
     CallStatus, EndReason, LineErrors, LineStatus, Origin as CreatedBy, Role, SessionState,
-    SessionStatus, Statistics, SystemStatus, TransportStatus, TunnelPeer, TunnelState,
-    TunnelStatus, UserStatus,
+    SessionStatus, SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus,
+    UserStatus,
 };
 use config::{DEFAULT_PROFILE, SessionType};
 use sansio::Time;
@@ -97,7 +97,7 @@ impl Engine {
             }),
             sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
-            transport: Some(transport_status(tunnel)),
+            transport: Some(self.transport_status(tunnel)),
             listener_name: tunnel.listener.as_deref().map(str::to_owned),
             trace_flags: tunnel.setup.params.trace_flags().to_string(),
             path_mtu: tunnel.path_mtu,
@@ -224,6 +224,21 @@ impl Engine {
         })
     }
 
+    fn transport_status(&self, tunnel: &Tunnel) -> TransportStatus {
+        let t = tunnel.control.transport_stats();
+        let troubles = self.counted_of_tunnel(tunnel).troubles;
+        TransportStatus {
+            ns: t.ns,
+            nr: t.nr,
+            cwnd: t.congestion_window,
+            ssthresh: t.slow_start_threshold,
+            unacknowledged: t.unacknowledged as u32,
+            queued: t.waiting as u32,
+            retransmits: troubles.retransmissions,
+            duplicates: troubles.duplicates,
+        }
+    }
+
     /// Who is logged in by a session, if somebody is.
     pub(crate) fn user_status(
         &self,
@@ -248,44 +263,21 @@ impl Engine {
     }
 
     pub(crate) fn system_status(&self, now: Time) -> SystemStatus {
-        let tunnels = self.tunnels.values().map(Box::as_ref);
-        let established = |t: &&Tunnel| t.control.state() == l2tp::TunnelState::Established;
-        let sessions = self.tunnels.values().flat_map(|t| t.sessions.values());
+        let tunnels = TunnelState::ALL.map(|state| (state, self.states.tunnels(state)));
+        let sessions = SessionState::ALL.map(|state| (state, self.states.sessions(state)));
         SystemStatus {
             version: self.version.clone(),
             udp_port: self.udp_port,
             datapath: self.datapath.clone(),
             tunnels: self.tunnels.len() as u32,
-            tunnels_established: tunnels.filter(established).count() as u32,
+            tunnels_established: self.states.tunnels(TunnelState::Established),
+            tunnels_half_open: self.half_open.len() as u32,
+            tunnels_by_state: tunnels.into(),
             sessions: self.calls as u32,
-            sessions_established: sessions.filter(|session| session.up).count() as u32,
+            sessions_established: self.states.sessions(SessionState::Established),
+            sessions_by_state: sessions.into(),
             seconds: seconds(self.started, now),
         }
-    }
-
-    /// What was counted since the last reset.
-    pub(crate) fn statistics(&self) -> Statistics {
-        let Statistics(mut all) = self.total();
-        for (name, before) in &self.counters.before {
-            if let Some(value) = all.get_mut(name) {
-                *value = value.saturating_sub(*before);
-            }
-        }
-        Statistics(all)
-    }
-
-    /// What was counted since the shard began.
-    pub(crate) fn total(&self) -> Statistics {
-        let tunnels = self
-            .tunnels
-            .values()
-            .map(|tunnel| tunnel.control.counters());
-        let sessions = self
-            .tunnels
-            .values()
-            .flat_map(|tunnel| tunnel.sessions.values());
-        self.counters
-            .list(tunnels, sessions.map(|session| session.link.counters()))
     }
 }
 
@@ -303,24 +295,6 @@ fn session_profile(tunnel: &TunnelSetup, session: Option<&CreatedSession>) -> St
     own.or(tunnel.params.session_profile_name())
         .unwrap_or(DEFAULT_PROFILE)
         .to_owned()
-}
-
-fn transport_status(tunnel: &Tunnel) -> TransportStatus {
-    let t = tunnel.control.transport_stats();
-    let (now, before) = (tunnel.control.counters(), &tunnel.counted_before);
-    let (troubles, earlier) = (&now.troubles, &before.troubles);
-    TransportStatus {
-        ns: t.ns,
-        nr: t.nr,
-        cwnd: t.congestion_window,
-        ssthresh: t.slow_start_threshold,
-        unacknowledged: t.unacknowledged as u32,
-        queued: t.waiting as u32,
-        retransmits: troubles
-            .retransmissions
-            .saturating_sub(earlier.retransmissions),
-        duplicates: troubles.duplicates.saturating_sub(earlier.duplicates),
-    }
 }
 
 /// What both ends said of a call.

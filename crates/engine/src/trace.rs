@@ -192,9 +192,8 @@ impl Engine {
             Pending::Create(_, tunnel, session)
             | Pending::Configure(_, tunnel, session)
             | Pending::Errors(_, tunnel, session)
-            | Pending::Reset(_, tunnel, session)
-            | Pending::Activity(_, tunnel, session)
-            | Pending::Show(_, tunnel, session) => Some((tunnel, session)),
+            | Pending::Activity(_, tunnel, session) => Some((tunnel, session)),
+            Pending::Show(_, handle) | Pending::Traffic(_, handle) => Some(place_of(handle)),
             Pending::Remove(_) => None,
         }
     }

@@ -1,28 +1,34 @@
 //! What goes through a session: its counters, which the datapath keeps, and its sequence numbers.
 
-use api::{CommandError, ErrorKind, Response, SessionTraffic};
-use datapath::{Completion, DatapathError, Request, Sequencing, Stats};
+use api::{CommandError, Cursor, ErrorKind, Page, Response, SessionTraffic};
+use datapath::{Completion, DatapathError, Handle, Request, Sequencing, Stats};
 use sansio::Time;
 
 use crate::commands::{WhichSession, no_session};
-use crate::sessions::Pending;
+use crate::sessions::{Pending, place_of};
+use crate::tally::Counted;
 use crate::{Engine, Output, Token};
+
+/// The counters of a page of sessions that a command waits for.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    outstanding: usize,
+    /// Where the next page begins.
+    next: Option<Cursor>,
+}
 
 impl Engine {
     /// Answers a command with a session's status: when the datapath has read the counters, if it knows the session.
     pub(crate) fn begin_show_session(&mut self, token: Token, which: WhichSession, now: Time) {
         let call = self.call_of(which);
-        let known = call.and_then(|(tunnel, id)| {
-            let handle = self.session_mut(tunnel, id)?.handle;
-            Some((handle, tunnel, id))
-        });
-        let Some((handle, tunnel, id)) = known else {
+        let known = call.and_then(|(tunnel, id)| Some(self.session_mut(tunnel, id)?.handle));
+        let Some(handle) = known else {
             let status = self.session_status(which, now).ok_or_else(no_session);
             let result = status.map(Box::new).map(Response::Session);
             self.outputs.push_back(Output::Reply { token, result });
             return;
         };
-        let token = self.expect(Pending::Show(token, tunnel, id));
+        let token = self.expect(Pending::Show(token, handle));
         self.outputs
             .push_back(Output::Datapath(Request::Stats { token, handle }));
     }
@@ -32,28 +38,41 @@ impl Engine {
         &mut self,
         token: Token,
         (tunnel, id): (u16, u16),
-        read: Option<Completion>,
+        read: bool,
         now: Time,
     ) {
         let status = self.session_status(WhichSession::Call(tunnel, id), now);
         let result = status.ok_or_else(no_session).map(|mut status| {
-            if let Some(Completion::Stats(stats)) = read {
-                let before = self.session_mut(tunnel, id).map(|s| s.traffic_before);
-                status.traffic = Some(traffic(&stats.since(&before.unwrap_or_default())));
-            }
+            let session = self.tunnels.get(&tunnel).and_then(|t| t.sessions.get(&id));
+            let read = session.filter(|_| read);
+            status.traffic = read.map(|session| traffic(&self.counted_traffic(session)));
             Response::Session(Box::new(status))
         });
         self.outputs.push_back(Output::Reply { token, result });
+    }
+
+    /// The datapath has read a session's counters for the sums, or has none.
+    pub(crate) fn traffic_read(
+        &mut self,
+        handle: Handle,
+        result: &Result<Completion, DatapathError>,
+    ) {
+        let (tunnel, id) = place_of(handle);
+        let session = self.session_mut(tunnel, id);
+        let known = session.is_some_and(|session| session.handle == handle);
+        if let (true, Ok(Completion::Stats(stats))) = (known, result) {
+            self.recount_traffic(tunnel, id, stats);
+        }
     }
 
     /// A session is gone from the datapath: its last counters are kept in the sums.
     pub(crate) fn traffic_ended(
         &mut self,
         result: Result<Completion, DatapathError>,
-        before: &Stats,
+        counted: &Counted,
     ) {
         if let Ok(Completion::Stats(stats)) = result {
-            self.counters.data.add(&stats.since(before));
+            self.retire_traffic(&stats, counted);
         }
     }
 
@@ -65,33 +84,57 @@ impl Engine {
         stats: &Stats,
         now: Time,
     ) {
+        self.recount_traffic(tunnel, id, stats);
         match why {
             Pending::Errors(..) => self.line_errors(tunnel, id, stats, now),
             Pending::Activity(..) => self.traffic_seen(tunnel, id, stats, now),
-            Pending::Reset(..) => {
-                if let Some(session) = self.session_mut(tunnel, id) {
-                    session.traffic_before = *stats;
-                }
-            }
             _ => {}
         }
     }
 
-    /// Counts from zero again, for those who look. The machines' own counters go on: some of what they do depends on them.
-    pub(crate) fn reset_statistics(&mut self) {
-        let all = self.total();
-        self.counters.before = all.0;
-        let mut sessions = Vec::new();
-        for (&tunnel, t) in &mut self.tunnels {
-            t.counted_before = t.control.counters().clone();
-            let of_tunnel = t.sessions.iter();
-            sessions.extend(of_tunnel.map(|(&id, session)| (session.handle, tunnel, id)));
-        }
-        for (handle, tunnel, id) in sessions {
-            let token = self.expect(Pending::Reset(handle, tunnel, id));
+    /// Asks the datapath for the counters of as many sessions as are looked at for one page of a list.
+    pub(crate) fn read_traffic(
+        &mut self,
+        token: Token,
+        after: Option<Cursor>,
+    ) -> Result<(), CommandError> {
+        let Page { items, next } = self.list_carried(after)?;
+        let reading = Reading {
+            outstanding: items.len() + 1,
+            next,
+        };
+        self.readings.insert(token, reading);
+        for handle in items {
+            let token = self.expect(Pending::Traffic(token, handle));
             let request = Request::Stats { token, handle };
             self.outputs.push_back(Output::Datapath(request));
         }
+        self.one_more_read(token);
+        Ok(())
+    }
+
+    /// Answers the command when nothing more is to be read for it.
+    pub(crate) fn one_more_read(&mut self, token: Token) {
+        let Some(reading) = self.readings.get_mut(&token) else {
+            return;
+        };
+        reading.outstanding -= 1;
+        if reading.outstanding == 0
+            && let Some(Reading { next, .. }) = self.readings.remove(&token)
+        {
+            let page = Page {
+                items: Vec::new(),
+                next,
+            };
+            let result = Ok(Response::Objects(page));
+            self.outputs.push_back(Output::Reply { token, result });
+        }
+    }
+
+    /// Counts from zero again, for those who look. The machines' own counters go on: some of what they do depends on them. What it is about finds
+    /// out by itself ([`Reset`](crate::tally)).
+    pub(crate) fn reset_statistics(&mut self) {
+        self.counters.reset();
     }
 
     /// Lets what we send in a session have sequence numbers or not, where an LNS may choose (RFC 2661 section 5.4).

@@ -21,6 +21,7 @@ use crate::policy::TunnelSetup;
 use crate::reasons::Why;
 use crate::sessions::Session;
 use crate::source::Source;
+use crate::tally::TunnelTally;
 use crate::trace::Known;
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Shutdown};
@@ -57,8 +58,8 @@ pub(crate) struct Tunnel {
     pub(crate) adopted_by: Option<ClientId>,
     /// Our request gave way to one of the peer's, and is not repeated until then.
     pub(crate) silent_until: Option<Time>,
-    /// What it had counted when counters were last reset.
-    pub(crate) counted_before: l2tp::Counters,
+    /// What of it is in the sums.
+    pub(crate) tally: TunnelTally,
     /// Why it is over, once it is.
     pub(crate) ended: Option<Why>,
     /// The states that it and its calls had when that was traced last.
@@ -157,7 +158,7 @@ impl Engine {
             half_open: None,
             adopted_by: None,
             silent_until: None,
-            counted_before: l2tp::Counters::default(),
+            tally: TunnelTally::new(self.counters.resets),
             ended: None,
             known_states: None,
         };
@@ -194,6 +195,7 @@ impl Engine {
         }
         self.trace_states(id);
         self.transmit(id, now);
+        self.recount_tunnel(id);
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
@@ -357,7 +359,7 @@ impl Engine {
         };
         self.wheel.remove(tunnel.entry);
         self.peers.remove(tunnel.peer());
-        self.counters.retire_tunnel(tunnel.control.counters());
+        self.retire_tunnel(&tunnel);
         if let Origin::Peer(address, peer_id) = tunnel.origin {
             self.by_peer
                 .remove(&(tunnel.listener, address, peer_id, id));

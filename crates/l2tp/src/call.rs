@@ -113,6 +113,18 @@ pub enum CallState {
     Established,
 }
 
+impl CallState {
+    /// Every state, in the order of the declaration.
+    pub const ALL: [Self; 6] = [
+        Self::WaitTunnel,
+        Self::WaitReply,
+        Self::Requested,
+        Self::WaitConnect,
+        Self::WaitCsAnswer,
+        Self::Established,
+    ];
+}
+
 impl fmt::Display for CallState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -179,6 +191,8 @@ pub(crate) struct Calls {
     by_id: BTreeMap<SessionId, Call>,
     by_peer_id: BTreeMap<SessionId, SessionId>,
     deadlines: BTreeSet<(Time, SessionId)>,
+    /// How many are in each state.
+    in_state: [u32; CallState::ALL.len()],
 }
 
 impl Calls {
@@ -234,7 +248,16 @@ impl Calls {
             self.by_peer_id
                 .insert(call.peer_session_id, call.session_id);
         }
+        self.in_state[call.state as usize] += 1;
         self.by_id.insert(call.session_id, call);
+    }
+
+    pub(crate) fn set_state(&mut self, id: SessionId, state: CallState) {
+        if let Some(call) = self.by_id.get_mut(&id) {
+            self.in_state[call.state as usize] -= 1;
+            self.in_state[state as usize] += 1;
+            call.state = state;
+        }
     }
 
     pub(crate) fn set_peer_id(&mut self, id: SessionId, peer_id: SessionId) {
@@ -246,10 +269,10 @@ impl Calls {
 
     /// The call needs no deadline any more, and the tunnel no copy of what was said about it.
     pub(crate) fn established(&mut self, id: SessionId) -> Option<Box<CallInfo>> {
+        self.set_state(id, CallState::Established);
         let call = self.by_id.get_mut(&id)?;
         self.deadlines.remove(&(call.deadline, id));
         call.deadline = Time::MAX;
-        call.state = CallState::Established;
         let mut info = call.info.take()?;
         info.peer_session_id = call.peer_session_id;
         let (tx, rx) = (info.params.tx_connect_speed, info.params.rx_connect_speed);
@@ -260,6 +283,7 @@ impl Calls {
 
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Call> {
         let call = self.by_id.remove(&id)?;
+        self.in_state[call.state as usize] -= 1;
         self.deadlines.remove(&(call.deadline, id));
         if call.peer_session_id != 0 {
             self.by_peer_id.remove(&call.peer_session_id);
@@ -291,6 +315,11 @@ impl Tunnel {
     /// How many calls there are.
     pub fn call_count(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How many calls are in each state: in the order of [`CallState::ALL`].
+    pub fn calls_in_state(&self) -> &[u32; CallState::ALL.len()] {
+        &self.calls.in_state
     }
 
     /// One call.

@@ -75,9 +75,7 @@ impl Tunnel {
             Ok(avps) => avps,
             Err(reason) => return self.end_call(id, EndedBy::Local, reason),
         };
-        if let Some(call) = self.calls.get_mut(id) {
-            call.state = CallState::WaitReply;
-        }
+        self.calls.set_state(id, CallState::WaitReply);
         self.send(0, avps);
     }
 
@@ -163,10 +161,13 @@ impl Tunnel {
             true => (MessageType::ICRP, CallState::WaitConnect),
             false => (MessageType::OCRP, CallState::WaitCsAnswer),
         };
-        let Some(call) = self.calls.requested(id, kind) else {
+        if self.calls.requested(id, kind).is_none() {
+            return;
+        }
+        self.calls.set_state(id, next);
+        let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.state = next;
         let peer_id = call.peer_session_id;
         let mut granted = None;
         if let Some(info) = &mut call.info {
@@ -258,9 +259,7 @@ impl Tunnel {
                     .then_some(Attribute::SequencingRequired),
             )
             .finish();
-        if let Some(call) = self.calls.get_mut(id) {
-            call.state = CallState::Established;
-        }
+        self.calls.set_state(id, CallState::Established);
         self.transport.send(peer_id, avps, id);
     }
 

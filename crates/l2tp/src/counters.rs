@@ -16,6 +16,12 @@ macro_rules! counters {
                 $(self.$field += other.$field;)+
             }
 
+            /// What was counted after `before`, an earlier reading.
+            #[must_use]
+            pub fn since(&self, before: &Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(before.$field)),+ }
+            }
+
             /// Every counter's name and value.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($field), self.$field)),+].into_iter()
@@ -141,6 +147,16 @@ impl Counters {
         self.received.add(&other.received);
         self.sent.add(&other.sent);
         self.troubles.add(&other.troubles);
+    }
+
+    /// What was counted after `before`, an earlier reading.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            received: self.received.since(&before.received),
+            sent: self.sent.since(&before.sent),
+            troubles: self.troubles.since(&before.troubles),
+        }
     }
 
     /// Every counter's name (`received.sccrq`, `sent.zlb`, `duplicates`) and value.

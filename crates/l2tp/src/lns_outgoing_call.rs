@@ -6,7 +6,9 @@ use wire::l2tp::{Attribute, BearerTypes, MessageType};
 use crate::call::session_ds;
 use crate::call_setup::octets;
 use crate::messages::{Body, Builder};
-use crate::{CallKind, CallParams, CallState, Disconnect, EndedBy, Refused, SessionId, Tunnel};
+use crate::{
+    Call, CallKind, CallParams, CallState, Disconnect, EndedBy, Refused, SessionId, Tunnel,
+};
 
 impl Tunnel {
     /// Asks the peer, as LAC, to place a call (OCRQ). While the tunnel comes up, the call waits for it.
@@ -87,11 +89,9 @@ impl Tunnel {
 
     fn take_ocrp(&mut self, id: SessionId, body: &Body<'_>) -> Result<(), Disconnect> {
         self.take_reply(id, body)?;
-        if let Some(call) = self.calls.get_mut(id) {
-            call.state = CallState::WaitConnect;
-            if let Some(params) = call.params_mut() {
-                params.physical_channel_id = body.physical_channel_id;
-            }
+        self.calls.set_state(id, CallState::WaitConnect);
+        if let Some(params) = self.calls.get_mut(id).and_then(Call::params_mut) {
+            params.physical_channel_id = body.physical_channel_id;
         }
         Ok(())
     }

@@ -62,6 +62,24 @@ pub struct Counters {
     pub renegotiations: u64,
 }
 
+impl Counters {
+    /// What was counted after `before`, an earlier reading of the same link.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            sent: self.sent.saturating_sub(before.sent),
+            malformed: self.malformed.saturating_sub(before.malformed),
+            discarded: self.discarded.saturating_sub(before.discarded),
+            protocol_rejects: self
+                .protocol_rejects
+                .saturating_sub(before.protocol_rejects),
+            code_rejects: self.code_rejects.saturating_sub(before.code_rejects),
+            renegotiations: self.renegotiations.saturating_sub(before.renegotiations),
+        }
+    }
+}
+
 /// Where the parts of a link put what they want done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Io {
