@@ -1,4 +1,4 @@
-//! Debian packages that the suites and the demo need, installed when they are missing.
+//! Programs that the suites and the demo need, of Debian's packages or PyPI's, installed when they are missing.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -9,22 +9,34 @@ use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
-/// A program and the Debian package that brings it.
+use crate::python;
+
+/// A program and the package that brings it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tool {
     /// Looked for in PATH and the system folders.
     pub program: &'static str,
-    /// The Debian package that has it.
-    pub package: &'static str,
+    /// The package that has it.
+    pub package: Package,
+}
+
+/// Where a program comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Package {
+    /// A Debian package.
+    Debian(&'static str),
+    /// A package of PyPI with its version, in an environment of ours.
+    Python(&'static str),
 }
 
 macro_rules! tools {
     ($($name:ident = $program:literal in $package:literal;)*) => {
-        $(#[doc = concat!("`", $program, "`")] pub(crate) const $name: Tool = Tool { program: $program, package: $package };)*
+        $(#[doc = concat!("`", $program, "`")] pub(crate) const $name: Tool = Tool { program: $program, package: Package::Debian($package) };)*
     };
 }
 
 tools! {
+    CURL = "curl" in "curl";
     CXX = "c++" in "g++";
     FREERADIUS = "freeradius" in "freeradius";
     IP = "ip" in "iproute2";
@@ -41,13 +53,27 @@ tools! {
     XL2TPD = "xl2tpd" in "xl2tpd";
 }
 
+/// Tries the interface of the daemon by its description.
+pub(crate) const SCHEMATHESIS: Tool = Tool {
+    program: "schemathesis",
+    package: Package::Python("schemathesis==4.32.5"),
+};
+
 /// Installs the packages of those `tools` that are not there. An error says which are still missing and why.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<_> = tools
-        .iter()
-        .filter(|tool| !exists(tool.program))
-        .map(|tool| tool.package)
-        .collect();
+    let debian = |tool: &Tool| match tool.package {
+        Package::Debian(package) => (!exists(tool.program)).then_some(package),
+        Package::Python(_) => None,
+    };
+    install(&tools.iter().filter_map(debian).collect::<Vec<_>>())?;
+    tools.iter().try_for_each(|tool| match tool.package {
+        Package::Debian(_) => Ok(()),
+        Package::Python(requirement) => python::ensure(requirement),
+    })
+}
+
+/// Installs Debian packages that are missing.
+pub(crate) fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -70,7 +96,7 @@ pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
             "-o",
             "Dpkg::Use-Pty=0",
         ])
-        .args(&missing);
+        .args(missing);
     if !install.status()?.success() {
         bail!("apt-get could not install {wanted}");
     }

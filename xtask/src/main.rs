@@ -10,6 +10,7 @@ mod coverage;
 mod demo;
 mod fuzz;
 mod man;
+mod python;
 mod signals;
 mod tally;
 mod test;

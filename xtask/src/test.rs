@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every suite, one after the other, and one line of counts at the end.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::apt::{self, Tool};
+use crate::python;
 use crate::tally::{Counts, Tally};
 use crate::uml;
 
@@ -85,6 +86,13 @@ const SUITES: &[Suite] = &[
         needs: &[apt::IP, apt::SYSTEMD],
         root: true,
         run: daemon,
+    },
+    Suite {
+        name: "api",
+        about: "the management interface: schemathesis, the manual's examples, clients that misbehave, permissions",
+        needs: &[apt::IP, apt::CURL, apt::SCHEMATHESIS],
+        root: true,
+        run: api,
     },
     Suite {
         name: "wireshark",
@@ -323,6 +331,16 @@ fn daemon() -> Result<Counts> {
     counted(Command::new(folder.join("daemon")))
 }
 
+fn api() -> Result<Counts> {
+    let folder = build()?;
+    let mut api = Command::new(folder.join("api"));
+    api.arg("--schemathesis")
+        .arg(python::program(apt::SCHEMATHESIS.program)?);
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    api.arg("--project").arg(xtask.parent().unwrap_or(xtask));
+    counted(api)
+}
+
 fn wireshark() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("wireshark")))
@@ -366,14 +384,18 @@ fn build() -> Result<PathBuf> {
     programs("debug")
 }
 
-/// The folder that holds the programs built, below the target folder that we ourselves were built into.
+/// The folder that holds the programs built.
 pub(crate) fn programs(profile: &str) -> Result<PathBuf> {
+    Ok(target()?.join(profile))
+}
+
+/// The target folder that we ourselves were built into.
+pub(crate) fn target() -> Result<PathBuf> {
     let ours = std::env::current_exe()?;
-    let target = ours
-        .ancestors()
-        .nth(2)
-        .context("xtask is not in a target folder")?;
-    Ok(target.join(profile))
+    let target = ours.ancestors().nth(2);
+    Ok(target
+        .context("xtask is not in a target folder")?
+        .to_owned())
 }
 
 /// The cargo that started us.

@@ -7,6 +7,7 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+pub mod bridge;
 pub mod capture;
 pub mod l2tpns;
 pub mod meant;

@@ -139,7 +139,7 @@ impl<B: Backend> Operation<B> {
 
     /// It takes an object like this as JSON.
     pub(super) fn takes<T: JsonSchema + 'static>(mut self) -> Self {
-        self.about.takes = Some(Box::new(SchemaGenerator::subschema_for::<T>));
+        self.about.takes = Some(Box::new(T::json_schema));
         self
     }
 

@@ -42,8 +42,8 @@ const REFUSALS: [(u16, &str); 8] = [
 pub(super) struct Document {
     paths: Map<String, Value>,
     generator: SchemaGenerator,
-    /// Of queries, whose parameters may all be absent.
-    queries: SchemaGenerator,
+    /// Of queries and bodies, of which what has a default may be absent.
+    requests: SchemaGenerator,
 }
 
 impl Document {
@@ -52,13 +52,13 @@ impl Document {
         let answers = settings.clone().for_serialize().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
         });
-        let queries = settings.for_deserialize().with(|settings| {
+        let requests = settings.for_deserialize().with(|settings| {
             settings.inline_subschemas = true;
         });
         Self {
             paths: Map::new(),
             generator: answers.into_generator(),
-            queries: queries.into_generator(),
+            requests: requests.into_generator(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Document {
             "responses": responses,
         });
         if let Some(takes) = &about.takes {
-            let schema = takes(&mut self.generator);
+            let schema = takes(&mut self.requests);
             operation["requestBody"] =
                 json!({ "content": { "application/json": { "schema": schema } } });
         }
@@ -112,7 +112,7 @@ impl Document {
     fn parameters(&mut self, path: &str, about: &About) -> Vec<Value> {
         let mut parameters = Vec::new();
         for query in &about.query {
-            let mut schema = query(&mut self.queries);
+            let mut schema = query(&mut self.requests);
             let needed = schema.remove("required").unwrap_or_default();
             let needed = |name: &str| {
                 needed
