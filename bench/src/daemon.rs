@@ -67,6 +67,25 @@ impl Daemon {
         self.status("VmHWM:")
     }
 
+    /// Lets [`Daemon::peak_memory`] begin anew.
+    pub fn forget_peak(&self) -> Result<()> {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(file, "5").context("cannot reset VmHWM")
+    }
+
+    /// Writes another configuration file, which it reads when it is told.
+    pub fn write(&self, configuration: &str) -> Result<()> {
+        Ok(std::fs::write(
+            self.directory.path().join("conf"),
+            configuration,
+        )?)
+    }
+
+    /// A client of its interface.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::new(&self.directory.path().join("socket"))?)
+    }
+
     fn status(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -87,7 +106,7 @@ impl Daemon {
 
     /// How many of its sessions carry traffic.
     pub fn sessions(&self) -> Result<usize> {
-        let client = Client::new(&self.directory.path().join("socket"))?;
+        let client = self.client()?;
         let status: SystemStatus = client.call(&Request::SystemShow)?;
         Ok(status.sessions_established as usize)
     }
@@ -101,7 +120,7 @@ impl Daemon {
             local.is_some_and(|local| local.ends_with(&port))
         });
         let drops = its.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
-        let client = Client::new(&self.directory.path().join("socket"))?;
+        let client = self.client()?;
         let counted: Statistics = client.call(&Request::SystemStatistics)?;
         let backlog = counted.0.get("dropped.backlog").copied();
         Ok((drops.sum(), backlog.unwrap_or_default()))

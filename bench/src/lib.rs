@@ -2,7 +2,7 @@
 
 pub mod daemon;
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,6 +140,12 @@ pub fn median(readings: &mut [f64]) -> f64 {
     readings[readings.len() / 2]
 }
 
+/// The reading that so many in a hundred are not above.
+pub fn percentile(readings: &mut [f64], percent: usize) -> f64 {
+    readings.sort_by(f64::total_cmp);
+    readings[(readings.len() * percent).div_ceil(100).max(1) - 1]
+}
+
 /// The time that is so far from now.
 #[expect(
     clippy::disallowed_methods,
@@ -219,8 +225,8 @@ fn ask(socket: &UdpSocket, message: &[u8], answer: &mut [u8]) -> Result<usize> {
     bail!("no answer")
 }
 
-/// Opens a tunnel with whoever `socket` is connected to, and returns when that has acknowledged it.
-pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<()> {
+/// Opens a tunnel with whoever `socket` is connected to, and returns when that has acknowledged it; its Tunnel ID.
+pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<u16> {
     let mut buffer = [0; 2048];
     let request = sccrq(id, b"lac.example.net", true)?;
     let received = ask(socket, &request, &mut buffer).context("SCCRQ")?;
@@ -237,5 +243,33 @@ pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<()> {
     let connected = [Attribute::MessageType(MessageType::SCCCN)];
     let connected = message(header(tunnel, 1, 1), &connected)?;
     ask(socket, &connected, &mut buffer).context("SCCCN")?;
-    Ok(())
+    Ok(tunnel)
+}
+
+/// A tunnel whose peer is asked again and again whether it lives.
+pub struct Probe {
+    socket: UdpSocket,
+    tunnel: u16,
+    ns: u16,
+}
+
+impl Probe {
+    /// Opens one from this address.
+    pub fn open(from: &str, to: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind(from)?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let tunnel = open_tunnel(&socket, 1)?;
+        let ns = 2;
+        Ok(Self { socket, tunnel, ns })
+    }
+
+    /// Sends a Hello; how long until it is acknowledged.
+    pub fn ask(&mut self) -> Result<Duration> {
+        let hello = [Attribute::MessageType(MessageType::HELLO)];
+        let hello = message(header(self.tunnel, self.ns, 1), &hello)?;
+        self.ns = self.ns.wrapping_add(1);
+        let (took, answered) = timed(|| ask(&self.socket, &hello, &mut [0; 2048]));
+        answered.map(|_| took).context("Hello")
+    }
 }

@@ -20,12 +20,14 @@ pub(crate) enum Subject {
     Abuse,
     /// Seconds until a thousand tunnels with twenty thousand sessions are back after a restart, over loopback.
     Reconnect,
+    /// Lists, shows and deletions with twenty thousand sessions up, what a shard takes for a Hello meanwhile, and reloads of a large file.
+    Api,
 }
 
 impl Subject {
     /// Whether it measures the daemon itself, as a child.
     fn wants_daemon(self) -> bool {
-        matches!(self, Self::Abuse | Self::Reconnect)
+        matches!(self, Self::Abuse | Self::Reconnect | Self::Api)
     }
 }
 

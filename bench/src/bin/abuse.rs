@@ -31,7 +31,7 @@ fn legitimate(daemon: &Daemon, number: u16) -> Result<Duration> {
     socket.connect(daemon.address())?;
     socket.set_read_timeout(Some(Duration::from_millis(1000)))?;
     let (took, done) = timed(|| bench::open_tunnel(&socket, 5_000 + number));
-    done.map(|()| took)
+    done.map(|_| took)
 }
 
 /// What so many SCCRQs from so many ports (of addresses 127.1.x.y, `ports_each` on each) did: memory in octets, processor seconds, and the

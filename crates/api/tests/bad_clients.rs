@@ -156,6 +156,30 @@ async fn a_body_of_a_mebibyte_is_read_and_a_longer_one_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_is_no_object_or_says_something_twice_is_refused() {
+    let served = Served::new();
+    let closes = |body: &str| {
+        let head = format!("content-length: {}\r\nconnection: close", body.len());
+        post(&head, body.as_bytes())
+    };
+    for body in [
+        "[]",
+        "17",
+        "{",
+        "{} {}",
+        "{\"mtu\": 1400, \"mtu\": 1400}",
+        "\u{fffd}",
+    ] {
+        let answer = served.answer(&closes(body)).await;
+        assert_eq!(refusal(&answer), (400, "invalid".to_owned()), "{body}");
+    }
+    for body in ["", " {\"mtu\": 1400, \"mru\": 1400}\n"] {
+        let answer = served.answer(&closes(body)).await;
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{body}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_a_head_is_waited_for_no_longer_than_half_a_body() {
     let served = Served::new();
     let mut idle = served.connect().await;

@@ -1,12 +1,16 @@
 //! What a request brings beside its query: segments of its path, and a body of a bounded size in a bounded time.
 
+use std::fmt;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Request as HttpRequest};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::connections::PATIENCE;
@@ -103,10 +107,38 @@ impl<S: Sync> FromRequest<S> for Given {
         if body.is_empty() {
             return Ok(Self(Parameters::new()));
         }
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
+        serde_json::from_slice(&body).map_err(|error| {
             let message = format!("the body is not an object of parameters: {error}");
             Refusal::new(StatusCode::BAD_REQUEST, message)
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Once)
+    }
+}
+
+/// Takes parameters of which none is there twice: which of two values is meant nobody can tell.
+struct Once;
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Given;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
+        let mut parameters = Parameters::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if parameters.contains_key(&name) {
+                return Err(A::Error::custom(format!("`{name}` is there twice")));
+            }
+            parameters.insert(name, value);
+        }
+        Ok(Given(parameters))
     }
 }
 
