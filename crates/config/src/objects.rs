@@ -276,9 +276,9 @@ objects! {
         [Modify] auth_pap: bool = true;
         /// Whether CHAP with MD5 may be used.
         [Modify] auth_chap: bool = true;
-        /// Whether MS-CHAPv1 may be used. It is weak: whoever hears it learns the password's hash with little work. Only what nobody offers better is
-        /// tried with it.
-        [Modify] auth_mschapv1: bool = true;
+        /// Whether MS-CHAPv1 may be used. It is broken: whoever hears it learns the password's hash with little work. So it is off unless
+        /// this says yes, and even then CHAP and MS-CHAPv2 come first.
+        [Modify] auth_mschapv1: bool = false;
         /// Whether MS-CHAPv2 may be used.
         [Modify] auth_mschapv2: bool = true;
         /// Whether EAP may be used.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use crypto::hiding::{HidingError, hide, unhide};
-use crypto::{chap, mschapv2};
+use crypto::{chap, mschapv1, mschapv2};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -64,6 +64,15 @@ fn recorded_tunnel_authentication() {
     assert_eq!(
         chap::response(3, b"s3cret", &to_lac),
         array("f642e7f91008eb247c02c0d21cca6a72")
+    );
+}
+
+/// RFC 2433 section B.2.
+#[test]
+fn the_example_of_ms_chap_v1() {
+    assert_eq!(
+        mschapv1::nt_response(&array("102DB5DF085D3041"), "MyPw"),
+        array("4E9D3C8F9CFD385D5BF4D3246791956CA4C351AB409A3D61")
     );
 }
 

@@ -438,6 +438,7 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
     let known = [
         (profile.auth_mschapv2(), AuthProtocol::MsChapV2),
         (profile.auth_chap(), AuthProtocol::ChapMd5),
+        (profile.auth_mschapv1(), AuthProtocol::MsChapV1),
         (profile.auth_pap(), AuthProtocol::Pap),
     ];
     let allowed: Vec<_> = known

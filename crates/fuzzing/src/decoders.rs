@@ -6,8 +6,9 @@ use wire::l2tp::{
     AccessLine, AccessLineType, Attribute, AttributeType, Avps, DataHeader, Header, Version,
 };
 use wire::ppp::{
-    ChapPacket, Compression, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, MsChapV2Failure,
-    MsChapV2Response, MsChapV2Success, Packet, PapPacket, ProtocolReject, RawOption,
+    ChapPacket, Compression, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, MsChapV1Failure,
+    MsChapV1Response, MsChapV2Failure, MsChapV2Response, MsChapV2Success, Packet, PapPacket,
+    ProtocolReject, RawOption,
 };
 use wire::{BufferFull, DecodeError, Writer, readable};
 
@@ -180,6 +181,9 @@ pub(crate) fn ppp_chap(octets: &[u8]) {
     match chap {
         ChapPacket::Challenge(_) => {}
         ChapPacket::Response(response) => {
+            if let Ok(response) = MsChapV1Response::decode(response.value) {
+                assert_eq!(MsChapV1Response::decode(&response.encode()), Ok(response));
+            }
             if let Ok(response) = MsChapV2Response::decode(response.value) {
                 assert_eq!(MsChapV2Response::decode(&response.encode()), Ok(response));
             }
@@ -191,9 +195,11 @@ pub(crate) fn ppp_chap(octets: &[u8]) {
             }
         }
         ChapPacket::Failure(message) => {
-            let mut failure = MsChapV2Failure::decode(message);
+            let failure = MsChapV1Failure::decode(message);
             let again = written(|w| failure.encode(w));
-            failure.challenge.get_or_insert_default();
+            assert_eq!(MsChapV1Failure::decode(&again), failure);
+            let failure = MsChapV2Failure::decode(message);
+            let again = written(|w| failure.encode(w));
             assert_eq!(MsChapV2Failure::decode(&again), failure);
         }
     }

@@ -13,7 +13,8 @@ use sansio::{Rng, Time};
 use wire::Writer;
 use wire::ppp::iana::{chap_code, code, pap_code};
 use wire::ppp::{
-    ChapPacket, ChapValue, Compression, Frame, MsChapV2Response, Packet, PapPacket, Protocol,
+    ChapPacket, ChapValue, Compression, Frame, MsChapV1Response, MsChapV2Response, Packet,
+    PapPacket, Protocol,
 };
 
 use crate::choices::{Choices, rng};
@@ -74,11 +75,17 @@ impl Model {
     fn begin(choices: &mut Choices<'_>) -> Option<Self> {
         let (bits, more) = (choices.octet()?, choices.octet()?);
         let on = |bit: u8| bits & bit != 0;
-        let demanded = AuthProtocol::ALL.into_iter().enumerate();
-        let demanded = demanded.filter(|(place, _)| on(1 << place));
+        let bits_of_protocols = [
+            (1, AuthProtocol::MsChapV2),
+            (2, AuthProtocol::ChapMd5),
+            (4, AuthProtocol::Pap),
+            (128, AuthProtocol::MsChapV1),
+        ];
+        let demanded = bits_of_protocols.into_iter().filter(|(bit, _)| on(*bit));
         let config = Arc::new(LinkConfig {
             mru: if on(8) { 1400 } else { 1500 },
             require_auth: demanded.map(|(_, protocol)| protocol).collect(),
+            accept_auth: AuthProtocol::ALL.to_vec(),
             local_name: "lns".to_owned(),
             echo_interval: on(16).then_some(Duration::from_secs(30)),
             chap_interval: on(32).then_some(Duration::from_secs(40)),
@@ -275,13 +282,19 @@ impl Model {
                 let Some((_, challenged, data)) = heard else {
                     return Some(());
                 };
-                let challenge = data.get(1..17)?;
+                let challenge = data.get(1..)?.get(..usize::from(*data.first()?))?;
+                let text = std::str::from_utf8(password).ok()?;
                 let value: &[u8] = if how == 2 {
                     response = crypto::chap::response(challenged, password, challenge);
                     &response
+                } else if let Ok(ours) = challenge.try_into() {
+                    &MsChapV1Response {
+                        nt_response: crypto::mschapv1::nt_response(ours, text),
+                        use_nt: identifier & 1 == 0,
+                    }
+                    .encode()
                 } else {
                     let (ours, theirs) = (challenge.try_into().ok()?, [3; 16]);
-                    let text = std::str::from_utf8(password).ok()?;
                     let nt_response = crypto::mschapv2::nt_response(&ours, &theirs, USER, text);
                     &MsChapV2Response {
                         peer_challenge: theirs,

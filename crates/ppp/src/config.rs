@@ -64,7 +64,7 @@ impl Default for LinkConfig {
             echo_interval: None,
             echo_failures: 5,
             require_auth: Vec::new(),
-            accept_auth: AuthProtocol::ALL.to_vec(),
+            accept_auth: AuthProtocol::USUAL.to_vec(),
             local_name: String::new(),
             chap_interval: None,
             chap_max_challenge: 10,
@@ -124,19 +124,25 @@ pub enum AuthProtocol {
     MsChapV2,
     /// CHAP with MD5 (RFC 1994).
     ChapMd5,
+    /// CHAP with MS-CHAPv1 (RFC 2433), which is broken: whoever hears it learns the password's hash with little work.
+    MsChapV1,
     /// PAP (RFC 1334): the password in clear.
     Pap,
 }
 
 impl AuthProtocol {
     /// Every protocol, the strongest first.
-    pub const ALL: [Self; 3] = [Self::MsChapV2, Self::ChapMd5, Self::Pap];
+    pub const ALL: [Self; 4] = [Self::MsChapV2, Self::ChapMd5, Self::MsChapV1, Self::Pap];
+
+    /// Those that may be used without anybody having asked for them by name: not MS-CHAPv1, which looks safer than it is.
+    pub const USUAL: [Self; 3] = [Self::MsChapV2, Self::ChapMd5, Self::Pap];
 
     /// The data of its Authentication-Protocol option: protocol number, and CHAP's algorithm.
     pub(crate) const fn option(self) -> (Protocol, &'static [u8]) {
         match self {
             Self::Pap => (Protocol::PAP, &[]),
             Self::ChapMd5 => (Protocol::CHAP, &[chap_algorithm::MD5]),
+            Self::MsChapV1 => (Protocol::CHAP, &[chap_algorithm::MS_CHAP]),
             Self::MsChapV2 => (Protocol::CHAP, &[chap_algorithm::MS_CHAP_V2]),
         }
     }
@@ -154,6 +160,7 @@ impl fmt::Display for AuthProtocol {
         f.write_str(match self {
             Self::Pap => "PAP",
             Self::ChapMd5 => "CHAP",
+            Self::MsChapV1 => "MS-CHAPv1",
             Self::MsChapV2 => "MS-CHAPv2",
         })
     }

@@ -69,6 +69,15 @@ pub enum Proof {
         /// What came back.
         response: [u8; 16],
     },
+    /// An MS-CHAPv1 response (RFC 2433 section 6), of Windows NT.
+    MsChapV1 {
+        /// The identifier of challenge and response: RADIUS wants it.
+        identifier: u8,
+        /// What we sent.
+        challenge: [u8; 8],
+        /// What came back.
+        nt_response: [u8; 24],
+    },
     /// An MS-CHAPv2 response (RFC 2759 section 4).
     MsChapV2 {
         /// The identifier of challenge and response: RADIUS wants it.
@@ -93,6 +102,7 @@ impl AuthAttempt {
         match self.proof {
             Proof::Pap { .. } => AuthProtocol::Pap,
             Proof::ChapMd5 { .. } => AuthProtocol::ChapMd5,
+            Proof::MsChapV1 { .. } => AuthProtocol::MsChapV1,
             Proof::MsChapV2 { .. } => AuthProtocol::MsChapV2,
         }
     }
@@ -109,6 +119,14 @@ impl AuthAttempt {
             } => {
                 let expected = crypto::chap::response(*identifier, password.as_bytes(), challenge);
                 crypto::eq(&expected, response)
+            }
+            Proof::MsChapV1 {
+                challenge,
+                nt_response,
+                ..
+            } => {
+                let expected = crypto::mschapv1::nt_response(challenge, &password.to_text());
+                crypto::eq(&expected, nt_response)
             }
             Proof::MsChapV2 {
                 authenticator_challenge,

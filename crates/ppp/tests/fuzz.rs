@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn any_octets_in_any_phase(
         phase in 0..9_usize,
-        auth in 0..3_usize,
+        auth in 0..AuthProtocol::ALL.len(),
         frames in prop::collection::vec((0..2_usize, frame(), 0..4000_u64), 1..12),
     ) {
         let mut pair = pair_after(phase, AuthProtocol::ALL[auth]);

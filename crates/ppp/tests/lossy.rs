@@ -44,7 +44,11 @@ fn sessions_come_up_stay_and_go_down_in_foul_weather() {
 
 #[test]
 fn a_challenge_now_and_then_does_not_hurt_in_foul_weather() {
-    for auth in [AuthProtocol::ChapMd5, AuthProtocol::MsChapV2] {
+    for auth in [
+        AuthProtocol::ChapMd5,
+        AuthProtocol::MsChapV1,
+        AuthProtocol::MsChapV2,
+    ] {
         for seed in 0..SEEDS {
             let config = LinkConfig {
                 require_auth: vec![auth],

@@ -10,7 +10,7 @@ use ppp::{AuthProtocol, Cause, LinkConfig, NetworkConfig, Phase};
 use wire::ppp::Protocol;
 use wire::ppp::iana::code::{
     CODE_REJECT, CONFIGURE_ACK, CONFIGURE_NAK, CONFIGURE_REJECT, CONFIGURE_REQUEST,
-    DISCARD_REQUEST, ECHO_REPLY, ECHO_REQUEST, PROTOCOL_REJECT, TERMINATE_REQUEST,
+    DISCARD_REQUEST, ECHO_REPLY, ECHO_REQUEST, PROTOCOL_REJECT, TERMINATE_ACK, TERMINATE_REQUEST,
 };
 
 const LCP: Protocol = Protocol::LCP;
@@ -182,16 +182,86 @@ fn an_interface_identifier_is_local_and_not_asked_for_again_once_rejected() {
     assert_ne!(ours.data[2..], [0; 8]);
     assert_eq!(ours.data[2] & 2, 0, "not globally unique");
     let sent = solo.say(IPV6CP, CONFIGURE_REJECT, ours.identifier, &ours.data);
-    assert_eq!(only(&sent, IPV6CP, CONFIGURE_REQUEST).data, []);
+    assert_eq!(only(&sent, IPV6CP, CONFIGURE_REQUEST).data, [0; 0]);
+}
+
+/// A client that has agreed to prove itself by an algorithm of CHAP.
+fn to_be_challenged(algorithm: u8) -> Solo {
+    let mut solo = Solo::new(Host::client());
+    let ours = only(&solo.take(), LCP, CONFIGURE_REQUEST);
+    solo.say(LCP, CONFIGURE_ACK, ours.identifier, &ours.data);
+    let wanted = option(3, &[0xc2, 0x23, algorithm]);
+    solo.say(LCP, CONFIGURE_REQUEST, 1, &wanted);
+    assert_eq!(solo.phase(), Phase::Authenticate);
+    solo
+}
+
+#[test]
+fn a_challenge_of_another_length_is_none_of_ms_chap_v1() {
+    let mut solo = to_be_challenged(0x80);
+    for length in [7_u8, 9, 16] {
+        let challenge = [vec![length], vec![7; length.into()]].concat();
+        assert_eq!(solo.say(Protocol::CHAP, 1, length, &challenge), []);
+    }
+    let challenge = [7; 8];
+    let sent = solo.say(Protocol::CHAP, 1, 8, &[&[8][..], &challenge].concat());
+    let response = only(&sent, Protocol::CHAP, 2);
+    assert_eq!((response.identifier, response.data[0]), (8, 49));
+    // No LAN Manager response, and the flag that says so.
+    assert_eq!(response.data[1..25], [0; 24]);
+    let proof = crypto::mschapv1::nt_response(&challenge, PASSWORD);
+    assert_eq!(response.data[25..49], proof);
+    assert_eq!(response.data[49], 1);
+    assert_eq!(&response.data[50..], USER.as_bytes());
+}
+
+#[test]
+fn the_reason_of_an_ms_chap_v1_failure_is_understood() {
+    for (message, understood) in [
+        (&b"E=648 R=0 V=2"[..], "error 648"),
+        (b"E=691 R=1 C=0102030405060708 V=2 M=go away", "go away"),
+    ] {
+        let mut solo = to_be_challenged(0x80);
+        solo.say(Protocol::CHAP, 1, 8, &[&[8][..], &[7; 8]].concat());
+        solo.say(Protocol::CHAP, 4, 8, message);
+        solo.say(LCP, TERMINATE_ACK, 0, &[]);
+        let cause = Cause::NotAuthenticated(understood.to_owned());
+        assert_eq!(solo.host.closed(), Some(&cause));
+    }
+}
+
+#[test]
+fn an_ms_chap_v1_response_of_the_lan_manager_alone_proves_nothing() {
+    for (flag, right) in [(1, true), (0, false)] {
+        let mut solo = Solo::new(Host::server(&[AuthProtocol::MsChapV1]));
+        let ours = only(&solo.take(), LCP, CONFIGURE_REQUEST);
+        assert_eq!(&ours.data[..5], &[3, 5, 0xc2, 0x23, 0x80]);
+        solo.say(LCP, CONFIGURE_ACK, ours.identifier, &ours.data);
+        let sent = solo.say(LCP, CONFIGURE_REQUEST, 1, &[]);
+        let challenge = only(&sent, Protocol::CHAP, 1);
+        assert_eq!(challenge.data[0], 8);
+        let value = challenge.data[1..9].try_into().unwrap();
+        let proof = crypto::mschapv1::nt_response(&value, PASSWORD);
+        let response = [&[49][..], &[0x4c; 24], &proof, &[flag], USER.as_bytes()].concat();
+        let sent = solo.say(Protocol::CHAP, 2, challenge.identifier, &response);
+        if right {
+            only(&sent, Protocol::CHAP, 3);
+            continue;
+        }
+        let failure = only(&sent, Protocol::CHAP, 4);
+        let digits: String = value.iter().map(|octet| format!("{octet:02X}")).collect();
+        let words = "the response is none but the LAN Manager's";
+        let told = format!("E=691 R=0 C={digits} V=2 M={words}");
+        assert_eq!(String::from_utf8(failure.data).unwrap(), told);
+        solo.say(LCP, TERMINATE_ACK, 0, &[]);
+        let cause = Cause::PeerNotAuthenticated(words.to_owned());
+        assert_eq!(solo.host.closed(), Some(&cause));
+    }
 }
 
 #[test]
 fn a_challenge_of_another_length_is_none_of_ms_chap_v2() {
-    let mut solo = Solo::new(Host::client());
-    let ours = only(&solo.take(), LCP, CONFIGURE_REQUEST);
-    solo.say(LCP, CONFIGURE_ACK, ours.identifier, &ours.data);
-    solo.say(LCP, CONFIGURE_REQUEST, 1, &option(3, &[0xc2, 0x23, 0x81]));
-    assert_eq!(solo.phase(), Phase::Authenticate);
+    let mut solo = to_be_challenged(0x81);
     for length in [8_u8, 15, 17] {
         let challenge = [vec![length], vec![7; length.into()]].concat();
         assert_eq!(solo.say(Protocol::CHAP, 1, length, &challenge), []);

@@ -11,6 +11,13 @@ use wire::ppp::Protocol;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Whatever challenges.
+const CHAP: [AuthProtocol; 3] = [
+    AuthProtocol::ChapMd5,
+    AuthProtocol::MsChapV1,
+    AuthProtocol::MsChapV2,
+];
+
 fn opened(server: Host, client: Host) -> Pair {
     let mut pair = Pair::new(server, client);
     pair.open(SECOND);
@@ -91,12 +98,7 @@ fn both_ends_may_have_to_prove_themselves() {
 #[test]
 fn a_wrong_password_ends_the_link_and_both_ends_know_why() {
     for auth in AuthProtocol::ALL {
-        let client = Host::new(
-            LinkConfig::default(),
-            Some((USER, "wrong")),
-            client_network(),
-        );
-        let pair = opened(Host::server(&[auth]), client);
+        let pair = opened(Host::server(&[auth]), Host::client_that_says("wrong"));
         let words = "no such user or password".to_owned();
         let (server, client) = (pair.server().closed(), pair.client().closed());
         assert_eq!(
@@ -144,11 +146,7 @@ fn ends_with_different_preferences_meet_at_what_both_speak() {
         accept_auth: auth.to_vec(),
         ..LinkConfig::default()
     };
-    let preferred = [
-        AuthProtocol::MsChapV2,
-        AuthProtocol::ChapMd5,
-        AuthProtocol::Pap,
-    ];
+    let preferred = AuthProtocol::ALL;
     for only in AuthProtocol::ALL {
         let client = Host::new(accept(&[only]), Some((USER, PASSWORD)), client_network());
         let pair = opened(Host::server(&preferred), client);
@@ -173,6 +171,19 @@ fn ends_that_share_no_authentication_protocol_part_with_a_clear_cause() {
     );
     let told = Cause::PeerTerminated("Authentication required".to_owned());
     assert_eq!(pair.client().closed(), Some(&told));
+}
+
+#[test]
+fn ms_chap_v1_is_spoken_by_nobody_who_was_not_told_to() {
+    let v1 = AuthProtocol::MsChapV1;
+    let pair = opened(Host::server(&[v1]), Host::usual_client());
+    assert_eq!(pair.server().closed(), Some(&Cause::AuthRefused(v1)));
+    // A server that asks for it first and knows better finds that out.
+    let server = Host::server(&[v1, AuthProtocol::ChapMd5]);
+    let pair = opened(server, Host::usual_client());
+    let agreed = pair.server().link.status().peer_auth;
+    assert!(pair.is_up());
+    assert_eq!(agreed, Some(AuthProtocol::ChapMd5));
 }
 
 #[test]
@@ -370,7 +381,7 @@ fn a_line_that_becomes_looped_is_noticed() {
 
 #[test]
 fn the_peer_is_challenged_again_and_again() {
-    for auth in [AuthProtocol::ChapMd5, AuthProtocol::MsChapV2] {
+    for auth in CHAP {
         let config = LinkConfig {
             require_auth: vec![auth],
             chap_interval: Some(Duration::from_secs(60)),
@@ -524,7 +535,7 @@ fn frames(link: &mut ppp::Link) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_challenge_that_comes_late_does_not_hide_the_success_of_the_newer_one() {
-    for auth in [AuthProtocol::ChapMd5, AuthProtocol::MsChapV2] {
+    for auth in CHAP {
         let (now, rng) = (sansio::Time::from_secs(1), &mut common::rng(1));
         let (mut server, mut client) = (Host::server(&[auth]).link, Host::client().link);
         server.open(now, rng);

@@ -44,21 +44,24 @@ fn a_session_comes_up_with_what_the_profile_gives() {
 
 #[test]
 fn every_authentication_protocol_works_with_and_without_a_tunnel_secret() {
-    for (protocol, shown) in [("pap", "PAP"), ("chap", "CHAP"), ("mschapv2", "MS-CHAPv2")] {
+    let all = ["pap", "chap", "mschapv1", "mschapv2"];
+    let shown = ["PAP", "CHAP", "MS-CHAPv1", "MS-CHAPv2"];
+    for (protocol, shown) in all.into_iter().zip(shown) {
         for secret in [
             "",
             "secret=s3cret auth_mode=challenge",
             "secret=s3cret auth_mode=challenge hide_avps=yes",
         ] {
-            let only: String = ["pap", "chap", "mschapv2"]
+            let only: String = all
                 .iter()
-                .filter(|p| **p != protocol)
-                .map(|p| format!(" auth_{p}=no"))
+                .map(|p| format!(" auth_{p}={}", *p == protocol))
                 .collect();
             let server = format!(
                 "{LNS}\nppp profile modify profile_name=default {only}\ntunnel profile modify profile_name=default {secret}"
             );
-            let client = format!("tunnel profile modify profile_name=default {secret}\n{LAC}");
+            let client = format!(
+                "ppp profile modify profile_name=default auth_mschapv1=yes\ntunnel profile modify profile_name=default {secret}\n{LAC}"
+            );
             let (lac, lns) = Pair::new(&client, &server).up();
             assert_eq!(
                 lns.auth_protocol.as_deref(),

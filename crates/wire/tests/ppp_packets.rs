@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 use wire::ppp::{
-    ChapPacket, ChapValue, Echo, IpcpOption, Ipv6cpOption, LcpOption, MsChapV2Failure,
-    MsChapV2Response, MsChapV2Success, Packet, PapPacket, Protocol, ProtocolReject, RawOption,
+    ChapPacket, ChapValue, Echo, IpcpOption, Ipv6cpOption, LcpOption, MsChapV1Failure,
+    MsChapV1Response, MsChapV2Failure, MsChapV2Response, MsChapV2Success, Packet, PapPacket,
+    Protocol, ProtocolReject, RawOption,
 };
 use wire::{BufferFull, DecodeError, Writer};
 
@@ -21,8 +22,10 @@ fn decode_all(octets: &[u8]) {
     let _ = (
         MsChapV2Success::decode(octets),
         MsChapV2Failure::decode(octets),
+        MsChapV1Failure::decode(octets),
     );
     let _ = MsChapV2Response::decode(octets);
+    let _ = MsChapV1Response::decode(octets);
     let Ok(packet) = Packet::decode(octets) else {
         return;
     };
@@ -145,6 +148,7 @@ fn ms_chap_v2_messages_read_back() {
         error: 691,
         retry: true,
         challenge: Some([0xc0; 16]),
+        version: MsChapV2Failure::VERSION,
         message: b"no R=0 such user",
     };
     let text = written(|w| failure.encode(w));
@@ -153,6 +157,56 @@ fn ms_chap_v2_messages_read_back() {
         format!("E=691 R=1 C={} V=3 M=no R=0 such user", "C0".repeat(16)).as_bytes()
     );
     assert_eq!(MsChapV2Failure::decode(&text), failure);
+}
+
+#[test]
+fn ms_chap_v1_messages_read_back() {
+    let mut failure = MsChapV1Failure {
+        error: 691,
+        retry: false,
+        challenge: Some([0xc0; 8]),
+        version: MsChapV1Failure::VERSION,
+        message: b"no such user",
+    };
+    for (challenge, text) in [
+        (
+            failure.challenge,
+            "E=691 R=0 C=C0C0C0C0C0C0C0C0 V=2 M=no such user",
+        ),
+        (None, "E=691 R=0 V=2 M=no such user"),
+    ] {
+        failure.challenge = challenge;
+        let written = written(|w| failure.encode(w));
+        assert_eq!(written, text.as_bytes());
+        assert_eq!(MsChapV1Failure::decode(&written), failure);
+    }
+    // As other people's servers write it.
+    let failure = MsChapV1Failure::decode(b"E=0000000646 R=1");
+    assert_eq!((failure.error, failure.retry), (646, true));
+    assert_eq!((failure.challenge, failure.version), (None, 1));
+}
+
+#[test]
+fn an_ms_chap_v1_response_says_which_of_its_halves_counts() {
+    let nt_response = [0x17; 24];
+    let mut value = [0; MsChapV1Response::LENGTH];
+    value[24..48].fill(0x17);
+    for (flag, use_nt) in [(1, true), (0, false)] {
+        value[48] = flag;
+        let response = MsChapV1Response {
+            nt_response,
+            use_nt,
+        };
+        assert_eq!(MsChapV1Response::decode(&value), Ok(response));
+        assert_eq!(response.encode(), value);
+    }
+    // What the LAN Manager's half says is neither read nor written.
+    value[..24].fill(0x99);
+    let read = MsChapV1Response::decode(&value).unwrap();
+    assert_eq!(read.encode()[..24], [0; 24]);
+    for length in (0..MsChapV1Response::LENGTH).chain([50]) {
+        assert!(MsChapV1Response::decode(&vec![1; length]).is_err());
+    }
 }
 
 #[test]
@@ -253,6 +307,17 @@ proptest! {
             let header = Packet::decode(&octets).unwrap();
             prop_assert_eq!((header.identifier, PapPacket::decode(&header)), (id, Ok(packet)));
         }
+    }
+
+    #[test]
+    fn ms_chap_v1_values_read_back(
+        nt_response: [u8; 24], use_nt: bool, error: u32, retry: bool, challenge: Option<[u8; 8]>, message in octets(60),
+    ) {
+        let response = MsChapV1Response { nt_response, use_nt };
+        prop_assert_eq!(MsChapV1Response::decode(&response.encode()), Ok(response));
+        let failure = MsChapV1Failure { error, retry, challenge, version: 2, message: &message };
+        let text = written(|w| failure.encode(w));
+        prop_assert_eq!(MsChapV1Failure::decode(&text), failure);
     }
 
     #[test]

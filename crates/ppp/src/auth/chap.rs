@@ -1,16 +1,19 @@
-//! The Challenge Handshake Authentication Protocol (RFC 1994), with MD5 or as MS-CHAPv2.
+//! The Challenge Handshake Authentication Protocol (RFC 1994), with MD5 or as MS-CHAP.
 
 use serde::{Deserialize, Serialize};
-use wire::ppp::{ChapPacket, ChapValue, MsChapV2Failure, MsChapV2Response, Packet, Protocol};
+use wire::ppp::{
+    ChapPacket, ChapValue, MsChapV1Failure, MsChapV1Response, MsChapV2Failure, MsChapV2Response,
+    Packet, Protocol,
+};
 
-use super::{Outcome, clip, mschapv2, text};
+use super::{Outcome, clip, mschap, text};
 use crate::io::{Context, Timer};
 use crate::{AuthAttempt, AuthProtocol, Cause, Credentials, End, Proof, Verdict};
 
 /// The end that challenges.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Authenticator {
-    /// `ChapMd5` or `MsChapV2`.
+    /// Any but `Pap`.
     protocol: AuthProtocol,
     /// Of the present challenge.
     identifier: u8,
@@ -19,7 +22,7 @@ pub(crate) struct Authenticator {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
-    /// A challenge was sent.
+    /// A challenge was sent; MS-CHAPv1 has the first half of it alone.
     Challenged {
         challenge: [u8; 16],
         /// How often.
@@ -60,7 +63,10 @@ impl Authenticator {
 
     fn send_challenge(&self, challenge: &[u8; 16], cx: &mut Context<'_>) {
         let value = ChapValue {
-            value: challenge,
+            value: match self.protocol {
+                AuthProtocol::MsChapV1 => &challenge[..8],
+                _ => challenge,
+            },
             name: cx.config.local_name.as_bytes(),
         };
         cx.io.send(Protocol::CHAP, |w| {
@@ -108,7 +114,7 @@ impl Authenticator {
             attempt: number,
         };
         match self.proof(challenge, response.value) {
-            Some(proof) => {
+            Ok(proof) => {
                 let user_name = response.name.into();
                 Outcome::Attempt(AuthAttempt {
                     number,
@@ -117,37 +123,47 @@ impl Authenticator {
                 })
             }
             // A value that no password makes.
-            None => self.decide(
+            Err(reason) => self.decide(
                 number,
                 Verdict::Reject {
-                    message: "the response has the wrong length".to_owned(),
+                    message: reason.to_owned(),
                 },
                 cx,
             ),
         }
     }
 
-    fn proof(&self, challenge: [u8; 16], value: &[u8]) -> Option<Proof> {
+    /// What the response proves, or why it can't prove anything.
+    fn proof(&self, challenge: [u8; 16], value: &[u8]) -> Result<Proof, &'static str> {
+        const LENGTH: &str = "the response has the wrong length";
         let identifier = self.identifier;
-        if self.protocol == AuthProtocol::ChapMd5 {
-            let response = value.try_into().ok()?;
-            return Some(Proof::ChapMd5 {
+        match self.protocol {
+            AuthProtocol::MsChapV1 => {
+                let response = MsChapV1Response::decode(value).map_err(|_| LENGTH)?;
+                if !response.use_nt {
+                    return Err("the response is none but the LAN Manager's");
+                }
+                Ok(Proof::MsChapV1 {
+                    identifier,
+                    challenge: half(challenge),
+                    nt_response: response.nt_response,
+                })
+            }
+            AuthProtocol::MsChapV2 => {
+                let response = MsChapV2Response::decode(value).map_err(|_| LENGTH)?;
+                Ok(Proof::MsChapV2 {
+                    identifier,
+                    authenticator_challenge: challenge,
+                    peer_challenge: response.peer_challenge,
+                    nt_response: response.nt_response,
+                })
+            }
+            AuthProtocol::ChapMd5 | AuthProtocol::Pap => Ok(Proof::ChapMd5 {
                 identifier,
                 challenge,
-                response,
-            });
+                response: value.try_into().map_err(|_| LENGTH)?,
+            }),
         }
-        let MsChapV2Response {
-            peer_challenge,
-            nt_response,
-        } = MsChapV2Response::decode(value).ok()?;
-        let authenticator_challenge = challenge;
-        Some(Proof::MsChapV2 {
-            identifier,
-            authenticator_challenge,
-            peer_challenge,
-            nt_response,
-        })
     }
 
     pub(super) fn decide(
@@ -167,7 +183,7 @@ impl Authenticator {
             } => {
                 let message = match authenticator_response {
                     Some(proof) if self.protocol == AuthProtocol::MsChapV2 => {
-                        mschapv2::success(proof, &message)
+                        mschap::success(proof, &message)
                     }
                     _ => clip(&message).into(),
                 };
@@ -175,7 +191,12 @@ impl Authenticator {
             }
             Verdict::Reject { message } => {
                 let told = match self.protocol {
-                    AuthProtocol::MsChapV2 => mschapv2::failure(challenge, &message),
+                    AuthProtocol::MsChapV1 => {
+                        mschap::failure(MsChapV1Failure::VERSION, half(challenge), &message)
+                    }
+                    AuthProtocol::MsChapV2 => {
+                        mschap::failure(MsChapV2Failure::VERSION, challenge, &message)
+                    }
                     _ => clip(&message).into(),
                 };
                 (
@@ -225,10 +246,15 @@ impl Authenticator {
     }
 }
 
+/// What MS-CHAPv1 has of a challenge.
+const fn half([half @ .., _, _, _, _, _, _, _, _]: [u8; 16]) -> [u8; 8] {
+    half
+}
+
 /// The end that responds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Supplicant {
-    /// `ChapMd5` or `MsChapV2`.
+    /// Any but `Pap`.
     protocol: AuthProtocol,
     /// The authenticator was satisfied once: from then on it is the one that repeats itself.
     proven: bool,
@@ -297,7 +323,12 @@ impl Supplicant {
         credentials: &Credentials,
         cx: &mut Context<'_>,
     ) -> Outcome {
-        if self.protocol == AuthProtocol::MsChapV2 && challenge.len() != 16 {
+        let has_wrong_length = match self.protocol {
+            AuthProtocol::MsChapV1 => challenge.len() != 8,
+            AuthProtocol::MsChapV2 => challenge.len() != 16,
+            _ => false,
+        };
+        if has_wrong_length {
             cx.io.counters.malformed += 1;
             return Outcome::None;
         }
@@ -329,12 +360,22 @@ impl Supplicant {
             peer_challenge,
         } = &**exchange;
         let (md5, ms);
-        let value: &[u8] = match <&[u8; 16]>::try_from(&**challenge) {
-            Ok(challenge) if self.protocol == AuthProtocol::MsChapV2 => {
-                ms = mschapv2::response(credentials, challenge, peer_challenge);
+        let value: &[u8] = match (self.protocol, &**challenge) {
+            (AuthProtocol::MsChapV1, challenge) => {
+                let Ok(challenge) = challenge.try_into() else {
+                    return;
+                };
+                ms = mschap::v1_response(credentials, challenge);
                 &ms
             }
-            _ => {
+            (AuthProtocol::MsChapV2, challenge) => {
+                let Ok(challenge) = challenge.try_into() else {
+                    return;
+                };
+                ms = mschap::v2_response(credentials, challenge, peer_challenge);
+                &ms
+            }
+            (_, challenge) => {
                 let secret = credentials.password.as_bytes();
                 md5 = crypto::chap::response(*identifier, secret, challenge);
                 &md5
@@ -369,13 +410,13 @@ impl Supplicant {
         };
         if self.protocol == AuthProtocol::MsChapV2 {
             let genuine = <&[u8; 16]>::try_from(&*exchange.challenge).is_ok_and(|challenge| {
-                mschapv2::is_genuine(message, credentials, challenge, &exchange.peer_challenge)
+                mschap::is_genuine(message, credentials, challenge, &exchange.peer_challenge)
             });
             if !genuine {
                 return Outcome::Failed(Cause::PeerNotGenuine);
             }
         } else {
-            // A repeated MD5 challenge is answered without it.
+            // Another protocol's repeated challenge is answered without it.
             self.exchange = None;
         }
         self.earlier = None;
@@ -390,13 +431,8 @@ impl Supplicant {
             return Outcome::None;
         }
         let said = match self.protocol {
-            AuthProtocol::MsChapV2 => {
-                let failure = MsChapV2Failure::decode(message);
-                match text(failure.message) {
-                    said if said.is_empty() => format!("error {}", failure.error),
-                    said => said,
-                }
-            }
+            AuthProtocol::MsChapV1 => mschap::reason::<8>(message),
+            AuthProtocol::MsChapV2 => mschap::reason::<16>(message),
             _ => text(message),
         };
         Outcome::Failed(Cause::NotAuthenticated(said))

@@ -2,7 +2,7 @@
 //! each protocol.
 
 pub(crate) mod chap;
-pub(crate) mod mschapv2;
+pub(crate) mod mschap;
 pub(crate) mod pap;
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ impl Authenticator {
     pub(crate) fn start(protocol: AuthProtocol, cx: &mut Context<'_>) -> Self {
         match protocol {
             AuthProtocol::Pap => Self::Pap(pap::Authenticator::default()),
-            AuthProtocol::ChapMd5 | AuthProtocol::MsChapV2 => {
+            AuthProtocol::ChapMd5 | AuthProtocol::MsChapV1 | AuthProtocol::MsChapV2 => {
                 Self::Chap(chap::Authenticator::start(protocol, cx))
             }
         }
@@ -101,7 +101,7 @@ impl Supplicant {
     ) -> Self {
         match protocol {
             AuthProtocol::Pap => Self::Pap(pap::Supplicant::start(credentials, cx)),
-            AuthProtocol::ChapMd5 | AuthProtocol::MsChapV2 => {
+            AuthProtocol::ChapMd5 | AuthProtocol::MsChapV1 | AuthProtocol::MsChapV2 => {
                 Self::Chap(chap::Supplicant::new(protocol))
             }
         }

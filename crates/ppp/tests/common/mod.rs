@@ -83,11 +83,22 @@ impl Host {
 
     /// A client that knows user and password and takes what it is told.
     pub fn client() -> Self {
-        Self::new(
-            LinkConfig::default(),
-            Some((USER, PASSWORD)),
-            client_network(),
-        )
+        Self::client_that_says(PASSWORD)
+    }
+
+    /// A client that was not told which protocols to prove itself by.
+    pub fn usual_client() -> Self {
+        let (config, credentials) = (LinkConfig::default(), Some((USER, PASSWORD)));
+        Self::new(config, credentials, client_network())
+    }
+
+    /// A client with such a password, by whatever protocol.
+    pub fn client_that_says(password: &str) -> Self {
+        let config = LinkConfig {
+            accept_auth: AuthProtocol::ALL.to_vec(),
+            ..LinkConfig::default()
+        };
+        Self::new(config, Some((USER, password)), client_network())
     }
 
     pub fn closed(&self) -> Option<&Cause> {

@@ -112,6 +112,50 @@ fn auth_peer_says_whether_the_other_end_has_to_authenticate_whoever_it_is() {
     assert!(demands(&mut pair, 1));
 }
 
+/// The algorithms of CHAP that a node asks the other, in LCP, to authenticate itself by.
+fn algorithms(pair: &mut Pair, node: NodeId) -> Vec<u8> {
+    let requests = pair.listen((node, Protocol::LCP, code::CONFIGURE_REQUEST), 3);
+    let options = requests
+        .iter()
+        .filter_map(|request| request.option(lcp_option::AUTHENTICATION));
+    let of_chap = options.filter_map(|option| option.strip_prefix(&[0xc2, 0x23]));
+    of_chap.map(|algorithm| algorithm[0]).collect()
+}
+
+#[test]
+fn auth_mschapv1_has_to_be_wanted_at_both_ends_and_comes_after_what_is_better() {
+    const NOTHING_ELSE: &str = "auth_pap=no auth_chap=no auth_mschapv2=no auth_mschapv1=yes";
+    for (at_lac, at_lns, asked, comes_up) in [
+        ("auth_mschapv1=yes", NOTHING_ELSE, vec![0x80], true),
+        ("", NOTHING_ELSE, vec![0x80], false),
+        (NOTHING_ELSE, "", vec![0x81, 0x05], false),
+        (NOTHING_ELSE, "auth_mschapv1=yes", vec![0x81, 0x80], true),
+        ("auth_mschapv1=yes", "auth_mschapv1=yes", vec![0x81], true),
+    ] {
+        let mut pair = Pair::new(&with_ppp(&lac(""), at_lac), &with_ppp(LNS, at_lns));
+        let mut algorithms = algorithms(&mut pair, 1);
+        algorithms.dedup();
+        assert_eq!(algorithms, asked, "{at_lac} -> {at_lns}");
+        let up = established(&mut pair.world, 1) == 1;
+        assert_eq!(up, comes_up, "{at_lac} -> {at_lns}");
+    }
+    let wrong = lac("").replace("wonderland", "guess");
+    let mut pair = Pair::new(
+        &with_ppp(&wrong, "auth_mschapv1=yes"),
+        &with_ppp(LNS, NOTHING_ELSE),
+    );
+    let failures = pair.listen((1, Protocol::CHAP, chap_code::FAILURE), 3);
+    let told = String::from_utf8(failures[0].data.clone()).unwrap();
+    assert!(told.starts_with("E=691 R=0 C="), "{told}");
+    assert!(told.contains(" V=2 M="), "{told}");
+    assert_eq!(established(&mut pair.world, 1), 0);
+    let ends = pair.ends(0);
+    assert!(
+        ends[0].contains("rejected our name or password"),
+        "{ends:?}"
+    );
+}
+
 #[test]
 fn chap_restart_says_when_a_challenge_is_sent_again() {
     let lns = with_ppp(LNS, "chap_restart=7 chap_max_challenge=3 pap_timeout=0");

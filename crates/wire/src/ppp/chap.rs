@@ -1,5 +1,5 @@
-//! The Challenge Handshake Authentication Protocol's packets (RFC 1994 section 4), and what MS-CHAPv2 puts into
-//! them (RFC 2759).
+//! The Challenge Handshake Authentication Protocol's packets (RFC 1994 section 4), and what MS-CHAP puts into
+//! them (RFC 2433, RFC 2759).
 
 use super::Packet;
 use super::iana::chap_code;
@@ -14,7 +14,7 @@ pub enum ChapPacket<'a> {
     Response(ChapValue<'a>),
     /// Success, with a message: for people, or [`MsChapV2Success`].
     Success(&'a [u8]),
-    /// Failure, with a message: for people, or [`MsChapV2Failure`].
+    /// Failure, with a message: for people, or [`MsChapFailure`].
     Failure(&'a [u8]),
 }
 
@@ -82,6 +82,55 @@ impl<'a> ChapValue<'a> {
             value: r.take(size, "CHAP Value")?,
             name: r.rest(),
         })
+    }
+}
+
+/// The value of an MS-CHAPv1 Response: 49 octets (RFC 2433 section 6).
+///
+/// ```text
+/// LAN Manager response (24)   NT response (24)   use NT response (1)
+/// ```
+///
+/// The LAN Manager response gives the password away: it is neither read nor written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MsChapV1Response {
+    /// The proof.
+    pub nt_response: [u8; 24],
+    /// Whether it is the proof; if not, the peer wants its LAN Manager response to be taken for it.
+    pub use_nt: bool,
+}
+
+impl MsChapV1Response {
+    /// Octets of the value.
+    pub const LENGTH: usize = 49;
+
+    /// Reads a Response's value.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::BadLength`] when it has not 49 octets.
+    pub fn decode(value: &[u8]) -> Result<Self, DecodeError> {
+        const WHAT: &str = "MS-CHAPv1 Response";
+        if value.len() != Self::LENGTH {
+            return Err(DecodeError::BadLength {
+                what: WHAT,
+                length: value.len(),
+            });
+        }
+        let mut r = Reader::new(value);
+        r.take(24, WHAT)?;
+        Ok(Self {
+            nt_response: r.array(WHAT)?,
+            use_nt: r.u8(WHAT)? == 1,
+        })
+    }
+
+    /// The Response's value, the LAN Manager response zeros.
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut value = [0; Self::LENGTH];
+        value[24..48].copy_from_slice(&self.nt_response);
+        value[48] = self.use_nt.into();
+        value
     }
 }
 
@@ -178,52 +227,75 @@ impl<'a> MsChapV2Success<'a> {
     }
 }
 
-/// The message of an MS-CHAPv2 Failure: `E=error R=retry C=challenge V=version M=text` (RFC 2759 section 6).
+/// The message of an MS-CHAP Failure: `E=error R=retry C=challenge V=version M=text` (RFC 2433 section 8, RFC 2759 section 6). The challenge
+/// has `N` octets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MsChapV2Failure<'a> {
+pub struct MsChapFailure<'a, const N: usize> {
     /// Why: 646 restricted hours, 647 disabled, 648 password expired, 649 no dial-in, 691 failed, 709 changing the password failed.
     pub error: u32,
     /// Another try is allowed.
     pub retry: bool,
-    /// The challenge to use for another try.
-    pub challenge: Option<[u8; 16]>,
-    /// For people.
+    /// The challenge to use for another try; MS-CHAPv1 may leave it out.
+    pub challenge: Option<[u8; N]>,
+    /// In which form the password may be changed: 3 is that of MS-CHAPv2, 1 what MS-CHAPv1 means that says nothing.
+    pub version: u32,
+    /// For people. RFC 2433 has none, but says that what is not known is to be ignored.
     pub message: &'a [u8],
 }
 
-impl<'a> MsChapV2Failure<'a> {
+/// The message of an MS-CHAPv1 Failure.
+pub type MsChapV1Failure<'a> = MsChapFailure<'a, 8>;
+/// The message of an MS-CHAPv2 Failure.
+pub type MsChapV2Failure<'a> = MsChapFailure<'a, 16>;
+
+impl MsChapV1Failure<'_> {
+    /// The version that goes with it: the least that RFC 2433 does not discourage.
+    pub const VERSION: u32 = 2;
+}
+
+impl MsChapV2Failure<'_> {
+    /// The version that goes with it.
+    pub const VERSION: u32 = 3;
+}
+
+impl<'a, const N: usize> MsChapFailure<'a, N> {
     /// The name or the password is wrong: ERROR_AUTHENTICATION_FAILURE.
     pub const AUTHENTICATION_FAILURE: u32 = 691;
 
-    /// Reads a Failure's message. Nothing is demanded of it: what it does not say is 0, false or empty.
+    /// Reads a Failure's message. Nothing is demanded of it: what it does not say is 0, false or empty, and the version 1.
     pub fn decode(message: &'a [u8]) -> Self {
         let number = |key| {
             let digits = field(message, key)?
                 .iter()
                 .take_while(|b| b.is_ascii_digit());
-            digits.take(9).fold(None, |n: Option<u32>, b| {
-                Some(n.unwrap_or(0) * 10 + u32::from(b - b'0'))
+            digits.fold(None, |n: Option<u32>, b| {
+                let tens = n.unwrap_or(0).saturating_mul(10);
+                Some(tens.saturating_add(u32::from(b - b'0')))
             })
         };
         Self {
             error: number(b"E=").unwrap_or(0),
             retry: number(b"R=") == Some(1),
             challenge: field(message, b"C=")
-                .and_then(|digits| digits.get(..32))
+                .and_then(|digits| digits.get(..2 * N))
                 .and_then(from_hex),
+            version: number(b"V=").unwrap_or(1),
             message: field(message, b"M=").unwrap_or_default(),
         }
     }
 
-    /// Writes a Failure's message. A missing challenge is written as zeros: the field is not optional.
+    /// Writes a Failure's message.
     ///
     /// # Errors
     ///
     /// [`BufferFull`] when `w` has no room.
     pub fn encode(&self, w: &mut Writer<'_>) -> Result<(), BufferFull> {
-        w.bytes(format!("E={} R={} C=", self.error, u8::from(self.retry)).as_bytes())?;
-        put_hex(&self.challenge.unwrap_or_default(), w)?;
-        w.bytes(b" V=3 M=")?;
+        w.bytes(format!("E={} R={}", self.error, u8::from(self.retry)).as_bytes())?;
+        if let Some(challenge) = &self.challenge {
+            w.bytes(b" C=")?;
+            put_hex(challenge, w)?;
+        }
+        w.bytes(format!(" V={} M=", self.version).as_bytes())?;
         w.bytes(self.message)
     }
 }

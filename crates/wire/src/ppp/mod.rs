@@ -9,7 +9,10 @@ mod ncp;
 mod packet;
 mod pap;
 
-pub use chap::{ChapPacket, ChapValue, MsChapV2Failure, MsChapV2Response, MsChapV2Success};
+pub use chap::{
+    ChapPacket, ChapValue, MsChapFailure, MsChapV1Failure, MsChapV1Response, MsChapV2Failure,
+    MsChapV2Response, MsChapV2Success,
+};
 pub use frame::{ADDRESS_CONTROL, Compression, Frame};
 pub use iana::Protocol;
 pub use lcp::{Echo, LcpOption, ProtocolReject};

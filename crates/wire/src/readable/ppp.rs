@@ -156,7 +156,7 @@ pub(super) fn lcp_options(options: Options<'_>) -> String {
 fn algorithm(protocol: Protocol, data: &[u8]) -> String {
     match (protocol, data) {
         (Protocol::CHAP, [chap_algorithm::MD5]) => "CHAP".to_owned(),
-        (Protocol::CHAP, [chap_algorithm::MS_CHAP]) => "MS-CHAP".to_owned(),
+        (Protocol::CHAP, [chap_algorithm::MS_CHAP]) => "MS-CHAPv1".to_owned(),
         (Protocol::CHAP, [chap_algorithm::MS_CHAP_V2]) => "MS-CHAPv2".to_owned(),
         (Protocol::CHAP, [number]) => format!("CHAP algorithm {number}"),
         _ => protocol.to_string(),

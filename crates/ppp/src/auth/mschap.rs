@@ -1,17 +1,29 @@
-//! What MS-CHAPv2 puts into CHAP's packets (RFC 2759).
+//! What MS-CHAP puts into CHAP's packets (RFC 2433, RFC 2759).
 
-use crypto::mschapv2;
-use wire::Writer;
-use wire::ppp::{MsChapV2Failure, MsChapV2Response, MsChapV2Success};
+use crypto::{mschapv1, mschapv2};
+use wire::ppp::{MsChapFailure, MsChapV1Response, MsChapV2Response, MsChapV2Success};
+use wire::{BufferFull, Writer};
 
-use super::clip;
+use super::{clip, text};
 use crate::Credentials;
 
 /// Room for a Success or Failure message, in octets.
 const MESSAGE: usize = 512;
 
-/// The value of our Response.
-pub(super) fn response(
+/// The value of our Response of MS-CHAPv1.
+pub(super) fn v1_response(
+    credentials: &Credentials,
+    challenge: &[u8; 8],
+) -> [u8; MsChapV1Response::LENGTH] {
+    MsChapV1Response {
+        nt_response: mschapv1::nt_response(challenge, &credentials.password.to_text()),
+        use_nt: true,
+    }
+    .encode()
+}
+
+/// The value of our Response of MS-CHAPv2.
+pub(super) fn v2_response(
     credentials: &Credentials,
     authenticator_challenge: &[u8; 16],
     peer_challenge: &[u8; 16],
@@ -56,30 +68,44 @@ fn nt_response(
     mschapv2::nt_response(authenticator_challenge, peer_challenge, name, &password)
 }
 
-/// The message of our Success.
+/// The message of our Success of MS-CHAPv2.
 pub(super) fn success(authenticator_response: [u8; 20], message: &str) -> Box<[u8]> {
     let success = MsChapV2Success {
         authenticator_response,
         message: clip(message),
     };
-    let mut room = [0; MESSAGE];
-    let mut w = Writer::new(&mut room);
-    // It fits: the message is clipped.
-    let _ = success.encode(&mut w);
-    w.written().into()
+    written(|w| success.encode(w))
 }
 
 /// The message of our Failure: the wrong name or password, and no second try.
-pub(super) fn failure(challenge: [u8; 16], message: &str) -> Box<[u8]> {
-    let failure = MsChapV2Failure {
-        error: MsChapV2Failure::AUTHENTICATION_FAILURE,
+pub(super) fn failure<const N: usize>(
+    version: u32,
+    challenge: [u8; N],
+    message: &str,
+) -> Box<[u8]> {
+    let failure = MsChapFailure {
+        error: MsChapFailure::<N>::AUTHENTICATION_FAILURE,
         retry: false,
         challenge: Some(challenge),
+        version,
         message: clip(message),
     };
+    written(|w| failure.encode(w))
+}
+
+/// What the authenticator said of its failure, for people.
+pub(super) fn reason<const N: usize>(message: &[u8]) -> String {
+    let failure = MsChapFailure::<N>::decode(message);
+    match text(failure.message) {
+        said if said.is_empty() => format!("error {}", failure.error),
+        said => said,
+    }
+}
+
+fn written(message: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferFull>) -> Box<[u8]> {
     let mut room = [0; MESSAGE];
     let mut w = Writer::new(&mut room);
-    // It fits: the message is clipped.
-    let _ = failure.encode(&mut w);
+    // It fits: the text in it is clipped.
+    let _ = message(&mut w);
     w.written().into()
 }
