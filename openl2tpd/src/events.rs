@@ -60,13 +60,14 @@ pub(crate) fn shown(event: &engine::Event) -> Event {
             session: session_id,
             remote,
             user: user_name,
-            accepted,
+            failure,
         } => Event::Authentication {
             tunnel_id,
             session_id,
             remote,
             user_name,
-            accepted,
+            accepted: failure.is_none(),
+            failure: failure.map(str::to_owned),
         },
         E::SessionUp {
             tunnel: tunnel_id,

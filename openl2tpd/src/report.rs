@@ -103,7 +103,7 @@ pub(crate) fn event(event: &Event) {
             tunnel,
             session,
             user,
-            accepted: true,
+            failure: None,
             ..
         } => {
             info!(
@@ -115,11 +115,11 @@ pub(crate) fn event(event: &Event) {
             tunnel,
             session,
             user,
-            accepted: false,
+            failure: Some(failure),
             ..
         } => {
             warn!(
-                "session {tunnel}/{session}: user {} failed to authenticate",
+                "session {tunnel}/{session}: user {} failed to authenticate: {failure}",
                 plain(user)
             );
         }

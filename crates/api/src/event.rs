@@ -121,6 +121,9 @@ pub enum Event {
         user_name: String,
         /// Whether it was right.
         accepted: bool,
+        /// Why not. The peer was not told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
     },
     /// The configuration changed.
     ConfigChanged {

@@ -258,8 +258,11 @@ impl Parameter {
         }
     }
 
-    /// What is to be said to whoever sets it to `text`, if that has no effect yet.
+    /// What is to be said to whoever sets it to `text`, if that can't have the effect that was meant.
     pub fn warning(&self, text: &str) -> Option<String> {
+        if text.is_empty() && self.role == Role::Required && self.is_secret() {
+            return Some(format!("an empty {} lets nobody in", self.name));
+        }
         let is_off =
             text.is_empty() || self.kind == Kind::Boolean && bool::parse(text) == Some(false);
         (self.is_pending() && !is_off)

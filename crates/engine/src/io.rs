@@ -240,8 +240,8 @@ pub enum Event {
         remote: SocketAddr,
         /// The name given.
         user: String,
-        /// Whether it was right.
-        accepted: bool,
+        /// Why not, if it failed; the peer is not told.
+        failure: Option<&'static str>,
     },
 }
 
@@ -262,7 +262,7 @@ impl Event {
             }
             | Self::Authentication {
                 remote,
-                accepted: false,
+                failure: Some(_),
                 ..
             } => Some(remote),
             _ => None,

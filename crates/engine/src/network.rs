@@ -26,6 +26,12 @@ impl Engine {
             return;
         };
         let setup = session.setup.clone();
+        if setup.demands_auth && user.is_none() {
+            // The profile allows nothing that could be asked for.
+            let reason = "authentication is demanded, and no protocol for it is allowed";
+            let _ = self.end_link(tunnel, id, Cause::NoResources(reason.to_owned()), now);
+            return;
+        }
         if let Some(user) = &user {
             session.user = Some(user.as_str().into());
         }

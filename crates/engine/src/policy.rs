@@ -11,7 +11,7 @@ use config::{
     TunnelParams,
 };
 use datapath::Listener;
-use ppp::{AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation};
+use ppp::{AuthAttempt, AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation, Verdict};
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{BearerTypes, FramingTypes};
 
@@ -40,6 +40,8 @@ pub(crate) struct PppSetup {
     pub(crate) link: Arc<LinkConfig>,
     /// The largest IP packet: the profile's, within the tunnel's.
     pub(crate) mtu: u16,
+    /// Whether the peer has to authenticate itself.
+    pub(crate) demands_auth: bool,
 }
 
 /// The configuration, and what was derived from it: every tunnel and session of one profile shares one setup.
@@ -269,14 +271,36 @@ impl Policy {
         let profile = self.model.ppp_params(params);
         let mtu = profile.mtu().min(tunnel.params.mtu());
         let link = Arc::new(link_config(&profile, role, tunnel));
+        let demands_auth = demands_auth(&profile, role);
         let setup = Arc::new(PppSetup {
             profile_name: key.0.clone(),
             profile,
             link,
             mtu,
+            demands_auth,
         });
         self.ppp.insert(key, setup.clone());
         setup
+    }
+
+    /// The verdict on a peer's proof that it is `user`; or why there can be none but no.
+    pub(crate) fn judge(
+        &self,
+        setup: &PppSetup,
+        user: &str,
+        attempt: &AuthAttempt,
+    ) -> Result<Verdict, &'static str> {
+        if setup.profile.remote_name().is_some_and(|name| name != user) {
+            return Err("remote_name lets another one in alone");
+        }
+        let known = self.model.users.get(user).ok_or("there is no such user")?;
+        // Whatever an empty password is the proof of, anybody can give it (RFC 1994 section 2.3).
+        let password = known
+            .password
+            .as_ref()
+            .filter(|password| !password.is_empty())
+            .ok_or("the user has no password")?;
+        attempt.check(password).ok_or("the password is wrong")
     }
 
     /// The parameters of a session; `session` is the default one when the peer opened it.
@@ -432,6 +456,12 @@ impl PppSetup {
 /// others reach; it is the one that pppd's users know from their own unnumbered links.
 const UNNUMBERED: Ipv4Addr = Ipv4Addr::new(10, 64, 64, 64);
 
+/// Whether the peer has to authenticate itself.
+fn demands_auth(profile: &PppProfile, role: Role) -> bool {
+    let unless_said = role == Role::Lns && !profile.auth_none();
+    profile.auth_peer().unwrap_or(unless_said)
+}
+
 fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkConfig {
     let interval = |seconds: u32| Duration::from_secs(seconds.into());
     let small = |n: u16| u8::try_from(n).unwrap_or(u8::MAX);
@@ -445,9 +475,6 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         .into_iter()
         .filter_map(|(allowed, protocol)| allowed.then_some(protocol))
         .collect();
-    let demands = profile
-        .auth_peer()
-        .unwrap_or(role == Role::Lns && !profile.auth_none());
     let ncp = Negotiation {
         max_configure: small(profile.ipcp_max_config_requests()),
         max_terminate: small(profile.ipcp_max_terminate_requests()),
@@ -473,7 +500,11 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         ipv6cp: ncp,
         echo_interval: unless_zero(profile.lcp_echo_interval()),
         echo_failures: profile.lcp_echo_failure_count(),
-        require_auth: if demands { allowed.clone() } else { Vec::new() },
+        require_auth: if demands_auth(profile, role) {
+            allowed.clone()
+        } else {
+            Vec::new()
+        },
         accept_auth: allowed,
         local_name: profile
             .local_name()

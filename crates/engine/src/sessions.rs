@@ -396,19 +396,13 @@ impl Engine {
             return;
         };
         let setup = session.setup.clone();
-        let wanted = setup.profile.remote_name().is_none_or(|name| name == user);
-        let verdict = self
-            .policy
-            .model()
-            .users
-            .get(&user)
-            .filter(|_| wanted)
-            .and_then(|known| known.password.as_ref())
-            .and_then(|password| attempt.check(password))
-            .unwrap_or_else(|| Verdict::Reject {
-                message: "authentication failed".to_owned(),
-            });
-        let accepted = matches!(verdict, Verdict::Accept { .. });
+        let judged = self.policy.judge(&setup, &user, attempt);
+        let failure = judged.as_ref().err().copied();
+        // The peer is not told more: it would be a hint to who guesses.
+        let verdict = judged.unwrap_or_else(|_| Verdict::Reject {
+            message: "authentication failed".to_owned(),
+        });
+        let accepted = failure.is_none();
         let count = if accepted {
             &mut self.counters.ppp.authenticated
         } else {
@@ -429,7 +423,7 @@ impl Engine {
             session: id,
             remote,
             user,
-            accepted,
+            failure,
         });
         if let Some(t) = self.tunnels.get_mut(&tunnel)
             && let Some(session) = t.sessions.get_mut(&id)

@@ -364,7 +364,7 @@ fn a_lac_that_proves_nothing_gets_no_outgoing_call() {
     pair.run(20);
     assert_eq!(established(&mut pair.world, 1), 0);
     let refused = pair.world.take_events(1).into_iter().any(|event| {
-        matches!(event, Event::Authentication { ref user, accepted: false, .. } if user == "alice")
+        matches!(event, Event::Authentication { ref user, failure: Some(_), .. } if user == "alice")
     });
     assert!(refused);
 }

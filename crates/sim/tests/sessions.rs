@@ -114,9 +114,30 @@ fn an_unknown_user_fails_like_a_wrong_password() {
     pair.run(30);
     assert_eq!(established(&mut pair.world, 1), 0);
     let refused = pair.world.take_events(1).into_iter().any(
-        |e| matches!(e, Event::Authentication { ref user, accepted: false, .. } if user == "mallory"),
+        |e| matches!(e, Event::Authentication { ref user, failure: Some("there is no such user"), .. } if user == "mallory"),
     );
     assert!(refused);
+}
+
+#[test]
+fn an_empty_password_lets_nobody_in() {
+    let server = format!("{LNS}\nuser create user_name=eve password=\"\"");
+    let client = LAC.replace("alice", "eve").replace("wonderland", "\"\"");
+    for other in ["", "auth_mschapv2=no", "auth_mschapv2=no auth_chap=no"] {
+        let other = format!("\nppp profile modify profile_name=default {other}");
+        let mut pair = Pair::new(&client, &(server.clone() + &other));
+        pair.run(5);
+        assert_eq!(established(&mut pair.world, 1), 0);
+        let events = pair.world.take_events(1);
+        let failures = events.iter().filter_map(|event| match event {
+            Event::Authentication { failure, .. } => Some(*failure),
+            _ => None,
+        });
+        let failures: Vec<_> = failures.collect();
+        assert!(!failures.is_empty());
+        let reason = Some("the user has no password");
+        assert!(failures.iter().all(|failure| *failure == reason));
+    }
 }
 
 #[test]

@@ -157,6 +157,19 @@ fn auth_mschapv1_has_to_be_wanted_at_both_ends_and_comes_after_what_is_better() 
 }
 
 #[test]
+fn a_peer_that_has_to_authenticate_and_may_by_nothing_is_not_let_in() {
+    let lns = with_ppp(LNS, "auth_pap=no auth_chap=no auth_mschapv2=no");
+    let mut pair = Pair::new(&lac(""), &lns);
+    pair.run(5);
+    assert_eq!(established(&mut pair.world, 1), 0);
+    let ends = pair.ends(1);
+    assert!(
+        ends[0].contains("no protocol for it is allowed"),
+        "{ends:?}"
+    );
+}
+
+#[test]
 fn chap_restart_says_when_a_challenge_is_sent_again() {
     let lns = with_ppp(LNS, "chap_restart=7 chap_max_challenge=3 pap_timeout=0");
     let mut pair = Pair::new(&lac(""), &lns);
