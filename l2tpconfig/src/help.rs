@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use config::statements;
 
-use crate::vocabulary::{self, Action, Entry, Takes};
+use crate::vocabulary::{self, Action, Entry, Takes, Unknown};
 
 /// The columns of what is no terminal.
 const WIDTH: usize = 100;
@@ -12,16 +12,16 @@ const WIDTH: usize = 100;
 const INDENT: usize = 31;
 
 /// What the words can be about: all commands, those that begin so, or the arguments of one.
-pub(crate) fn help(words: &[String]) -> String {
+pub(crate) fn help(words: &[String]) -> Result<String, Unknown> {
     let text = words.join(" ");
     let pieces = statements(&text).pop().unwrap_or_default().pieces;
     match vocabulary::narrow(vocabulary::entries(), &pieces) {
-        _ if pieces.is_empty() => overview(),
-        Err(unknown) => wrapped(&unknown.to_string(), width()),
-        Ok((entries, depth)) => match entries.as_slice() {
+        _ if pieces.is_empty() => Ok(overview()),
+        Err(unknown) => Err(unknown),
+        Ok((entries, depth)) => Ok(match entries.as_slice() {
             [entry] if entry.words.len() <= depth => command(entry),
             several => class(several, depth),
-        },
+        }),
     }
 }
 

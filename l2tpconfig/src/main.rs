@@ -150,7 +150,7 @@ fn run(flags: &mut Flags) -> Result<(), Failure> {
         return print(&manual::page()?);
     }
     if flags.help {
-        return print(&help::help(&flags.words));
+        return run::helped(&flags.words);
     }
     match flags.words.as_slice() {
         [] if io::stdin().is_terminal() => return shell::interactive(flags),

@@ -85,8 +85,12 @@ fn tunnel_modify(command: &Command, mut parameters: Parameters) -> Result<Reques
 
 fn session_modify(command: &Command, mut parameters: Parameters) -> Result<Request, String> {
     let (tunnel, session) = (tunnel(command)?, session(command)?);
-    for selector in ["tunnel_id", "tunnel_name", "session_id", "session_name"] {
+    for selector in ["tunnel_id", "tunnel_name"] {
         parameters.remove(selector);
+    }
+    // With an id to select the session by, a name is its new one.
+    if parameters.remove("session_id").is_none() {
+        parameters.remove("session_name");
     }
     Ok(Request::SessionModify(tunnel, session, parameters))
 }

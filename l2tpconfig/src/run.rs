@@ -43,10 +43,16 @@ pub(crate) fn line(flags: &mut Flags, text: &str) -> Result<Flow, Failure> {
     Ok(Flow::On)
 }
 
+/// Prints the help on a command.
+pub(crate) fn helped(words: &[String]) -> Result<(), Failure> {
+    let text = help::help(words).map_err(|unknown| Failure::Usage(unknown.to_string()))?;
+    print(&text)
+}
+
 fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result<Flow, Failure> {
     if pieces[0].text.eq_ignore_ascii_case("help") {
         let words: Vec<_> = pieces[1..].iter().map(|piece| piece.text.clone()).collect();
-        print(&help::help(&words))?;
+        helped(&words)?;
         return Ok(Flow::On);
     }
     let (entry, rest) = find(pieces).map_err(|unknown| Failure::Usage(unknown.to_string()))?;

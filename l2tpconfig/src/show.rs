@@ -294,13 +294,13 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
         ("profile_name", t.profile_name.clone()),
         ("host_name", t.host_name.clone()),
         ("sessions", t.sessions.to_string()),
-        ("listener", text(t.listener_name.as_deref())),
+        ("listener_name", text(t.listener_name.as_deref())),
         ("path mtu", text(t.path_mtu)),
         ("trace flags", t.trace_flags.clone()),
         ("last error", text(t.last_error.as_deref())),
     ];
     rows.extend(t.last_end.iter().flat_map(end));
-    rows.extend(tunnel_parameters(&t.parameters));
+    rows.extend(other_parameters(Object::Tunnel, &t.parameters, &rows));
     if let Some(peer) = &t.peer {
         rows.extend([
             ("peer tunnel_id", peer.tunnel_id.to_string()),
@@ -315,12 +315,15 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// What a tunnel is run by and its status does not say already.
-fn tunnel_parameters(parameters: &Map<String, Value>) -> Vec<(&'static str, String)> {
-    let said = ["dest_ipaddr", "host_name", "listener_name", "trace_flags"];
-    let mut rows = rows_of(Object::Tunnel, parameters);
-    rows.retain(|(name, _)| !said.contains(name));
-    rows
+/// The parameters that a tunnel or session is run by and the rows do not say already.
+fn other_parameters(
+    class: Object,
+    parameters: &Map<String, Value>,
+    rows: &[(&str, String)],
+) -> Vec<(&'static str, String)> {
+    let mut others = rows_of(class, parameters);
+    others.retain(|(name, _)| rows.iter().all(|(said, _)| said.replace(' ', "_") != *name));
+    others
 }
 
 fn transport_rows(transport: &TransportStatus) -> Vec<(&'static str, String)> {
@@ -369,6 +372,7 @@ fn session(s: &SessionStatus) -> String {
     rows.extend(call(&s.call));
     rows.push(("last error", text(s.last_error.as_deref())));
     rows.extend(s.last_end.iter().flat_map(end));
+    rows.extend(other_parameters(Object::Session, &s.parameters, &rows));
     if let Some(t) = &s.traffic {
         let both = |received: u64, sent: u64| format!("{received} received, {sent} sent");
         let [received, sent] = [t.rx_sequenced, t.tx_sequenced].map(yes_or_no);

@@ -79,11 +79,13 @@ impl Backend for Daemon {
                 self.ask(Command::SessionShow(tunnel, session)).await
             }
             Request::SessionModify(tunnel, session, mut parameters) => {
+                let name = parameters.remove("session_name");
                 select(&mut parameters, "tunnel", &tunnel);
                 select(&mut parameters, "session", &session);
                 let command = command(Object::Session, Verb::Modify, &parameters)?;
-                let changed: config::Session = command.build().map_err(refused)?;
-                let change = Box::new(changed.params);
+                let mut change: config::Session = command.build().map_err(refused)?;
+                change.session_name = name.and_then(|name| name.as_str().map(str::to_owned));
+                let change = Box::new(change);
                 self.ask(Command::SessionModify(tunnel, session, change))
                     .await
             }
@@ -310,6 +312,15 @@ impl Daemon {
                     .await
             }
             Request::ObjectCreate(collection, parameters) => {
+                let object = collection.object();
+                let name = parameters.get(key(object)).and_then(Value::as_str);
+                // The rules of the file take the creation of a profile that is there for a change of it.
+                if let Some(name) = name.filter(|_| object.is_profile())
+                    && objects::find(&self.model(), collection, name).is_some()
+                {
+                    let name = name.to_owned();
+                    return Err(refused(ConfigError::Exists { object, name }));
+                }
                 self.change(&[command(collection.object(), Verb::Create, &parameters)?])
                     .await
             }
@@ -507,6 +518,13 @@ fn command(
         let _ = match value {
             // What is made without a value is as if it were not named.
             Value::Null if verb == Verb::Create => Ok(()),
+            Value::Null
+                if verb == Verb::Modify && matches!(object, Object::Tunnel | Object::Session) =>
+            {
+                let message =
+                    format!("{name} of a {object} that lives cannot be unset: give its value");
+                return Err(CommandError::new(ErrorKind::Invalid, message));
+            }
             Value::Null => write!(text, " {name}"),
             Value::Bool(value) if parameter.kind == Kind::Boolean => {
                 write!(text, " {name}={}", bool::print(*value))

@@ -170,7 +170,7 @@ impl Daemon {
         for (tunnel, session, change) in plan.modify_sessions {
             let what = format!("session {tunnel}/{session}");
             let (tunnel, session) = (selector(&tunnel), Selector::Name(session));
-            let change = Box::new(change.params);
+            let change = Box::new(change);
             note(
                 what,
                 self.ask(Command::SessionModify(tunnel, session, change))

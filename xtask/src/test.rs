@@ -95,6 +95,13 @@ const SUITES: &[Suite] = &[
         run: api,
     },
     Suite {
+        name: "catalogue",
+        about: "every command with every parameter, typed as a user would, against a daemon",
+        needs: &[apt::IP],
+        root: true,
+        run: catalogue,
+    },
+    Suite {
         name: "wireshark",
         about: "Wireshark's dissectors read every kind of message that we make",
         needs: &[apt::TSHARK],
@@ -339,6 +346,11 @@ fn api() -> Result<Counts> {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     api.arg("--project").arg(xtask.parent().unwrap_or(xtask));
     counted(api)
+}
+
+fn catalogue() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("catalogue")))
 }
 
 fn wireshark() -> Result<Counts> {

@@ -409,6 +409,9 @@ pub struct SessionStatus {
     pub last_error: Option<String>,
     /// The same in its parts, where the call had been placed.
     pub last_end: Option<EndReason>,
+    /// Every parameter that it has, of its own or by its profiles; `list` goes without.
+    #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    pub parameters: Parameters,
 }
 
 /// An authenticated peer of ours.

@@ -225,11 +225,10 @@ pub struct Parameter {
     pub help: &'static str,
 }
 
-/// Parameters of what is still to come: numbers of tunnels that we give, proxy ARP, PPP proxy, RADIUS, EAP, bundles of links.
+/// Parameters of what is still to come: proxy ARP, PPP proxy, RADIUS, EAP, bundles of links.
 const PENDING: &[&str] = &[
     "allow_ppp_proxy",
     "auth_eap",
-    "config_id",
     "initial_rcvd_lcp_confreq",
     "last_rcvd_lcp_confreq",
     "last_sent_lcp_confreq",

@@ -71,7 +71,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A name that another object has.
-    #[error("there is a {object} `{name}` already")]
+    #[error("the {object} `{name}` is there already")]
     Exists {
         /// The class.
         object: Object,

@@ -160,7 +160,7 @@ objects! {
         [Create] profile_name -> TunnelProfile: String = DEFAULT_PROFILE;
         /// Opens the tunnel again after an end that we did not ask for.
         [Modify] persist: bool = false;
-        /// A number of the tunnel among those to its peer; not set: the first that is free.
+        /// A number of the tunnel among those that we open to its peer; not set: the first that is free.
         [Create] config_id: u16 { 1..=65_535 };
         /// What the names of the devices of its sessions begin with, where they have none of their own; not set: ppp.
         [Modify Next] interface_name: InterfaceName { 1..=13 };
@@ -199,11 +199,11 @@ objects! {
         /// The name of the network device of a session of which we are the LAC; not set: the daemon chooses.
         [Create] interface_name: InterfaceName;
         /// Numbers the data messages of a session at all times; those that come without a number are dropped. A LAC asks the LNS for it.
-        [Create] sequencing_required: bool = false;
+        [Modify Next] sequencing_required: bool = false;
         /// As the LNS, numbers the data messages that we send. A LAC numbers its own while the LNS does.
         [Modify] use_sequence_numbers: bool = false;
         /// How long a numbered data message waits for those that are missing before it; 0: not at all, so that what comes late is dropped.
-        [Create] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
+        [Modify Next] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
         /// Runs no PPP: the session is there, and nothing is done with what it carries.
         [Create] no_ppp: bool = false;
         /// What to log in detail of the session, of what its tunnel's trace_flags let through; not set: all of that.

@@ -335,11 +335,11 @@ fn what_does_not_fit_together() {
     let twice = "tunnel create tunnel_name=t dest_ipaddr=h\n";
     assert_eq!(
         errors(&twice.repeat(2)),
-        ["2:27: there is a tunnel `t` already"]
+        ["2:27: the tunnel `t` is there already"]
     );
     assert_eq!(
         errors("user create user_name=u password=p;user create user_name=u password=q"),
-        ["1:58: there is a user `u` already"]
+        ["1:58: the user `u` is there already"]
     );
     assert_eq!(
         errors(&format!(

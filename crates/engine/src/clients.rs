@@ -116,6 +116,9 @@ impl Engine {
                 "dest_ipaddr is missing: the peer's address or host name",
             ));
         }
+        let mut config = config;
+        let peer = setup.params.dest_ipaddr().unwrap_or_default();
+        config.config_id = Some(self.take_config_id(peer, config.config_id)?);
         let id = ClientId(self.next_number());
         let client = Client {
             config,
@@ -137,6 +140,29 @@ impl Engine {
         Ok(id)
     }
 
+    /// Takes the number of a tunnel among those that we open to a peer: the wanted one, or the first that is free.
+    fn take_config_id(&mut self, peer: &str, wanted: Option<u16>) -> Result<u16, CommandError> {
+        let taken = self.config_ids.entry(peer.to_owned()).or_default();
+        // In the order of the numbers, one that is missing is where the count is first behind.
+        let free = || (1..).zip(taken.iter()).find(|(count, id)| count != *id);
+        let first = || match free() {
+            Some((count, _)) => Some(count),
+            None => u16::try_from(taken.len() + 1).ok(),
+        };
+        let id = wanted.or_else(first).ok_or_else(|| {
+            CommandError::new(
+                ErrorKind::Resources,
+                "this peer has all the tunnels that have numbers",
+            )
+        })?;
+        if taken.insert(id) {
+            Ok(id)
+        } else {
+            let message = format!("another tunnel to {peer} has the config_id {id}");
+            Err(CommandError::new(ErrorKind::Exists, message))
+        }
+    }
+
     /// Forgets a client and closes its tunnel.
     pub(crate) fn remove_client(&mut self, id: ClientId, now: Time) {
         let Some(client) = self.forget_client(id) else {
@@ -155,6 +181,15 @@ impl Engine {
         let client = self.clients.remove(&id)?;
         if let Some(name) = &client.config.tunnel_name {
             self.client_names.remove(name);
+        }
+        if let (Some(of_peer), Some(number)) = (
+            self.config_ids.get_mut(&client.host()),
+            client.config.config_id,
+        ) {
+            of_peer.remove(&number);
+            if of_peer.is_empty() {
+                self.config_ids.remove(&client.host());
+            }
         }
         self.wheel.remove(client.entry);
         self.retire_client(&client);

@@ -78,18 +78,27 @@ impl Engine {
                     .map(Response::Tunnels);
             }
             Command::TunnelShow(selector) => {
-                let (status, setup) = match self.find_tunnel(&selector)? {
+                let (status, setup, config) = match self.find_tunnel(&selector)? {
                     Which::Client(id) => {
-                        let setup = self.clients.get(&id).map(|client| &client.setup);
-                        (self.client_status(id, now), setup)
+                        let client = self.clients.get(&id);
+                        let config = client.map(|client| &client.config);
+                        (
+                            self.client_status(id, now),
+                            client.map(|c| &c.setup),
+                            config,
+                        )
                     }
                     Which::Peer(id) => {
                         let setup = self.tunnels.get(&id).map(|tunnel| &tunnel.setup);
-                        (self.peer_tunnel_status(id, now), setup)
+                        (self.peer_tunnel_status(id, now), setup, None)
                     }
                 };
                 let mut status = status.ok_or_else(|| no_tunnel(&selector))?;
-                status.parameters = setup.map(|s| s.params.shown_json()).unwrap_or_default();
+                let own = config.cloned().unwrap_or_default();
+                status.parameters = setup.map_or_else(api::Parameters::new, |setup| {
+                    let params = setup.params.clone();
+                    config::Tunnel { params, ..own }.shown_json()
+                });
                 return Ok(Response::Tunnel(Box::new(status)));
             }
             Command::TunnelModify(selector, change) => {
@@ -99,12 +108,7 @@ impl Engine {
             Command::SessionCreate(session) => return self.create_session(*session, now),
             Command::SessionModify(tunnel, session, change) => {
                 let which = self.find_session(&tunnel, &session)?;
-                if let Some(send) = change.use_sequence_numbers {
-                    self.use_sequence_numbers(which, send)?;
-                }
-                if let Some(flags) = change.trace_flags {
-                    self.set_session_trace_flags(which, flags);
-                }
+                self.modify_session(which, *change)?;
             }
             Command::SessionDelete(tunnel, session) => {
                 match self.find_session(&tunnel, &session)? {
@@ -205,7 +209,14 @@ impl Engine {
         created
             .map(|session| WhichSession::Created(which, session.number))
             .or_else(call)
-            .ok_or_else(no_session)
+            .ok_or_else(|| {
+                let which = match session {
+                    Selector::Id(id) => format!("session {id}"),
+                    Selector::Name(name) => format!("session named {name}"),
+                };
+                let message = format!("there is no {which} on the tunnel");
+                CommandError::new(ErrorKind::NotFound, message)
+            })
     }
 
     fn shut_down(&mut self, token: Token, now: Time) {

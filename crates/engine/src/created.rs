@@ -87,6 +87,27 @@ impl CreatedSessions {
         self.by_number.insert(number, session);
     }
 
+    /// Gives a session another name, which no other of its tunnel may have.
+    pub(crate) fn rename(&mut self, number: u64, name: String) -> Result<(), CommandError> {
+        if self
+            .by_name
+            .get(&name)
+            .is_some_and(|holder| *holder != number)
+        {
+            return Err(CommandError::new(
+                ErrorKind::Exists,
+                "a session of this name exists",
+            ));
+        }
+        if let Some(session) = self.by_number.get_mut(&number) {
+            if let Some(old) = session.config.session_name.replace(name.clone()) {
+                self.by_name.remove(&old);
+            }
+            self.by_name.insert(name, number);
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, number: u64) -> Option<CreatedSession> {
         let session = self.by_number.remove(&number)?;
         self.waiting.remove(&(session.due(), number));

@@ -56,8 +56,8 @@ pub enum Command {
     TunnelShow(Selector),
     /// Opens a session on a tunnel, whoever opened that; it waits for its tunnel.
     SessionCreate(Box<config::Session>),
-    /// Changes what can be changed of a session that is established; what is not set stays.
-    SessionModify(Selector, Selector, Box<config::SessionParams>),
+    /// Changes what can be changed of a session that is made; what is not set stays.
+    SessionModify(Selector, Selector, Box<config::Session>),
     /// Closes a session, and forgets it if its tunnel is persistent.
     SessionDelete(Selector, Selector),
     /// Lists the sessions of one tunnel or of all.

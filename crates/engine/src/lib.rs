@@ -134,6 +134,8 @@ pub struct Engine {
     clients: BTreeMap<ClientId, Client>,
     /// Those of them that have names.
     client_names: BTreeMap<String, ClientId>,
+    /// The numbers (`config_id`) of the tunnels that we open, by the host that is their peer.
+    config_ids: BTreeMap<String, BTreeSet<u16>>,
     addresses: Addresses,
     /// Requests to the datapath that are not completed.
     #[serde(skip)]
@@ -191,6 +193,7 @@ impl Engine {
             calls: 0,
             clients: BTreeMap::new(),
             client_names: BTreeMap::new(),
+            config_ids: BTreeMap::new(),
             pending: BTreeMap::new(),
             last_number: 0,
             outputs: VecDeque::new(),

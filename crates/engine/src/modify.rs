@@ -8,7 +8,7 @@ use datapath::Request;
 use sansio::Time;
 
 use crate::clients::ClientId;
-use crate::commands::Which;
+use crate::commands::{Which, WhichSession};
 use crate::policy::{PppSetup, TunnelSetup};
 use crate::{Engine, Output};
 
@@ -44,6 +44,51 @@ impl Engine {
         }
         if let Some(tunnel) = self.tunnel_id(which) {
             self.take_setup(tunnel, setup, now);
+        }
+        Ok(())
+    }
+
+    /// Changes what can be changed of a session: what is of its data at once, the rest with its next attempt.
+    pub(crate) fn modify_session(
+        &mut self,
+        which: WhichSession,
+        change: config::Session,
+    ) -> Result<(), CommandError> {
+        let config::Session {
+            session_name,
+            params,
+            ..
+        } = change;
+        if let Some(send) = params.use_sequence_numbers {
+            self.use_sequence_numbers(which, send)?;
+        }
+        if let Some(flags) = params.trace_flags {
+            self.set_session_trace_flags(which, flags);
+        }
+        let later = config::SessionParams {
+            sequencing_required: params.sequencing_required,
+            reorder_timeout: params.reorder_timeout,
+            ..config::SessionParams::default()
+        };
+        let is_later = later != config::SessionParams::default();
+        let WhichSession::Created(holder, number) = which else {
+            return if is_later || session_name.is_some() {
+                Err(CommandError::new(
+                    ErrorKind::Invalid,
+                    "session_name, sequencing_required and reorder_timeout are of sessions that we place: the peer placed this one",
+                ))
+            } else {
+                Ok(())
+            };
+        };
+        let created = self.created_mut(holder);
+        if let Some(created) = created {
+            if let Some(name) = session_name {
+                created.rename(number, name)?;
+            }
+            if let Some(session) = created.get_mut(number) {
+                session.config.params = later.merged_over(&session.config.params);
+            }
         }
         Ok(())
     }

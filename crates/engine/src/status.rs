@@ -5,7 +5,7 @@ use api::{
     SessionStatus, SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus,
     UserStatus,
 };
-use config::{DEFAULT_PROFILE, SessionType};
+use config::{DEFAULT_PROFILE, Parameters, SessionType};
 use sansio::Time;
 
 use crate::Engine;
@@ -164,6 +164,7 @@ impl Engine {
             seconds: seconds(session.map_or(now, |s| s.since), now),
             last_error,
             last_end,
+            parameters: Default::default(),
         })
     }
 
@@ -221,7 +222,29 @@ impl Engine {
             seconds: seconds(session.since, now),
             last_error,
             last_end,
+            parameters: Default::default(),
         })
+    }
+
+    /// Every parameter of a session, of its own or by its profiles.
+    pub(crate) fn session_parameters(&self, which: WhichSession) -> Option<api::Parameters> {
+        let (setup, created) = match which {
+            WhichSession::Call(tunnel, id) => (
+                &self.tunnels.get(&tunnel)?.setup,
+                self.created_session(tunnel, id),
+            ),
+            WhichSession::Created(which, number) => {
+                let setup = match which {
+                    Which::Client(id) => &self.clients.get(&id)?.setup,
+                    Which::Peer(id) => &self.tunnels.get(&id)?.setup,
+                };
+                (setup, Some(self.created(which)?.get(number)?))
+            }
+        };
+        let own = created.map(|created| created.config.clone());
+        let mut config = own.unwrap_or_default();
+        config.params = self.policy.session_params(setup, &config);
+        Some(config.shown_json())
     }
 
     fn transport_status(&self, tunnel: &Tunnel) -> TransportStatus {

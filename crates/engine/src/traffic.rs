@@ -24,7 +24,10 @@ impl Engine {
         let known = call.and_then(|(tunnel, id)| Some(self.session_mut(tunnel, id)?.handle));
         let Some(handle) = known else {
             let status = self.session_status(which, now).ok_or_else(no_session);
-            let result = status.map(Box::new).map(Response::Session);
+            let result = status.map(|mut status| {
+                status.parameters = self.session_parameters(which).unwrap_or_default();
+                Response::Session(Box::new(status))
+            });
             self.outputs.push_back(Output::Reply { token, result });
             return;
         };
@@ -46,6 +49,9 @@ impl Engine {
             let session = self.tunnels.get(&tunnel).and_then(|t| t.sessions.get(&id));
             let read = session.filter(|_| read);
             status.traffic = read.map(|session| traffic(&self.counted_traffic(session)));
+            status.parameters = self
+                .session_parameters(WhichSession::Call(tunnel, id))
+                .unwrap_or_default();
             Response::Session(Box::new(status))
         });
         self.outputs.push_back(Output::Reply { token, result });

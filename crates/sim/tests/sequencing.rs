@@ -5,7 +5,6 @@ mod common;
 
 use api::{CommandError, Response, Selector, SessionTraffic};
 use common::{LAC, LNS, Pair, ask, counter, model, tunnel};
-use config::SessionParams;
 use engine::Command;
 use sim::{NodeId, Quality, World};
 
@@ -33,15 +32,15 @@ fn traffic(world: &mut World, node: NodeId) -> SessionTraffic {
 
 fn numbers(world: &mut World, node: NodeId, use_them: bool) -> Result<Response, CommandError> {
     let [tunnel, session] = session(world, node);
-    let change = SessionParams {
-        use_sequence_numbers: Some(use_them),
-        ..SessionParams::default()
-    };
-    ask(
-        world,
-        node,
-        Command::SessionModify(tunnel, session, Box::new(change)),
-    )
+    let change = Box::new(numbered(use_them));
+    ask(world, node, Command::SessionModify(tunnel, session, change))
+}
+
+/// A change to numbered data messages, or back.
+fn numbered(use_them: bool) -> config::Session {
+    let mut change = config::Session::default();
+    change.params.use_sequence_numbers = Some(use_them);
+    change
 }
 
 fn sent_and_received(world: &mut World, node: NodeId) -> (bool, bool) {
@@ -121,10 +120,7 @@ fn a_lac_is_told_that_the_lns_decides() {
     let early = Command::SessionModify(
         tunnel("t"),
         Selector::Name("s".into()),
-        Box::new(SessionParams {
-            use_sequence_numbers: Some(true),
-            ..SessionParams::default()
-        }),
+        Box::new(numbered(true)),
     );
     let refused = ask(&mut pair.world, pair.lac, early).unwrap_err();
     assert!(refused.message.contains("not established"), "{refused}");
@@ -177,4 +173,33 @@ fn a_restored_shard_counts_from_0_and_is_heard_again() {
     let after = traffic(&mut pair.world, pair.lac);
     assert_eq!((after.rx_discarded, after.rx_lost), (7, 0), "{after:?}");
     assert!(traffic(&mut pair.world, pair.lns).tx_sequenced);
+}
+
+#[test]
+fn what_is_required_of_a_live_session_is_asked_for_with_its_next_call() {
+    let lac = LAC.replace("tunnel_name=t ", "tunnel_name=t persist=yes ");
+    let lac = format!("system modify session_persist_pend_timeout=1\n{lac}");
+    let mut pair = Pair::new(&with(&lac, ""), &with(LNS, ""));
+    pair.up();
+    let mut change = config::Session::default();
+    change.params.sequencing_required = Some(true);
+    change.params.reorder_timeout = Some(250);
+    let modify = Command::SessionModify(tunnel("t"), Selector::Name("s".into()), Box::new(change));
+    ask(&mut pair.world, pair.lac, modify).unwrap();
+    pair.run(5);
+    assert_eq!(sent_and_received(&mut pair.world, pair.lns), (false, false));
+    let [of_tunnel, of_session] = session(&mut pair.world, pair.lns);
+    let close = Command::SessionDelete(of_tunnel, of_session);
+    ask(&mut pair.world, pair.lns, close).unwrap();
+    pair.run(60);
+    assert_eq!(sent_and_received(&mut pair.world, pair.lns), (true, true));
+    let [of_tunnel, of_session] = session(&mut pair.world, pair.lac);
+    match ask(
+        &mut pair.world,
+        pair.lac,
+        Command::SessionShow(of_tunnel, of_session),
+    ) {
+        Ok(Response::Session(status)) => assert_eq!(status.parameters["reorder_timeout"], 250),
+        other => panic!("{other:?}"),
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::ladder::{Ladder, Style};
 use api::{Direction, Selector, TraceEvent};
 use common::{LAC, LNS, Pair, ask, model, sessions};
-use config::{SessionParams, TraceFlags};
+use config::TraceFlags;
 use engine::{Command, Trace, Traced};
 use sim::{Quality, World};
 
@@ -194,10 +194,8 @@ fn a_live_session_changes_at_once_and_the_next_begins_with_the_profile() {
     assert!(frames > 8, "echoes are control frames");
     let name = |name: &str| Selector::Name(name.to_owned());
     for (flags, any) in [(TraceFlags::NONE, false), (TraceFlags::ALL, true)] {
-        let change = SessionParams {
-            trace_flags: Some(flags),
-            ..SessionParams::default()
-        };
+        let mut change = config::Session::default();
+        change.params.trace_flags = Some(flags);
         let modify = Command::SessionModify(name("t"), name("s"), Box::new(change));
         ask(&mut pair.world, pair.lac, modify).unwrap();
         pair.run(5);

@@ -58,6 +58,20 @@ impl Ours {
         configuration: &str,
     ) -> Result<Self> {
         let command = Self::command(programs, folder, name, configuration)?;
+        Self::run(command, programs, namespace, folder, name)
+    }
+
+    /// Starts it by such a command line, and waits until it answers at its socket.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn run(
+        command: Command,
+        programs: &Path,
+        namespace: &Namespace,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Self> {
         let process = Process::spawn(namespace, command, &folder.join(format!("{name}.log")))?;
         let socket = folder.join(format!("{name}.socket"));
         let mut started = Self {

@@ -1,7 +1,10 @@
-use api::{Selector, TunnelState};
+use api::{Response, Selector, TunnelState};
 use engine::Command;
+use sim::{Quality, World};
 
-use crate::common::{LNS, Pair, ask, counter, sessions, tunnel, tunnels, tunnels_in};
+use crate::common::{
+    LNS, Pair, address, ask, counter, model, sessions, tunnel, tunnels, tunnels_in,
+};
 use crate::{lac, modify, with_ppp};
 
 /// Without LCP echoes, which are data messages: only HELLOs keep a tunnel alive.
@@ -262,4 +265,37 @@ fn peer_port_of_a_profile_is_that_of_the_requests_that_its_address_selects() {
         pair.up();
         assert_eq!(tunnels(&mut pair.world, 1)[0].profile_name, profile);
     }
+}
+
+#[test]
+fn config_id_numbers_the_tunnels_to_one_peer() {
+    let mut world = World::new(7, Quality::PERFECT);
+    let node = world.add(address(1), model(""));
+    let ask = |world: &mut World, command| ask(world, node, command);
+    let create = |world: &mut World, text: &str| {
+        let text = format!("tunnel create persist=yes {text}");
+        let tunnel: config::Tunnel = config::parse_command(&text).unwrap().build().unwrap();
+        ask(world, Command::TunnelCreate(Box::new(tunnel)))
+    };
+    for text in [
+        "tunnel_name=a dest_ipaddr=192.0.2.2",
+        "tunnel_name=b dest_ipaddr=192.0.2.2 config_id=3",
+        "tunnel_name=c dest_ipaddr=192.0.2.2",
+        "tunnel_name=d dest_ipaddr=192.0.2.3",
+    ] {
+        create(&mut world, text).unwrap();
+    }
+    let taken = create(
+        &mut world,
+        "tunnel_name=e dest_ipaddr=192.0.2.2 config_id=3",
+    )
+    .unwrap_err();
+    assert!(taken.message.contains("config_id 3"), "{taken}");
+    ask(&mut world, Command::TunnelDelete(tunnel("a"))).unwrap();
+    create(&mut world, "tunnel_name=f dest_ipaddr=192.0.2.2").unwrap();
+    let number = |name| match ask(&mut world, Command::TunnelShow(tunnel(name))) {
+        Ok(Response::Tunnel(status)) => status.parameters["config_id"].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(["b", "c", "d", "f"].map(number), [3, 2, 1, 1]);
 }
