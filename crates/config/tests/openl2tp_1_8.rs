@@ -46,7 +46,6 @@ fn files_of_openl2tp_load_with_a_warning_for_each_oddity() {
         warnings.map(|w| w.message.clone()).collect()
     };
     let by_hand = [
-        "config_id",
         "use_ppp_proxy",
         "proxy_auth_type",
         "proxy_auth_name",
