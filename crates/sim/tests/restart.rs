@@ -511,8 +511,8 @@ fn a_snapshot_of_another_clock_or_of_another_version_is_refused() {
     let refused = Engine::restore(config(LNS), engine.snapshot(now), earlier).err();
     assert_eq!(refused, Some(RestoreError::OtherClock));
     let text = serde_json::to_string(&engine.snapshot(now)).expect("plain data");
-    let newer = text.replacen("\"version\":2,", "\"version\":3,\"unknown\":", 1);
+    let newer = text.replacen("\"version\":4,", "\"version\":5,\"unknown\":", 1);
     let error = serde_json::from_str::<Snapshot<'_>>(&newer).err();
     let said = error.map(|e| e.to_string()).unwrap_or_default();
-    assert!(said.contains("version 3"), "{said}");
+    assert!(said.contains("version 5"), "{said}");
 }

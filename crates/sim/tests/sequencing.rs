@@ -177,8 +177,7 @@ fn a_restored_shard_counts_from_0_and_is_heard_again() {
 
 #[test]
 fn what_is_required_of_a_live_session_is_asked_for_with_its_next_call() {
-    let lac = LAC.replace("tunnel_name=t ", "tunnel_name=t persist=yes ");
-    let lac = format!("system modify session_persist_pend_timeout=1\n{lac}");
+    let lac = format!("system modify session_persist_pend_timeout=1\n{LAC}");
     let mut pair = Pair::new(&with(&lac, ""), &with(LNS, ""));
     pair.up();
     let mut change = config::Session::default();
