@@ -340,7 +340,7 @@ fn daemon() -> Result<Counts> {
 
 fn api() -> Result<Counts> {
     let folder = build()?;
-    let mut api = Command::new(folder.join("api"));
+    let mut api = Command::new(folder.join("interface"));
     api.arg("--schemathesis")
         .arg(python::program(apt::SCHEMATHESIS.program)?);
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
