@@ -321,7 +321,7 @@ impl Daemon {
                     let name = name.to_owned();
                     return Err(refused(ConfigError::Exists { object, name }));
                 }
-                self.change(&[command(collection.object(), Verb::Create, &parameters)?])
+                self.change(&[command(object, Verb::Create, &parameters)?])
                     .await
             }
             Request::ObjectDelete(collection, name) => {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use api::{CommandError, ErrorKind, Response, Selector};
-use config::{Parameters, SessionType};
+use config::SessionType;
 use l2tp::{CallKind, StopReason};
 use sansio::Time;
 
 use crate::clients::ClientId;
+use crate::policy::TunnelSetup;
 use crate::{Command, Engine, Output, Shutdown, Token};
 
 /// What a selector names: a tunnel that we made, or one that a peer opened (by our Tunnel ID).
@@ -78,27 +79,13 @@ impl Engine {
                     .map(Response::Tunnels);
             }
             Command::TunnelShow(selector) => {
-                let (status, setup, config) = match self.find_tunnel(&selector)? {
-                    Which::Client(id) => {
-                        let client = self.clients.get(&id);
-                        let config = client.map(|client| &client.config);
-                        (
-                            self.client_status(id, now),
-                            client.map(|c| &c.setup),
-                            config,
-                        )
-                    }
-                    Which::Peer(id) => {
-                        let setup = self.tunnels.get(&id).map(|tunnel| &tunnel.setup);
-                        (self.peer_tunnel_status(id, now), setup, None)
-                    }
+                let which = self.find_tunnel(&selector)?;
+                let status = match which {
+                    Which::Client(id) => self.client_status(id, now),
+                    Which::Peer(id) => self.peer_tunnel_status(id, now),
                 };
                 let mut status = status.ok_or_else(|| no_tunnel(&selector))?;
-                let own = config.cloned().unwrap_or_default();
-                status.parameters = setup.map_or_else(api::Parameters::new, |setup| {
-                    let params = setup.params.clone();
-                    config::Tunnel { params, ..own }.shown_json()
-                });
+                status.parameters = self.tunnel_parameters(which);
                 return Ok(Response::Tunnel(Box::new(status)));
             }
             Command::TunnelModify(selector, change) => {
@@ -175,6 +162,14 @@ impl Engine {
             .map(Box::new)
             .map(Response::Session)
             .ok_or_else(no_session)
+    }
+
+    /// By what a tunnel is run, or will be.
+    pub(crate) fn setup_of(&self, which: Which) -> Option<&Arc<TunnelSetup>> {
+        match which {
+            Which::Client(id) => self.clients.get(&id).map(|client| &client.setup),
+            Which::Peer(id) => self.tunnels.get(&id).map(|tunnel| &tunnel.setup),
+        }
     }
 
     pub(crate) fn find_tunnel(&self, selector: &Selector) -> Result<Which, CommandError> {

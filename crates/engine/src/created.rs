@@ -398,10 +398,7 @@ impl Engine {
 
     /// How many attempts of a session may fail before it is given up; 0: any number.
     fn most_failures(&self, which: Which, number: u64) -> u32 {
-        let setup = match which {
-            Which::Client(id) => self.clients.get(&id).map(|client| &client.setup),
-            Which::Peer(id) => self.tunnels.get(&id).map(|tunnel| &tunnel.setup),
-        };
+        let setup = self.setup_of(which);
         let session = self.created(which).and_then(|all| all.get(number));
         let (Some(setup), Some(session)) = (setup, session) else {
             return 0;

@@ -20,10 +20,7 @@ impl Engine {
         change: config::Tunnel,
         now: Time,
     ) -> Result<(), CommandError> {
-        let setup = match which {
-            Which::Client(id) => self.clients.get(&id).map(|client| &client.setup),
-            Which::Peer(id) => self.tunnels.get(&id).map(|tunnel| &tunnel.setup),
-        };
+        let setup = self.setup_of(which);
         let gone = || CommandError::new(ErrorKind::NotFound, "the tunnel is gone");
         let setup = self
             .policy

@@ -1,11 +1,11 @@
 //! What `show` and `list` see of a shard.
 
 use api::{
-    CallStatus, EndReason, LineErrors, LineStatus, Origin as CreatedBy, Role, SessionState,
-    SessionStatus, SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus,
-    UserStatus,
+    CallStatus, EndReason, LineErrors, LineStatus, Origin as CreatedBy, Parameters, Role,
+    SessionState, SessionStatus, SystemStatus, TransportStatus, TunnelPeer, TunnelState,
+    TunnelStatus, UserStatus,
 };
-use config::{DEFAULT_PROFILE, Parameters, SessionType};
+use config::{DEFAULT_PROFILE, Parameters as _, SessionType};
 use sansio::Time;
 
 use crate::Engine;
@@ -226,25 +226,38 @@ impl Engine {
         })
     }
 
+    /// Every parameter of a tunnel, of its own or by its profile.
+    pub(crate) fn tunnel_parameters(&self, which: Which) -> Parameters {
+        let own = match which {
+            Which::Client(id) => self.clients.get(&id).map(|client| client.config.clone()),
+            Which::Peer(_) => None,
+        };
+        let Some(setup) = self.setup_of(which) else {
+            return Parameters::new();
+        };
+        let mut config = own.unwrap_or_default();
+        config.params.clone_from(&setup.params);
+        config.shown_json()
+    }
+
     /// Every parameter of a session, of its own or by its profiles.
-    pub(crate) fn session_parameters(&self, which: WhichSession) -> Option<api::Parameters> {
-        let (setup, created) = match which {
-            WhichSession::Call(tunnel, id) => (
-                &self.tunnels.get(&tunnel)?.setup,
-                self.created_session(tunnel, id),
-            ),
-            WhichSession::Created(which, number) => {
-                let setup = match which {
-                    Which::Client(id) => &self.clients.get(&id)?.setup,
-                    Which::Peer(id) => &self.tunnels.get(&id)?.setup,
-                };
-                (setup, Some(self.created(which)?.get(number)?))
+    pub(crate) fn session_parameters(&self, which: WhichSession) -> Parameters {
+        let (holder, created) = match which {
+            WhichSession::Call(tunnel, id) => {
+                (Which::Peer(tunnel), self.created_session(tunnel, id))
             }
+            WhichSession::Created(holder, number) => {
+                let created = self.created(holder);
+                (holder, created.and_then(|created| created.get(number)))
+            }
+        };
+        let Some(setup) = self.setup_of(holder) else {
+            return Parameters::new();
         };
         let own = created.map(|created| created.config.clone());
         let mut config = own.unwrap_or_default();
         config.params = self.policy.session_params(setup, &config);
-        Some(config.shown_json())
+        config.shown_json()
     }
 
     fn transport_status(&self, tunnel: &Tunnel) -> TransportStatus {

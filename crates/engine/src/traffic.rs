@@ -1,6 +1,6 @@
 //! What goes through a session: its counters, which the datapath keeps, and its sequence numbers.
 
-use api::{CommandError, Cursor, ErrorKind, Page, Response, SessionTraffic};
+use api::{CommandError, Cursor, ErrorKind, Page, Response, SessionStatus, SessionTraffic};
 use datapath::{Completion, DatapathError, Handle, Request, Sequencing, Stats};
 use sansio::Time;
 
@@ -23,11 +23,7 @@ impl Engine {
         let call = self.call_of(which);
         let known = call.and_then(|(tunnel, id)| Some(self.session_mut(tunnel, id)?.handle));
         let Some(handle) = known else {
-            let status = self.session_status(which, now).ok_or_else(no_session);
-            let result = status.map(|mut status| {
-                status.parameters = self.session_parameters(which).unwrap_or_default();
-                Response::Session(Box::new(status))
-            });
+            let result = self.shown_session(which, now).map(Response::Session);
             self.outputs.push_back(Output::Reply { token, result });
             return;
         };
@@ -44,17 +40,25 @@ impl Engine {
         read: bool,
         now: Time,
     ) {
-        let status = self.session_status(WhichSession::Call(tunnel, id), now);
-        let result = status.ok_or_else(no_session).map(|mut status| {
+        let shown = self.shown_session(WhichSession::Call(tunnel, id), now);
+        let result = shown.map(|mut status| {
             let session = self.tunnels.get(&tunnel).and_then(|t| t.sessions.get(&id));
             let read = session.filter(|_| read);
             status.traffic = read.map(|session| traffic(&self.counted_traffic(session)));
-            status.parameters = self
-                .session_parameters(WhichSession::Call(tunnel, id))
-                .unwrap_or_default();
-            Response::Session(Box::new(status))
+            Response::Session(status)
         });
         self.outputs.push_back(Output::Reply { token, result });
+    }
+
+    /// All of a session but its traffic.
+    fn shown_session(
+        &self,
+        which: WhichSession,
+        now: Time,
+    ) -> Result<Box<SessionStatus>, CommandError> {
+        let mut status = self.session_status(which, now).ok_or_else(no_session)?;
+        status.parameters = self.session_parameters(which);
+        Ok(Box::new(status))
     }
 
     /// The datapath has read a session's counters for the sums, or has none.
