@@ -146,6 +146,21 @@ pub fn percentile(readings: &mut [f64], percent: usize) -> f64 {
     readings[(readings.len() * percent).div_ceil(100).max(1) - 1]
 }
 
+/// The file of a LAC whose tunnels go to an LNS on this port of 127.0.0.1, from 127.0.0.2, so many sessions on each: by the user that a tunnel of
+/// this number has, whose password is `pw`.
+pub fn lac(port: u16, tunnels: usize, sessions: usize, user: impl Fn(usize) -> String) -> String {
+    let tunnel = |t| {
+        let user = user(t);
+        let session =
+            format!("session create tunnel_name=t{t} user_name={user} user_password=pw\n");
+        format!(
+            "tunnel create tunnel_name=t{t} dest_ipaddr=127.0.0.1 peer_udp_port={port} src_ipaddr=127.0.0.2 persist=yes\n{}",
+            session.repeat(sessions)
+        )
+    };
+    (0..tunnels).map(tunnel).collect()
+}
+
 /// The time that is so far from now.
 #[expect(
     clippy::disallowed_methods,

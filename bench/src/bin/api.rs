@@ -44,24 +44,6 @@ fn lns() -> Result<String> {
     Ok(text)
 }
 
-/// The LAC's file.
-fn lac() -> Result<String> {
-    let mut text = String::new();
-    for t in 0..TUNNELS {
-        writeln!(
-            text,
-            "tunnel create tunnel_name=t{t} dest_ipaddr=127.0.0.1 peer_udp_port=17094 src_ipaddr=127.0.0.2 persist=yes"
-        )?;
-        for _ in 0..SESSIONS {
-            writeln!(
-                text,
-                "session create tunnel_name=t{t} user_name=u{t} user_password=pw"
-            )?;
-        }
-    }
-    Ok(text)
-}
-
 /// Waits until every session carries traffic.
 fn all_up(lns: &Daemon) -> Result<()> {
     let end = bench::after(PATIENCE);
@@ -305,7 +287,8 @@ fn reloads() -> Result<Value> {
 fn main() -> Result<()> {
     let reload = reloads().context("reload")?;
     let lns = Daemon::start(LNS_ADDRESS, &lns()?)?;
-    let lac = Daemon::start(LAC_ADDRESS, &lac()?)?;
+    let lac = bench::lac(17_094, TUNNELS, SESSIONS, |t| format!("u{t}"));
+    let lac = Daemon::start(LAC_ADDRESS, &lac)?;
     let mut probe = Probe::open("127.0.0.3:0", lns.address())?;
     let mut asked = Asked::default();
     for _ in 0..RUNS {

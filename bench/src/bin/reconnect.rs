@@ -1,6 +1,5 @@
 //! A thousand tunnels with twenty sessions each that all come back in the same second: two daemons on their shipped defaults, over loopback.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,24 +20,6 @@ const LNS: &str = "
 const LNS_ADDRESS: &str = "127.0.0.1:17092";
 const LAC_ADDRESS: &str = "127.0.0.2:17093";
 
-/// The LAC's file.
-fn lac() -> Result<String> {
-    let mut text = String::new();
-    for t in 0..TUNNELS {
-        writeln!(
-            text,
-            "tunnel create tunnel_name=t{t} dest_ipaddr=127.0.0.1 peer_udp_port=17092 src_ipaddr=127.0.0.2 persist=yes"
-        )?;
-        for _ in 0..SESSIONS {
-            writeln!(
-                text,
-                "session create tunnel_name=t{t} user_name=u user_password=pw"
-            )?;
-        }
-    }
-    Ok(text)
-}
-
 /// Waits until every session carries traffic at both ends.
 fn all_up(lns: &Daemon, lac: &Daemon) -> Result<()> {
     let end = bench::after(PATIENCE);
@@ -56,7 +37,8 @@ fn all_up(lns: &Daemon, lac: &Daemon) -> Result<()> {
 
 fn main() -> Result<()> {
     let lns = Daemon::start(LNS_ADDRESS, LNS)?;
-    let lac = Daemon::start(LAC_ADDRESS, &lac()?)?;
+    let lac = bench::lac(17_092, TUNNELS, SESSIONS, |_| "u".to_owned());
+    let lac = Daemon::start(LAC_ADDRESS, &lac)?;
     let (first, done) = timed(|| all_up(&lns, &lac));
     done.context("at first")?;
     let before = lac.processor()?;
