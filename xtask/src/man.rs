@@ -1,12 +1,11 @@
 //! `cargo xtask man`: the manual pages and the description of the interface, which come from the declarations of the configuration, of the commands
 //! and of the options.
 
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::test::cargo;
+use crate::test::{cargo, root};
 
 /// Where the page of the configuration file is, from the root of the workspace.
 const CONFIGURATION: &str = "docs/man/openl2tpd.conf.5";
@@ -54,15 +53,11 @@ fn interface() -> String {
     format!("{:#}\n", api::server::document())
 }
 
-fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs::read_to_string;
+    use std::path::Path;
 
     use super::*;
 

@@ -343,8 +343,7 @@ fn api() -> Result<Counts> {
     let mut api = Command::new(folder.join("interface"));
     api.arg("--schemathesis")
         .arg(python::program(apt::SCHEMATHESIS.program)?);
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    api.arg("--project").arg(xtask.parent().unwrap_or(xtask));
+    api.arg("--project").arg(root());
     counted(api)
 }
 
@@ -399,6 +398,12 @@ fn build() -> Result<PathBuf> {
 /// The folder that holds the programs built.
 pub(crate) fn programs(profile: &str) -> Result<PathBuf> {
     Ok(target()?.join(profile))
+}
+
+/// The folder of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
 }
 
 /// The target folder that we ourselves were built into.
