@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::report::Report;
+
 /// The PPP user of every test, whose password is [`PASSWORD`].
 pub const USER: &str = "u0";
 /// The password of [`USER`].
@@ -41,16 +43,34 @@ pub const INNER_LAC: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The end of the LNS's address pool, which begins at [`INNER_LAC`].
 pub const POOL_END: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
-/// The folder of openl2tpd and l2tpconfig: the one that was named, else that of the program that runs.
-///
-/// # Errors
-/// The program does not know where it is.
-pub fn programs(named: Option<PathBuf>) -> Result<PathBuf> {
-    if let Some(folder) = named {
-        return Ok(folder);
+/// What every suite that runs our programs can be told.
+#[derive(Debug, clap::Args)]
+pub struct Suite {
+    /// Run only the cases whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where openl2tpd and l2tpconfig are; by default beside this program.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+impl Suite {
+    /// A report with no case yet.
+    pub fn report(&self) -> Report {
+        Report::new(self.only.clone())
     }
-    let program = std::env::current_exe()?;
-    Ok(program.parent().context("no folder")?.to_owned())
+
+    /// The folder of openl2tpd and l2tpconfig.
+    ///
+    /// # Errors
+    /// This program does not know where it is.
+    pub fn programs(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.programs {
+            return Ok(folder.clone());
+        }
+        let program = std::env::current_exe()?;
+        Ok(program.parent().context("no folder")?.to_owned())
+    }
 }
 
 /// Which end of the tunnel a program is.

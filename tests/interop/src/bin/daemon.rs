@@ -18,9 +18,8 @@ use clap::Parser;
 use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
 use interop::process::Process;
-use interop::report::Report;
 use interop::traffic::ping;
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, USER, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, Suite, USER, until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -34,12 +33,8 @@ const PROMPT: Duration = Duration::from_secs(20);
 /// The daemon's manners. Needs root.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    suite: Suite,
 }
 
 /// One case; what it returns is its remark in the report.
@@ -80,9 +75,9 @@ const CASES: &[(&str, Case)] = &[
 ];
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let programs = interop::programs(options.programs)?;
-    let mut report = Report::new(options.only);
+    let Options { suite } = Options::parse();
+    let programs = suite.programs()?;
+    let mut report = suite.report();
     for (name, case) in CASES {
         report.case(name, || {
             let world = World::new(&programs)?;

@@ -19,9 +19,8 @@ use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::relay::Relay;
-use interop::report::Report;
 use interop::traffic::{has_address, ping, transfer};
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, USER, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, Suite, USER, until};
 use pcap_file::pcap::PcapReader;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -38,12 +37,8 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// Our LAC and our LNS in network namespaces. Needs root.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    suite: Suite,
 }
 
 /// One case; what it returns is its remark in the report.
@@ -86,9 +81,9 @@ const CASES: &[(&str, Case)] = &[
 ];
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let programs = interop::programs(options.programs)?;
-    let mut report = Report::new(options.only);
+    let Options { suite } = Options::parse();
+    let programs = suite.programs()?;
+    let mut report = suite.report();
     for (name, case) in CASES {
         report.case(name, || {
             let world = World::new(&programs)?;

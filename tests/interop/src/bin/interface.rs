@@ -18,8 +18,7 @@ use clap::Parser;
 use interop::netns::Namespace;
 use interop::ours::Ours;
 use interop::process::Process;
-use interop::report::Report;
-use interop::{bridge, until};
+use interop::{Suite, bridge, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,12 +38,8 @@ const GROUP: u32 = 12345;
 /// The management interface. Needs root.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    suite: Suite,
     /// The program schemathesis.
     #[arg(long)]
     schemathesis: PathBuf,
@@ -69,7 +64,7 @@ const CASES: &[(&str, Case)] = &[
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let mut report = Report::new(options.only.clone());
+    let mut report = options.suite.report();
     for (name, case) in CASES {
         report.case(name, || {
             let mut world = World::new(&options)?;
@@ -99,7 +94,7 @@ const CONFIGURATION: &str = "ppp profile modify profile_name=default local_ipadd
 
 impl World {
     fn new(options: &Options) -> Result<Self> {
-        let programs = interop::programs(options.programs.clone())?;
+        let programs = options.suite.programs()?;
         let namespace = Namespace::new("interface")?;
         let folder = tempfile::tempdir()?;
         let mut command = Ours::command(&programs, folder.path(), "a", CONFIGURATION)?;

@@ -15,9 +15,8 @@ use interop::capture::{CDN, Capture, Extent, STOP_CCN};
 use interop::l2tpns::L2tpns;
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
-use interop::report::Report;
 use interop::traffic::{has_address, ping, transfer};
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, Suite, until};
 use tempfile::TempDir;
 
 /// Octets that a TCP transfer sends each way.
@@ -28,12 +27,8 @@ const PROMPT: Duration = Duration::from_secs(20);
 /// Our LAC against l2tpns in network namespaces. Needs root.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    suite: Suite,
 }
 
 /// What a case has: l2tpns at its side of a bed, and a folder for files.
@@ -88,9 +83,9 @@ impl World {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
-    let programs = interop::programs(options.programs)?;
-    let mut report = Report::new(options.only);
+    let Options { suite } = Options::parse();
+    let programs = suite.programs()?;
+    let mut report = suite.report();
     let mut case = |name: &str, auth, run: &dyn Fn(&mut World) -> Result<String>| {
         report.case(name, || {
             let mut world = World::new(&programs, auth)?;

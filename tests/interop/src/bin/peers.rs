@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,9 @@ use clap::Parser;
 use interop::capture::{CDN, Capture, Extent, Recording, STOP_CCN};
 use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
-use interop::report::Report;
 use interop::traffic::{has_address, ping, transfer};
 use interop::xl2tpd::Xl2tpd;
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, Suite, until};
 use rustix::mount::{MountFlags, mount};
 
 /// Octets that the TCP transfer sends each way.
@@ -30,15 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// xl2tpd and pppd against openl2tpd.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
+    #[command(flatten)]
+    suite: Suite,
     /// Leave our daemon out: xl2tpd against xl2tpd, which shows whether the test bed itself works.
     #[arg(long)]
     control: bool,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
 }
 
 /// A program at one end.
@@ -128,11 +123,11 @@ impl fmt::Display for Case {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
+    let Options { suite, control } = Options::parse();
     prepare()?;
-    let programs = interop::programs(options.programs)?;
-    let mut report = Report::new(options.only);
-    for case in cases(options.control) {
+    let programs = suite.programs()?;
+    let mut report = suite.report();
+    for case in cases(control) {
         report.case(&case.to_string(), || run(case, &programs));
     }
     Ok(report.conclude())
