@@ -225,7 +225,7 @@ pub struct Parameter {
     pub help: &'static str,
 }
 
-/// Parameters of what is still to come: proxy ARP, PPP proxy, RADIUS, EAP, bundles of links.
+/// Parameters of what is still to come: PPP proxy, RADIUS, EAP, bundles of links.
 const PENDING: &[&str] = &[
     "allow_ppp_proxy",
     "auth_eap",
@@ -233,7 +233,6 @@ const PENDING: &[&str] = &[
     "last_rcvd_lcp_confreq",
     "last_sent_lcp_confreq",
     "multilink",
-    "proxy_arp",
     "proxy_auth_challenge",
     "proxy_auth_name",
     "proxy_auth_response",

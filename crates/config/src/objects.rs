@@ -341,7 +341,8 @@ objects! {
         [Modify] ip_pool_name -> IpPool: String;
         /// Routes everything that has no better route through the session.
         [Modify] default_route: bool = false;
-        /// Answers for the peer's address on the networks that we are in and that it is in, so that their hosts reach it.
+        /// Answers ARP for the peer's address on the network that it is in, if we are in that too: its hosts reach the peer without a route. The
+        /// kernel answers only where it forwards (net.ipv4.ip_forward).
         [Modify] proxy_arp: bool = false;
         /// Whether several links may be bundled.
         [Modify] multilink: bool = false;

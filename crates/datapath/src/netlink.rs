@@ -2,6 +2,8 @@
 //!
 //! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
 
+mod proxy;
+
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -27,6 +29,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::DatapathError;
 use crate::device::TunDevice;
+
+pub use proxy::Proxy;
 
 /// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator
 /// made is not taken for ours. The kernel's `rtnetlink.h` and the routing daemons leave this number alone.

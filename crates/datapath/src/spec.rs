@@ -136,6 +136,8 @@ pub struct NetworkSpec {
     pub framing: Framing,
     /// More routes through the session. With a route to everything (`0.0.0.0/0`), the peer's outer address keeps its present path.
     pub routes: Vec<Route>,
+    /// Answer for the peer's IPv4 address on the network that it is in, if we are in that too: its hosts reach the peer without a route.
+    pub proxy_arp: bool,
 }
 
 /// Counters of one session since its creation: IP packets carried, both network layers together.

@@ -177,6 +177,7 @@ impl Session {
             } else {
                 Vec::new()
             },
+            proxy_arp: self.setup.profile.proxy_arp(),
         }
     }
 

@@ -89,13 +89,15 @@ pub enum Auth {
     Pap,
     /// RFC 1994, with MD5.
     Chap,
+    /// RFC 2433.
+    MsChapV1,
     /// RFC 2759.
     MsChapV2,
 }
 
 impl Auth {
     /// Every method.
-    pub const ALL: [Self; 3] = [Self::Pap, Self::Chap, Self::MsChapV2];
+    pub const ALL: [Self; 4] = [Self::Pap, Self::Chap, Self::MsChapV1, Self::MsChapV2];
 }
 
 impl fmt::Display for Auth {
@@ -103,6 +105,7 @@ impl fmt::Display for Auth {
         f.pad(match self {
             Self::Pap => "pap",
             Self::Chap => "chap",
+            Self::MsChapV1 => "mschapv1",
             Self::MsChapV2 => "mschapv2",
         })
     }

@@ -225,11 +225,15 @@ fn tunnel_profile(secret: bool) -> String {
 pub const SEQUENCED: &str =
     "session profile modify profile_name=default use_sequence_numbers=yes reorder_timeout=100\n";
 
+/// Proves itself by MS-CHAPv1 too, which is not done unless it is asked for.
+pub const MSCHAPV1: &str = "ppp profile modify profile_name=default auth_mschapv1=yes\n";
+
 /// An LNS that authenticates its users by `auth` alone, and gives addresses from a pool.
 pub fn lns(auth: Auth, secret: bool) -> String {
     let methods: String = [
         ("auth_pap", Auth::Pap),
         ("auth_chap", Auth::Chap),
+        ("auth_mschapv1", Auth::MsChapV1),
         ("auth_mschapv2", Auth::MsChapV2),
     ]
     .map(|(parameter, method)| {

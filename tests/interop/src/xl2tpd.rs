@@ -135,6 +135,7 @@ fn ppp_options(role: Role, auth: Auth, log: &Path) -> String {
         (Role::Lac, _) => "noauth",
         (Role::Lns, Auth::Pap) => "require-pap",
         (Role::Lns, Auth::Chap) => "require-chap",
+        (Role::Lns, Auth::MsChapV1) => "require-mschap",
         (Role::Lns, Auth::MsChapV2) => "require-mschap-v2",
     };
     format!(

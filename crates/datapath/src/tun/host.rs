@@ -4,7 +4,7 @@
 //! latest when the thread ends.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::TunConfig;
 use super::table::{inner_destinations, open_routes};
 use crate::device::TunDevice;
-use crate::netlink::{Address, Netlink, RouteEntry};
+use crate::netlink::{Address, Netlink, Proxy, RouteEntry};
 use crate::{DatapathError, Device, Handle, NetworkSpec, Stats, Token};
 
 /// The smallest MTU that IPv6 runs on (RFC 8200 section 5).
@@ -115,6 +115,8 @@ enum Item {
     OuterPath(IpAddr),
     Address(Address),
     Route(RouteEntry),
+    /// Answers for the peer's address on the network that it is in.
+    Proxy(Ipv4Addr),
 }
 
 /// What a session has on the host now.
@@ -144,6 +146,8 @@ struct Host {
     addresses: BTreeMap<(u32, IpAddr), Shared<()>>,
     /// Host routes to peers' outer addresses; without a route where the peer is this host.
     outer_paths: BTreeMap<IpAddr, Shared<Option<RouteEntry>>>,
+    /// Addresses for which we answer; without an entry where we are in no network of theirs, or others answer.
+    proxies: BTreeMap<Ipv4Addr, Shared<Option<Proxy>>>,
 }
 
 impl Host {
@@ -156,6 +160,7 @@ impl Host {
             destinations: BTreeMap::new(),
             addresses: BTreeMap::new(),
             outer_paths: BTreeMap::new(),
+            proxies: BTreeMap::new(),
         }
     }
 
@@ -299,7 +304,27 @@ impl Host {
                 Ok(())
             }
             Item::Route(route) => self.netlink.add_route(route),
+            Item::Proxy(address) => self.answer_for(*address),
         }
+    }
+
+    fn answer_for(&mut self, address: Ipv4Addr) -> Result<(), DatapathError> {
+        if let Some(proxy) = self.proxies.get_mut(&address) {
+            proxy.users += 1;
+            return Ok(());
+        }
+        let added = match self.netlink.network_of(address)? {
+            Some(device) => {
+                let proxy = Proxy { device, address };
+                self.netlink.add_proxy(&proxy)?.then_some(proxy)
+            }
+            None => {
+                tracing::warn!("this host is in no network of {address}: no proxy ARP for it");
+                None
+            }
+        };
+        self.proxies.insert(address, Shared { users: 1, added });
+        Ok(())
     }
 
     fn keep_outer_path(&mut self, remote: IpAddr) -> Result<(), DatapathError> {
@@ -346,6 +371,10 @@ impl Host {
                 }
             }
             Item::Route(route) => self.netlink.remove_route(route),
+            Item::Proxy(address) => match release(&mut self.proxies, address) {
+                Some(Some(proxy)) => self.netlink.remove_proxy(&proxy),
+                _ => Ok(()),
+            },
         };
         warn_of(result);
     }
@@ -462,6 +491,9 @@ fn plan(device: u32, shared_mtu: Option<u16>, remote: IpAddr, spec: &NetworkSpec
         }
     }
     items.extend(open_routes(spec).map(|r| route(r.to.trunc(), r.metric)));
+    let neighbour = spec.ipv4.map(|link| link.peer);
+    let neighbour = neighbour.filter(|peer| spec.proxy_arp && !peer.is_unspecified());
+    items.extend(neighbour.map(Item::Proxy));
     items
 }
 
@@ -486,6 +518,7 @@ mod tests {
             mtu: 1400,
             framing: Framing::default(),
             routes: routes.iter().map(route).collect(),
+            proxy_arp: false,
         }
     }
 
@@ -493,6 +526,7 @@ mod tests {
         let say = |item: &Item| match item {
             Item::OuterPath(remote) => format!("keep {remote}"),
             Item::Address(address) => address.to_string(),
+            Item::Proxy(address) => format!("proxy ARP for {address}"),
             Item::Route(route) => match route.mtu {
                 Some(mtu) => format!("{route} mtu {mtu}"),
                 None => route.to_string(),
@@ -515,6 +549,16 @@ mod tests {
                 "address fe80::1 peer fe80::2"
             ]
         );
+    }
+
+    #[test]
+    fn who_is_to_be_answered_for_is_reachable_before() {
+        let mut spec = spec(&["10.9.0.0/16"]);
+        spec.proxy_arp = true;
+        let items = plan(5, Some(1400), REMOTE, &spec);
+        assert_eq!(said(&items).last().unwrap(), "proxy ARP for 10.0.0.2");
+        spec.ipv4 = None;
+        assert_eq!(plan(5, Some(1400), REMOTE, &spec), []);
     }
 
     #[test]

@@ -327,6 +327,7 @@ mod tests {
             mtu: 1400,
             framing: Framing::default(),
             routes: routes.iter().map(route).collect(),
+            proxy_arp: false,
         }
     }
 

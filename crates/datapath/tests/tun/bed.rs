@@ -368,6 +368,7 @@ pub(crate) fn network(local: &str, peer: &str) -> NetworkSpec {
         mtu: 1400,
         framing: Framing::default(),
         routes: Vec::new(),
+        proxy_arp: false,
     }
 }
 

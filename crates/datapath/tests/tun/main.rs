@@ -5,6 +5,7 @@
 mod bed;
 #[cfg(test)]
 mod outer;
+mod proxy;
 #[cfg(test)]
 mod sequencing;
 

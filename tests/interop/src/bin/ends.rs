@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use interop::capture::{self, CDN, Capture, Extent, STOP_CCN};
-use interop::netns::{self, Bed};
+use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::relay::Relay;
@@ -66,6 +66,10 @@ const CASES: &[(&str, Case)] = &[
     ),
     ("a killed LNS is dialled again", killed_lns),
     ("the LNS answers from the address asked", other_address),
+    (
+        "a host beside the LNS: proxy ARP there, the default route back",
+        beside_the_lns,
+    ),
     ("over IPv6, without checksums, on a narrow path", over_ipv6),
     (
         "over IPv6, from the address and port asked for",
@@ -348,6 +352,66 @@ fn carries(world: &World, otherwise: &'static str) -> Result<()> {
     let pings = ping(&world.bed.lac, &INNER_LNS.to_string(), 3)?;
     ensure!(pings.received == 3, otherwise);
     Ok(())
+}
+
+/// A host on a network that the LNS is in too, and forwards to.
+fn neighbour(world: &World) -> Result<Namespace> {
+    let host = Namespace::new("host")?;
+    world.bed.lns.ip(&format!(
+        "link add lan type veth peer name lan netns {}\naddress add 192.168.7.1/24 dev lan\nlink set lan up\n",
+        host.name()
+    ))?;
+    host.ip("address add 192.168.7.9/24 dev lan\nlink set lan up\n")?;
+    world
+        .bed
+        .lns
+        .enter(|| Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "1")?))?;
+    Ok(host)
+}
+
+/// A subscriber with an address of a network beside the LNS: its hosts reach it where the LNS answers for it, and it them where its default
+/// route leads through the session.
+fn beside_the_lns(world: &World) -> Result<String> {
+    let host = neighbour(world)?;
+    let before = world.bed.lac.state()?;
+    for (proxy_arp, default_route, expected) in
+        [("no", "yes", 0), ("yes", "no", 0), ("yes", "yes", 3)]
+    {
+        let user = format!("password={PASSWORD}\n");
+        let with_address = format!("password={PASSWORD} ip_address=192.168.7.100\n");
+        let profile = "ppp profile modify profile_name=default";
+        let lns = ours::lns(Auth::Chap, false).replace(&user, &with_address);
+        let lns = world.start(
+            Role::Lns,
+            &format!("{lns}{profile} proxy_arp={proxy_arp}\n"),
+        )?;
+        let lac = ours::lac(false, &netns::LNS.to_string(), PASSWORD);
+        let mut lac = world.start(
+            Role::Lac,
+            &format!("{profile} default_route={default_route}\n{lac}"),
+        )?;
+        lac.established(PROMPT)?;
+        lns.established(PROMPT)?;
+        let received = ping(&host, "192.168.7.100", 3)?.received;
+        ensure!(
+            received == expected,
+            "proxy_arp={proxy_arp} default_route={default_route}: {received} pings of 3 were answered"
+        );
+        lac.shut_down()?;
+        until(PROMPT, "the LNS is done with the session", || {
+            Ok(lns.sessions()?.is_empty().then_some(()))
+        })?;
+        let left = world.bed.lns.enter(|| {
+            let neighbours = Command::new("ip").args(["neigh", "show", "proxy"]).output();
+            Ok(neighbours?.stdout)
+        })?;
+        ensure!(left.is_empty(), "{}", String::from_utf8_lossy(&left));
+    }
+    ensure!(
+        world.bed.lac.state()? == before,
+        "the LAC's routes are not as before"
+    );
+    Ok(String::new())
 }
 
 /// A tunnel profile with everything that changes the headers around data.

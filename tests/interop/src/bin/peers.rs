@@ -245,6 +245,9 @@ fn start(
             if case.sequenced {
                 configuration.push_str(ours::SEQUENCED);
             }
+            if role == Role::Lac && case.auth == Auth::MsChapV1 {
+                configuration.push_str(ours::MSCHAPV1);
+            }
             Box::new(Ours::start(
                 programs,
                 bed.side(role),
