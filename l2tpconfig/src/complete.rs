@@ -1,12 +1,14 @@
 //! What can be typed next: candidates for TAB and for shells, and the help that `?` prints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{Client, Collection, Range, Request, SessionFilter, TunnelFilter};
+use clap::{Arg, CommandFactory};
 use config::{Kind, Object, Piece, PieceKind, Role, Statement, statements, written};
 use serde_json::Value;
 
+use crate::Flags;
 use crate::vocabulary::{self, Action, Argument, Entry, Takes};
 
 /// How long the daemon may take to name its objects while somebody types.
@@ -288,9 +290,62 @@ pub(crate) fn help(socket: &Path, text: &str, width: usize) -> String {
     out
 }
 
+/// Where the command begins behind the options of a shell's line, and the socket that they name; nothing while one of them is typed.
+fn behind_options(text: &str) -> Option<(usize, Option<PathBuf>)> {
+    let first = statements(text).into_iter().next().unwrap_or_default();
+    let mut pieces = first.pieces.into_iter().peekable();
+    let mut socket = None;
+    while let Some(option) = pieces.next_if(|piece| piece.text.starts_with('-')) {
+        let mut end = option.span.end;
+        if ["--socket", "--pcap", "-R"].contains(&option.text.as_str()) {
+            pieces.next_if(|piece| piece.kind == PieceKind::Equals);
+            let value = pieces.next()?;
+            end = value.span.end;
+            if option.text == "--socket" {
+                socket = Some(value.text.into());
+            }
+        }
+        if end == text.len() {
+            return None;
+        }
+    }
+    let start = pieces.peek().map_or(text.len(), |piece| piece.span.start);
+    Some((start, socket))
+}
+
+/// The options of the program that begin with what is typed.
+fn options(typed: &str) -> Vec<Candidate> {
+    let command = Flags::command();
+    let shown = command.get_arguments().filter(|a| !a.is_hide_set());
+    let candidate = |a: &Arg| {
+        let end = if a.get_action().takes_values() {
+            "="
+        } else {
+            " "
+        };
+        Some(Candidate {
+            text: format!("--{}{end}", a.get_long()?),
+            help: a.get_help().map(ToString::to_string).unwrap_or_default(),
+        })
+    };
+    let all = shown.filter_map(candidate);
+    all.filter(|c| c.text.starts_with(typed)).collect()
+}
+
 /// For shells: a candidate a line. `token` prints what stands before it in the same word of the shell, too, as zsh and fish want it.
 pub(crate) fn lines(socket: &Path, text: &str, token: bool) -> String {
-    let (start, candidates) = candidates(socket, text);
+    let (text, start, candidates) = match behind_options(text) {
+        Some((at, other)) => {
+            let text = &text[at..];
+            let socket = other.as_deref().unwrap_or(socket);
+            let (start, candidates) = candidates(socket, text);
+            (text, start, candidates)
+        }
+        None => {
+            let start = text.rfind([' ', '\t']).map_or(0, |blank| blank + 1);
+            (text, start, options(&text[start..]))
+        }
+    };
     let before = &text[..start];
     let prefix = before
         .rfind([' ', '\t'])

@@ -97,7 +97,7 @@ fn editor() -> rustyline::Result<(Editor<Console, DefaultHistory>, Arc<AtomicBoo
 /// Reads commands from the terminal until there are no more.
 pub(crate) fn interactive(flags: &mut Flags) -> Result<(), Failure> {
     let (mut editor, asked) = editor().map_err(unreadable)?;
-    let history = history_file();
+    let mut history = history_file();
     if let Some(file) = &history {
         // There is none before the first time.
         let _ = editor.load_history(file);
@@ -122,6 +122,7 @@ pub(crate) fn interactive(flags: &mut Flags) -> Result<(), Failure> {
         }
         if !text.trim().is_empty() && !has_secret(&text) {
             let _ = editor.add_history_entry(text.as_str());
+            keep(&mut editor, &mut history);
         }
         match line(flags, &text) {
             Ok(Flow::On) => (),
@@ -131,15 +132,21 @@ pub(crate) fn interactive(flags: &mut Flags) -> Result<(), Failure> {
             }
         }
     }
-    if let Some(file) = &history
-        && let Err(error) = editor.save_history(file)
+    Ok(())
+}
+
+/// Adds what is new to the history's file at once, so that no end of the program loses it, nor another prompt; a file that cannot be written is told
+/// of once.
+fn keep(editor: &mut Editor<Console, DefaultHistory>, history: &mut Option<PathBuf>) {
+    if let Some(file) = history
+        && let Err(error) = editor.append_history(file)
     {
         eprintln!(
             "l2tpconfig: cannot keep the history in {}: {error}",
             file.display()
         );
+        *history = None;
     }
-    Ok(())
 }
 
 fn unreadable(error: ReadlineError) -> Failure {

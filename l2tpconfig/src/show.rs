@@ -5,10 +5,11 @@ use api::{
     TransportStatus, TunnelStatus, UserStatus,
 };
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use config::{Command, Object, Role, Verb};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value};
+use textwrap::core::display_width;
 
 use crate::request::name;
 
@@ -567,9 +568,34 @@ fn duration(seconds: u64) -> String {
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut table = plain_table();
+    let plain = |row: Vec<String>| row.iter().map(|cell| plain(cell)).collect();
+    fitted(head, rows.map(plain).collect(), plain_table())
+}
+
+/// A line for each row where no word is too long for that; where one is, a paragraph of those cells that say something.
+fn fitted(head: &[&str], rows: Vec<Vec<String>>, mut table: Table) -> String {
+    let longest = |text: &str| text.split_whitespace().map(display_width).max();
+    let widths = head.iter().enumerate().map(|(column, head)| {
+        let cells = rows.iter().map(|row| row[column].as_str());
+        let words = cells.chain([*head]).filter_map(longest);
+        words.max().unwrap_or_default() + usize::from(gap(column, head.len()))
+    });
+    let widths: Vec<_> = widths.collect();
+    let least: usize = widths.iter().sum();
+    if table.width().is_some_and(|room| least > room.into()) {
+        let paragraphs = rows.into_iter().map(|row| {
+            let all = head.iter().copied().zip(row);
+            all.filter(|(_, cell)| cell != "-").collect::<Vec<_>>()
+        });
+        let paragraphs: Vec<_> = paragraphs.collect();
+        return pairs(paragraphs.join(&("", String::new())));
+    }
     table.set_header(head);
-    table.add_rows(rows.map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>()));
+    table.add_rows(rows);
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+    }
     lines(table)
 }
 
@@ -603,12 +629,40 @@ fn plain_table() -> Table {
     table
 }
 
+/// How many blanks follow a column.
+fn gap(column: usize, columns: usize) -> u16 {
+    if column + 1 < columns { 2 } else { 0 }
+}
+
 fn lines(mut table: Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let columns = table.column_count();
+    for (number, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, gap(number, columns)));
     }
     table
         .lines()
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(width: u16) -> String {
+        let rows = [["headquarters", "-", "two words"], ["b", "7", "192.0.2.1"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec()).to_vec();
+        let mut table = plain_table();
+        table.set_width(width);
+        fitted(&["NAME", "ID", "PEER NAME"], rows, table)
+    }
+
+    #[test]
+    fn a_table_wraps_between_words_and_becomes_paragraphs_where_a_word_is_too_long() {
+        let whole = "NAME          ID  PEER NAME\nheadquarters  -   two words\nb             7   192.0.2.1\n";
+        assert_eq!(listed(80), whole);
+        assert_eq!(listed(27), whole);
+        let paragraphs = "NAME       headquarters\nPEER NAME  two words\n\nNAME       b\nID         7\nPEER NAME  192.0.2.1\n";
+        assert_eq!(listed(26), paragraphs);
+    }
 }

@@ -498,7 +498,7 @@ fn debug_changes_the_categories_named_and_no_other() {
 fn words_and_names_of_objects_are_completed() {
     let daemon = Daemon::start();
     let complete = |text: &str| {
-        let all = daemon.ok(&["complete", "word", text]);
+        let all = daemon.ok(&["complete", "word", "--", text]);
         all.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(complete("tun"), ["tunnel"]);
@@ -522,6 +522,17 @@ fn words_and_names_of_objects_are_completed() {
         ["lcp_echo_failure_count", "lcp_echo_interval"]
     );
     assert_eq!(complete("nonsense "), [""; 0]);
+    assert_eq!(complete("--js"), ["--json"]);
+    assert_eq!(complete("--json -q --so"), ["--socket="]);
+    assert_eq!(complete("--json -q tun"), ["tunnel"]);
+    assert_eq!(complete("--json "), complete(""));
+    assert_eq!(complete("--socket "), [""; 0]);
+    assert_eq!(complete("--socket /run"), [""; 0]);
+    for elsewhere in ["--socket /nonexistent", "--socket=/nonexistent"] {
+        let tunnel = format!("{elsewhere} tunnel show tunnel_name");
+        assert_eq!(complete(&tunnel), ["tunnel_name="]);
+        assert_eq!(complete(&(tunnel + "=")), [""; 0]);
+    }
     assert!(
         daemon
             .ok(&["complete", "token", "tunnel show tunnel_name="])

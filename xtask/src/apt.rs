@@ -36,21 +36,26 @@ macro_rules! tools {
 }
 
 tools! {
+    BASH = "bash" in "bash";
     CURL = "curl" in "curl";
     CXX = "c++" in "g++";
+    FISH = "fish" in "fish";
     FREERADIUS = "freeradius" in "freeradius";
     IP = "ip" in "iproute2";
     IPERF3 = "iperf3" in "iperf3";
     L2TPNS = "l2tpns" in "l2tpns";
     LLVM_COV = "llvm-cov-19" in "llvm-19";
+    MANDOC = "mandoc" in "mandoc";
     MODPROBE = "modprobe" in "kmod";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
     SYSTEMD = "systemd-analyze" in "systemd";
     TCPDUMP = "tcpdump" in "tcpdump";
+    TMUX = "tmux" in "tmux";
     TSHARK = "tshark" in "tshark";
     UML = "linux.uml" in "user-mode-linux";
     XL2TPD = "xl2tpd" in "xl2tpd";
+    ZSH = "zsh" in "zsh";
 }
 
 /// Tries the interface of the daemon by its description.

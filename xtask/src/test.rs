@@ -102,6 +102,20 @@ const SUITES: &[Suite] = &[
         run: catalogue,
     },
     Suite {
+        name: "prompt",
+        about: "l2tpconfig in a terminal and in shells, its exit statuses, the manual pages",
+        needs: &[
+            apt::IP,
+            apt::TMUX,
+            apt::BASH,
+            apt::ZSH,
+            apt::FISH,
+            apt::MANDOC,
+        ],
+        root: true,
+        run: prompt,
+    },
+    Suite {
         name: "wireshark",
         about: "Wireshark's dissectors read every kind of message that we make",
         needs: &[apt::TSHARK],
@@ -350,6 +364,19 @@ fn api() -> Result<Counts> {
 fn catalogue() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("catalogue")))
+}
+
+fn prompt() -> Result<Counts> {
+    let folder = build()?;
+    let mut prompt = Command::new(folder.join("prompt"));
+    prompt.arg("--project").arg(root());
+    counted(prompt)
+}
+
+/// The folder of the workspace.
+fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
 }
 
 fn wireshark() -> Result<Counts> {

@@ -1,4 +1,4 @@
-# bash completion of l2tpconfig: the program itself knows what can come next. Options come before the command.
+# bash completion of l2tpconfig: the program itself knows what can come next.
 _l2tpconfig() {
     local line="${COMP_LINE:0:COMP_POINT}" candidate
     line="${line#"${line%%[![:space:]]*}"}"
@@ -7,6 +7,6 @@ _l2tpconfig() {
     while IFS= read -r candidate; do
         [[ $candidate == *= ]] || candidate+=" "
         COMPREPLY+=("$candidate")
-    done < <("${COMP_WORDS[0]}" complete word "$line" 2>/dev/null)
+    done < <("${COMP_WORDS[0]}" complete word -- "$line" 2>/dev/null)
 }
 complete -o nospace -F _l2tpconfig l2tpconfig

@@ -17,6 +17,7 @@ pub mod process;
 pub mod relay;
 pub mod report;
 pub mod talk;
+pub mod terminal;
 pub mod traffic;
 pub mod tshark;
 pub mod xl2tpd;
