@@ -2,7 +2,7 @@
 
 use api::{
     CallStatus, EndReason, Few, LineStatus, ReloadReport, SessionStatus, Statistics, SystemStatus,
-    TransportStatus, TunnelStatus, UserStatus,
+    TransportStatus, TunnelStatus, TunnelTraffic, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
@@ -87,7 +87,9 @@ pub(crate) fn answer(command: &Command, answer: Value) -> serde_json::Result<Str
             let transport = status.transport.take();
             let (only, without) = (command.has_flag("transport"), command.has_flag("config"));
             let of_transport = transport.filter(|_| only || !without);
+            let of_data = status.traffic.take().filter(|_| only || !without);
             let rows = of_transport.iter().flat_map(transport_rows);
+            let rows = rows.chain(of_data.iter().flat_map(data_rows));
             let shown = if only && !without {
                 Vec::new()
             } else {
@@ -287,6 +289,7 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
         ("tunnel_id", text(t.tunnel_id)),
         ("tunnel_name", text(t.tunnel_name.as_deref())),
         ("state", format!("{} for {}", t.state, duration(t.seconds))),
+        ("created", format!("{} ago", duration(t.age))),
         ("created by", t.created_by.to_string()),
         ("persist", yes_or_no(t.persist)),
         ("local", text(t.local)),
@@ -295,6 +298,8 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
         ("profile_name", t.profile_name.clone()),
         ("host_name", t.host_name.clone()),
         ("sessions", t.sessions.to_string()),
+        ("establish retries", t.establish_retries.to_string()),
+        ("tie breaker", text(t.tie_breaker.as_deref())),
         ("listener_name", text(t.listener_name.as_deref())),
         ("path mtu", text(t.path_mtu)),
         ("trace flags", t.trace_flags.clone()),
@@ -307,7 +312,9 @@ fn tunnel(t: &TunnelStatus) -> Vec<(&'static str, String)> {
             ("peer tunnel_id", peer.tunnel_id.to_string()),
             ("peer host_name", peer.host_name.clone()),
             ("peer vendor name", text(peer.vendor_name.as_deref())),
+            ("peer protocol version", peer.protocol_version.clone()),
             ("peer firmware", text(peer.firmware_revision)),
+            ("peer tie breaker", text(peer.tie_breaker.as_deref())),
             ("peer rx_window_size", peer.rx_window_size.to_string()),
             ("peer framing_caps", text(peer.framing_caps)),
             ("peer bearer_caps", text(peer.bearer_caps)),
@@ -331,6 +338,12 @@ fn transport_rows(transport: &TransportStatus) -> Vec<(&'static str, String)> {
     vec![
         ("ns/nr", format!("{}/{}", transport.ns, transport.nr)),
         (
+            "peer ns/nr",
+            format!("{}/{}", transport.peer_ns, transport.peer_nr),
+        ),
+        ("tx window", transport.tx_window.to_string()),
+        ("congestion acks", transport.congestion_acks.to_string()),
+        (
             "cwnd/ssthresh",
             format!("{}/{}", transport.cwnd, transport.ssthresh),
         ),
@@ -338,7 +351,39 @@ fn transport_rows(transport: &TransportStatus) -> Vec<(&'static str, String)> {
         ("queued", transport.queued.to_string()),
         ("retransmits", transport.retransmits.to_string()),
         ("duplicates", transport.duplicates.to_string()),
+        ("control out of order", transport.out_of_order.to_string()),
+        ("control out of window", transport.out_of_window.to_string()),
+        ("zlbs", both_ways(transport.rx_zlbs, transport.tx_zlbs)),
+        (
+            "hellos",
+            both_ways(transport.rx_hellos, transport.tx_hellos),
+        ),
+        (
+            "control packets",
+            both_ways(transport.rx_packets, transport.tx_packets),
+        ),
+        (
+            "control octets",
+            both_ways(transport.rx_bytes, transport.tx_bytes),
+        ),
     ]
+}
+
+/// What went through a tunnel's sessions.
+fn data_rows(t: &TunnelTraffic) -> Vec<(&'static str, String)> {
+    vec![
+        ("data packets", both_ways(t.rx_packets, t.tx_packets)),
+        ("data octets", both_ways(t.rx_bytes, t.tx_bytes)),
+        ("data errors", both_ways(t.rx_errors, t.tx_errors)),
+        ("data out of order", t.rx_out_of_order.to_string()),
+        ("data lost", t.rx_lost.to_string()),
+        ("data discarded", t.rx_discarded.to_string()),
+        ("data without number", t.rx_unnumbered.to_string()),
+    ]
+}
+
+fn both_ways(received: u64, sent: u64) -> String {
+    format!("{received} received, {sent} sent")
 }
 
 fn session(s: &SessionStatus) -> String {
@@ -352,6 +397,10 @@ fn session(s: &SessionStatus) -> String {
         ("state", format!("{} for {}", s.state, duration(s.seconds))),
         ("type", s.call.session_type.description().to_owned()),
         ("role", s.role.to_string()),
+        (
+            "created",
+            text(s.age.map(|age| format!("{} ago", duration(age)))),
+        ),
         ("created by", s.created_by.to_string()),
         ("profile_name", s.profile_name.clone()),
         ("ppp_profile_name", s.ppp_profile_name.clone()),
@@ -375,12 +424,11 @@ fn session(s: &SessionStatus) -> String {
     rows.extend(s.last_end.iter().flat_map(end));
     rows.extend(other_parameters(Object::Session, &s.parameters, &rows));
     if let Some(t) = &s.traffic {
-        let both = |received: u64, sent: u64| format!("{received} received, {sent} sent");
         let [received, sent] = [t.rx_sequenced, t.tx_sequenced].map(yes_or_no);
         rows.extend([
-            ("packets", both(t.rx_packets, t.tx_packets)),
-            ("octets", both(t.rx_bytes, t.tx_bytes)),
-            ("errors", both(t.rx_errors, t.tx_errors)),
+            ("packets", both_ways(t.rx_packets, t.tx_packets)),
+            ("octets", both_ways(t.rx_bytes, t.tx_bytes)),
+            ("errors", both_ways(t.rx_errors, t.tx_errors)),
             (
                 "sequence numbers",
                 format!("received: {received}, sent: {sent}"),

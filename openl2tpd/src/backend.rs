@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::{Backend, EventLog};
-use api::{CommandError, ErrorKind, Page, Request, Response, Selector, TraceEvent, TraceRequest};
+use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
     Command as Change, ConfigError, Kind, Model, Object, Parameters, TraceFlags, Value as _, Verb,
     parse_command, quoted,
@@ -22,13 +22,14 @@ use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::objects;
 use crate::reload::File;
 use crate::sockets::Sockets;
+use crate::statistics::Counting;
 use crate::trace::{self, API, FOLLOWERS, Follower};
 
 /// The daemon as management sees it.
 pub(crate) struct Daemon {
     model: Mutex<Arc<Model>>,
-    mailbox: Mailbox,
-    sockets: Sockets,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) sockets: Sockets,
     log: Log,
     /// What happened, for those who follow.
     pub(crate) happened: Arc<EventLog>,
@@ -38,8 +39,7 @@ pub(crate) struct Daemon {
     pub(crate) hooks: Hooks,
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
-    /// Held by the one that has the counters of all sessions read.
-    reading: tokio::sync::Mutex<()>,
+    pub(crate) counting: Counting,
 }
 
 impl Backend for Daemon {
@@ -55,7 +55,10 @@ impl Backend for Daemon {
                 let command = command(Object::Tunnel, Verb::Create, &parameters)?;
                 self.open_tunnel(command.build().map_err(refused)?).await
             }
-            Request::TunnelShow(tunnel) => self.ask(Command::TunnelShow(tunnel)).await,
+            Request::TunnelShow(tunnel) => {
+                self.read_traffic(Some(&tunnel)).await?;
+                self.ask(Command::TunnelShow(tunnel)).await
+            }
             Request::TunnelModify(tunnel, mut parameters) => {
                 // With the id that it is selected by, a name is a new one.
                 let name = parameters.remove("tunnel_name");
@@ -97,6 +100,7 @@ impl Backend for Daemon {
             Request::PeerShow(local, peer) => self.ask(Command::PeerShow(local, peer)).await,
             Request::SystemShow => self.ask(Command::SystemShow).await,
             Request::SystemStatistics => self.statistics().await,
+            Request::Metrics(format) => self.metrics(format).await,
             Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
             Request::ConfigFile => Ok(Response::Text(self.model().to_commands())),
             Request::StatisticsReset => self.reset_statistics().await,
@@ -151,7 +155,7 @@ impl Daemon {
             file,
             hooks,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            reading: Default::default(),
+            counting: Counting::default(),
         }
     }
 
@@ -229,38 +233,9 @@ impl Daemon {
         self.ask(Command::SessionCreate(Box::new(session))).await
     }
 
-    /// Counts from zero again; the traffic of each session from where it is read after that.
-    async fn reset_statistics(&self) -> Result<Response, CommandError> {
-        self.ask(Command::StatisticsReset).await?;
-        self.read_traffic().await?;
-        Ok(Response::Done)
-    }
-
-    /// Has the counters of all sessions read, a page at a time.
-    async fn read_traffic(&self) -> Result<(), CommandError> {
-        let _alone = self.reading.lock().await;
-        let mut after = None;
-        while let Response::Objects(Page {
-            next: Some(next), ..
-        }) = self.ask(Command::TrafficRead(after)).await?
-        {
-            after = Some(next);
-        }
-        Ok(())
-    }
-
-    async fn statistics(&self) -> Result<Response, CommandError> {
-        self.read_traffic().await?;
-        let mut response = self.ask(Command::Statistics).await?;
-        if let Response::Statistics(statistics) = &mut response {
-            statistics
-                .0
-                .insert("dropped.backlog".to_owned(), self.mailbox.dropped());
-            statistics
-                .0
-                .insert("dropped.send_queue".to_owned(), self.sockets.dropped());
-        }
-        Ok(response)
+    /// How many follow messages.
+    pub(crate) fn trace_followers(&self) -> usize {
+        FOLLOWERS - self.followers.available_permits()
     }
 
     /// Asks the shard.

@@ -46,8 +46,30 @@ struct Shared {
 struct State {
     script: Option<(String, Duration)>,
     lanes: [VecDeque<(Time, Event)>; LANES],
+    /// Not logged yet.
     lost: u64,
+    counts: HookCounts,
     ends: bool,
+}
+
+/// What became of the program's runs.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct HookCounts {
+    /// It ended well.
+    pub(crate) done: u64,
+    /// It could not be run, or said that it failed.
+    pub(crate) failed: u64,
+    /// It was ended for taking too long.
+    pub(crate) timed_out: u64,
+    /// Events for which it was not run: too many waited.
+    pub(crate) lost: u64,
+}
+
+/// How a run ended.
+enum Outcome {
+    Done,
+    Failed,
+    TimedOut,
 }
 
 impl Hooks {
@@ -85,6 +107,7 @@ impl Hooks {
         if state.lanes[lane].len() == WAITING {
             state.lanes[lane].pop_front();
             state.lost += 1;
+            state.counts.lost += 1;
         }
         state.lanes[lane].push_back((clock::now(), event.clone()));
         self.0.more[lane].notify_one();
@@ -126,13 +149,28 @@ impl Hooks {
             match next {
                 Some(((at, event), (script, limit))) => {
                     for call in known.calls(&event, at) {
-                        call.run(&script, limit).await;
+                        let outcome = call.run(&script, limit).await;
+                        self.count(&outcome);
                     }
                 }
                 None if ends => return,
                 None => self.0.more[lane].notified().await,
             }
         }
+    }
+
+    /// What became of all runs so far.
+    pub(crate) fn counts(&self) -> HookCounts {
+        self.state().counts
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let counts = &mut self.state().counts;
+        *match outcome {
+            Outcome::Done => &mut counts.done,
+            Outcome::Failed => &mut counts.failed,
+            Outcome::TimedOut => &mut counts.timed_out,
+        } += 1;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -282,7 +320,7 @@ impl Call {
         }
     }
 
-    async fn run(self, script: &str, limit: Duration) {
+    async fn run(self, script: &str, limit: Duration) -> Outcome {
         let mut command = Command::new(script);
         command
             .env_clear()
@@ -305,13 +343,16 @@ impl Call {
             .stderr(Stdio::piped());
         match command.spawn() {
             Ok(child) => supervise(child, self.event, limit).await,
-            Err(error) => warn!("event_script {script} cannot be run: {error}"),
+            Err(error) => {
+                warn!("event_script {script} cannot be run: {error}");
+                Outcome::Failed
+            }
         }
     }
 }
 
 /// Waits for a program, and ends it and all that it started when its time is up.
-async fn supervise(mut child: Child, event: &'static str, limit: Duration) {
+async fn supervise(mut child: Child, event: &'static str, limit: Duration) -> Outcome {
     let group = child
         .id()
         .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
@@ -331,7 +372,9 @@ async fn supervise(mut child: Child, event: &'static str, limit: Duration) {
             let _ = kill_process_group(group, signal);
         }
     };
-    let status = match timeout(limit, child.wait()).await {
+    let in_time = timeout(limit, child.wait()).await;
+    let timed_out = in_time.is_err();
+    let status = match in_time {
         Ok(status) => status,
         Err(_) => {
             warn!(
@@ -350,9 +393,19 @@ async fn supervise(mut child: Child, event: &'static str, limit: Duration) {
     let rest = async { while said.join_next().await.is_some() {} };
     let _ = timeout(Duration::from_millis(100), rest).await;
     match status {
-        Ok(status) if status.success() => debug!("event_script for {event}: done"),
+        Ok(status) if status.success() => {
+            debug!("event_script for {event}: done");
+            if !timed_out {
+                return Outcome::Done;
+            }
+        }
         Ok(status) => warn!("event_script for {event}: {status}"),
         Err(error) => warn!("event_script for {event}: {error}"),
+    }
+    if timed_out {
+        Outcome::TimedOut
+    } else {
+        Outcome::Failed
     }
 }
 

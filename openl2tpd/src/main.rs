@@ -22,6 +22,7 @@ mod logging;
 mod mailbox;
 mod management;
 mod manual;
+mod metrics;
 mod objects;
 mod pidfile;
 mod privileges;
@@ -30,6 +31,7 @@ mod report;
 mod service;
 mod shard;
 mod sockets;
+mod statistics;
 mod trace;
 
 use std::fs::OpenOptions;

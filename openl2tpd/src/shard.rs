@@ -301,7 +301,7 @@ mod tests {
                 Command::TunnelList(TunnelFilter::default(), range()),
                 Command::SystemShow,
                 Command::SessionList(SessionFilter::default(), range()),
-                Command::TrafficRead(None),
+                Command::TrafficRead(None, None),
                 Command::PeerList(short.clone()),
                 Command::PeerList(short),
             ] {

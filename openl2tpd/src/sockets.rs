@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use config::Model;
@@ -16,6 +17,23 @@ pub(crate) struct Sockets {
     /// The port of those who name none.
     port: u16,
     open: Arc<RwLock<Vec<Arc<Socket>>>>,
+    counts: Arc<Counts>,
+}
+
+/// What the sockets could not send, those that are closed included.
+#[derive(Default)]
+struct Counts {
+    dropped_of_closed: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Datagrams that were not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unsent {
+    /// Full send queues dropped them.
+    pub(crate) dropped: u64,
+    /// The kernel refused them, or there was no socket for them.
+    pub(crate) failed: u64,
 }
 
 impl Sockets {
@@ -24,6 +42,7 @@ impl Sockets {
         Self {
             port,
             open: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
@@ -88,7 +107,11 @@ impl Sockets {
     pub(crate) fn close(&self, listener: &str) -> Vec<Arc<Socket>> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let its = |socket: &mut Arc<Socket>| socket.listener().as_deref() == Some(listener);
-        open.extract_if(.., its).collect()
+        let closed: Vec<_> = open.extract_if(.., its).collect();
+        let dropped = closed.iter().map(|socket| socket.dropped()).sum();
+        let of_closed = &self.counts.dropped_of_closed;
+        of_closed.fetch_add(dropped, Ordering::Relaxed);
+        closed
     }
 
     /// Sends one datagram; a failure is the network's and the peer's timers deal with it.
@@ -98,6 +121,7 @@ impl Sockets {
         let serves =
             |socket: &&Arc<Socket>| *socket.listener() == path.listener && socket.serves(local);
         let Some(socket) = sockets.iter().find(serves) else {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
             debug!("no socket to send from {local} to {remote}");
             return;
         };
@@ -106,14 +130,19 @@ impl Sockets {
             ..Headers::default()
         };
         if let Err(error) = socket.send(local, remote, headers, payload) {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
             debug!("cannot send from {local} to {remote}: {error}");
         }
     }
 
-    /// Datagrams that full send queues dropped.
-    pub(crate) fn dropped(&self) -> u64 {
+    /// What could not be sent so far.
+    pub(crate) fn counts(&self) -> Unsent {
         let sockets = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        sockets.iter().map(|socket| socket.dropped()).sum()
+        let of_open: u64 = sockets.iter().map(|socket| socket.dropped()).sum();
+        Unsent {
+            dropped: of_open + self.counts.dropped_of_closed.load(Ordering::Relaxed),
+            failed: self.counts.failed.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The program as it is started, asked and ended: two of them over the loopback, without privilege and so without traffic.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -426,6 +428,78 @@ fn reset_statistics_of_the_system_counts_from_zero_again() {
     reset(true);
     assert_eq!(counted(), 0);
     daemon.end();
+}
+
+/// The head and the body of an answer to `GET /metrics`.
+fn metrics(place: &Place, socket: &str, accept: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(place.file(socket)).unwrap();
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept: {accept}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_are_on_both_sockets_and_go_on_whatever_is_reset() {
+    let (lns_place, lac_place) = (Place::new(), Place::new());
+    let mut command = lns_place.command(LNS);
+    command.args(["--read-only-socket", "look"]);
+    let lns = Place::run(command);
+    let lac = lac_place.start(&lac(lns_place.port));
+    lac.until(" up: user bob");
+    lns.until(" up: user bob");
+
+    let secret = ["tunnelsecret", "hunter2", "bob"];
+    let counters = |body: &str| -> BTreeMap<String, f64> {
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        let pairs = samples.map(|line| line.rsplit_once(' ').unwrap());
+        let counters =
+            pairs.filter(|(name, _)| name.split('{').next().unwrap().ends_with("_total"));
+        counters
+            .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+            .collect()
+    };
+    let (head, before) = metrics(
+        &lns_place,
+        "look",
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+    );
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    assert!(before.ends_with("# EOF\n"));
+    assert!(secret.iter().all(|word| !before.contains(word)));
+    for line in [
+        "openl2tp_tunnels{state=\"established\"} 1",
+        "openl2tp_sessions{state=\"established\"} 1",
+        "openl2tp_authentications_total{result=\"accepted\"} 1",
+        "openl2tp_control_messages_total{type=\"iccn\",direction=\"received\"} 1",
+        "openl2tp_session_setups_total{result=\"established\"} 1",
+    ] {
+        assert!(before.lines().any(|l| l == line), "{line}\n{before}");
+    }
+    lns_place
+        .client()
+        .call::<()>(&Request::StatisticsReset)
+        .unwrap();
+    let (head, after) = metrics(&lns_place, "socket", "text/plain;version=0.0.4");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+        "{head}"
+    );
+    let (before, after) = (counters(&before), counters(&after));
+    assert!(before.len() > 100 && before.keys().eq(after.keys()));
+    for (name, value) in &before {
+        assert!(after[name] >= *value, "{name}");
+    }
+    lac.end();
+    lns.end();
 }
 
 #[test]

@@ -350,6 +350,7 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
         }
         Request::SystemShow => (Method::GET, fixed("/v1/system"), None),
         Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
+        Request::Metrics(_) => (Method::GET, fixed("/metrics"), None),
         Request::StatisticsReset => (Method::POST, fixed("/v1/system/statistics/reset"), None),
         Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),
         Request::SystemModify(p) => (Method::PATCH, fixed("/v1/config/system"), Some(p)),

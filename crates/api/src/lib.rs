@@ -25,11 +25,12 @@ pub use event::{Event, EventFilter, EventRecord};
 pub use hyper::Method;
 pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
 pub use reload::{Few, ReloadReport};
-pub use request::{Collection, Parameters, Request, Response};
+pub use request::{Collection, MetricsFormat, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
     CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PeerStatus,
     PppDisconnect, Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics,
-    SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, UserStatus,
+    SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, TunnelTraffic,
+    UserStatus,
 };
 pub use trace::{Direction, TraceAvp, TraceEvent, TraceHeader, TraceOf, TracePpp, TraceRequest};

@@ -78,6 +78,34 @@ impl Collection {
     }
 }
 
+/// How metrics are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetricsFormat {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format of Prometheus before that, 0.0.4.
+    Prometheus,
+}
+
+impl MetricsFormat {
+    /// The one that an Accept header of HTTP asks for: OpenMetrics, unless it names `text/plain` and not that.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("text/plain") && !accept.contains("application/openmetrics-text") {
+            Self::Prometheus
+        } else {
+            Self::OpenMetrics
+        }
+    }
+
+    /// Its media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
 /// Everything that can be asked of the daemon. The client writes it as HTTP and the server's routes read it back.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
@@ -111,6 +139,8 @@ pub enum Request {
     SystemShow,
     /// `GET /v1/system/statistics`: answered with [`Response::Statistics`].
     SystemStatistics,
+    /// `GET /metrics`: everything for Prometheus, whatever was reset; answered with [`Response::Text`] in that format.
+    Metrics(MetricsFormat),
     /// `POST /v1/system/statistics/reset`: counts everything from zero again.
     StatisticsReset,
     /// `GET /v1/config/system`: the system's parameters; answered with [`Response::Object`].

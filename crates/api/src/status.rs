@@ -125,6 +125,10 @@ pub struct TunnelPeer {
     pub host_name: String,
     /// Vendor Name.
     pub vendor_name: Option<String>,
+    /// Protocol Version: version and revision, as in `1.0`.
+    pub protocol_version: String,
+    /// Tie Breaker of its SCCRQ, hexadecimal, if it sent one.
+    pub tie_breaker: Option<String>,
     /// Firmware Revision.
     pub firmware_revision: Option<u16>,
     /// Receive Window Size; 4 when it did not say.
@@ -144,10 +148,18 @@ pub struct TransportStatus {
     pub ns: u16,
     /// Next sequence number expected.
     pub nr: u16,
+    /// Ns of the peer's last message.
+    pub peer_ns: u16,
+    /// Nr of the peer's last message.
+    pub peer_nr: u16,
+    /// Messages that may be on the way: the peer's receive window as far as `tx_window_size` lets us use it.
+    pub tx_window: u16,
     /// Congestion window, messages.
     pub cwnd: u16,
     /// Slow start threshold, messages.
     pub ssthresh: u16,
+    /// Acknowledgements since the congestion window last grew, in congestion avoidance.
+    pub congestion_acks: u16,
     /// Messages sent and not acknowledged.
     pub unacknowledged: u32,
     /// Messages that wait for the window.
@@ -156,6 +168,51 @@ pub struct TransportStatus {
     pub retransmits: u64,
     /// Messages received again.
     pub duplicates: u64,
+    /// Messages received before their predecessors, and kept.
+    pub out_of_order: u64,
+    /// Messages received too far ahead of their predecessors, and dropped.
+    pub out_of_window: u64,
+    /// Control datagrams received.
+    pub rx_packets: u64,
+    /// Their octets, those of UDP's payload.
+    pub rx_bytes: u64,
+    /// Control datagrams sent.
+    pub tx_packets: u64,
+    /// Their octets.
+    pub tx_bytes: u64,
+    /// Acknowledgements without a message (ZLB) received.
+    pub rx_zlbs: u64,
+    /// Acknowledgements without a message sent.
+    pub tx_zlbs: u64,
+    /// HELLOs received.
+    pub rx_hellos: u64,
+    /// HELLOs sent.
+    pub tx_hellos: u64,
+}
+
+/// What went through the sessions of a tunnel, those that are gone included. Octets and packets are those of IP; the rest is of data messages.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TunnelTraffic {
+    /// Packets received from the peer and given to the host.
+    pub rx_packets: u64,
+    /// Their octets.
+    pub rx_bytes: u64,
+    /// Messages received that could not be used.
+    pub rx_errors: u64,
+    /// Packets sent to the peer.
+    pub tx_packets: u64,
+    /// Their octets.
+    pub tx_bytes: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// Messages that came after a later one and were put in their place.
+    pub rx_out_of_order: u64,
+    /// Sequence numbers that were skipped: not there in time, if at all.
+    pub rx_lost: u64,
+    /// Messages dropped because they came too late, or twice.
+    pub rx_discarded: u64,
+    /// Messages dropped because they had no sequence number where one is required.
+    pub rx_unnumbered: u64,
 }
 
 /// How a tunnel or session ended, as StopCCN and CDN say it (RFC 2661 section 4.4.2): numbers and what they mean.
@@ -236,8 +293,16 @@ pub struct TunnelStatus {
     pub sessions: u32,
     /// Seconds in this state.
     pub seconds: u64,
+    /// Seconds since it was made.
+    pub age: u64,
+    /// Attempts that failed since it was up last.
+    pub establish_retries: u32,
+    /// Tie Breaker of our SCCRQ, hexadecimal, if it had one.
+    pub tie_breaker: Option<String>,
     /// The transport, while there is one.
     pub transport: Option<TransportStatus>,
+    /// What went through its sessions; `list` goes without.
+    pub traffic: Option<TunnelTraffic>,
     /// The listener whose socket it runs on; absent: the daemon's own.
     pub listener_name: Option<String>,
     /// The trace categories that are on for it, beside the system's.
@@ -405,11 +470,13 @@ pub struct SessionStatus {
     pub trace_flags: String,
     /// Seconds in this state.
     pub seconds: u64,
+    /// Seconds since it was made; absent while a call of the peer's is being set up.
+    pub age: Option<u64>,
     /// Why the last attempt ended.
     pub last_error: Option<String>,
     /// The same in its parts, where the call had been placed.
     pub last_end: Option<EndReason>,
-    /// Every parameter that it has, of its own or by its profiles; `list` goes without.
+    /// All that it is run by, with what its profiles and defaults give; secrets masked. Lists are without.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 }

@@ -32,10 +32,11 @@ pub(crate) struct Client {
     pub(crate) state: State,
     pub(crate) sessions: CreatedSessions,
     /// Attempts since it was up last.
-    failures: u32,
+    pub(crate) failures: u32,
     pub(crate) last_error: Option<Why>,
     /// The peer whose tunnel is to come instead of ours.
     pub(crate) gave_way_to: Option<Transport>,
+    pub(crate) made: Time,
     pub(crate) since: Time,
     /// What of it is in the sums.
     pub(crate) tally: States,
@@ -128,6 +129,7 @@ impl Engine {
             failures: 0,
             last_error: None,
             gave_way_to: None,
+            made: now,
             since: now,
             tally: States::default(),
             entry: self.wheel.insert(Key::Client(id)),
@@ -365,6 +367,9 @@ impl Engine {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        // The end of a tunnel is counted with that.
+        let no_tunnel = !matches!(client.state, State::Tunnel(_));
+        self.counters.setup.tunnel_failures += u64::from(no_tunnel);
         let name = client.name();
         let persist = client.config.persist() && self.shutdown == Shutdown::No;
         client.failures = client.failures.saturating_add(1);

@@ -37,10 +37,12 @@ impl Engine {
                     Err(error) => Err(error),
                 }
             }
-            (Shutdown::No, Command::TrafficRead(after)) => match self.read_traffic(token, after) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
+            (Shutdown::No, Command::TrafficRead(of, after)) => {
+                match self.read_traffic(token, of.as_ref(), after) {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                }
+            }
             (Shutdown::No, command) => self.carry_out(command, now),
             _ => Err(CommandError::new(
                 ErrorKind::Shutdown,
@@ -85,6 +87,8 @@ impl Engine {
                     Which::Peer(id) => self.peer_tunnel_status(id, now),
                 };
                 let mut status = status.ok_or_else(|| no_tunnel(&selector))?;
+                let id = self.tunnel_id(which);
+                status.traffic = id.and_then(|id| self.traffic_of_tunnel(id));
                 status.parameters = self.tunnel_parameters(which);
                 return Ok(Response::Tunnel(Box::new(status)));
             }
@@ -120,7 +124,7 @@ impl Engine {
             Command::Totals => return Ok(Response::Statistics(self.counters.total())),
             Command::StatisticsReset => self.reset_statistics(),
             // Answered when more is known.
-            Command::SessionShow(..) | Command::TrafficRead(_) | Command::Shutdown => {}
+            Command::SessionShow(..) | Command::TrafficRead(..) | Command::Shutdown => {}
         }
         Ok(Response::Done)
     }

@@ -28,6 +28,8 @@ macro_rules! group {
 group! {
     /// Datagrams that reached no tunnel or session.
     Datagrams = "datagrams" {
+        /// The header is cut short.
+        short,
         /// The header is malformed.
         malformed_header,
         /// Not version 2.
@@ -70,6 +72,20 @@ group! {
         no_address,
         /// The datapath could not carry the session.
         datapath,
+    }
+}
+
+group! {
+    /// What came of tunnels and sessions.
+    Setups = "setup" {
+        /// Tunnels that were established.
+        tunnels,
+        /// Tunnels, or attempts to make one, that ended before that.
+        tunnel_failures,
+        /// Sessions that carried traffic.
+        sessions,
+        /// Sessions that ended before that, refused calls included.
+        session_failures,
     }
 }
 
@@ -166,7 +182,7 @@ group! {
 
 impl Data {
     /// Adds what was counted of a session.
-    fn add(&mut self, stats: &datapath::Stats) {
+    pub(crate) fn add(&mut self, stats: &datapath::Stats) {
         self.rx_packets += stats.rx_packets;
         self.rx_bytes += stats.rx_bytes;
         self.rx_errors += stats.rx_errors;
@@ -185,6 +201,7 @@ impl Data {
 pub(crate) struct Counters {
     pub(crate) datagrams: Datagrams,
     pub(crate) refused: Refused,
+    pub(crate) setup: Setups,
     pub(crate) limits: Limits,
     pub(crate) ppp: Ppp,
     pub(crate) data: Data,
@@ -199,14 +216,14 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn malformed_header(&mut self, datagram: &[u8], error: DecodeError) {
-        let other_version = matches!(error, DecodeError::BadValue { .. })
-            && Version::of(datagram) != Ok(Version::V2);
-        let counter = if other_version {
-            &mut self.datagrams.wrong_version
-        } else {
-            &mut self.datagrams.malformed_header
-        };
-        *counter += 1;
+        let datagrams = &mut self.datagrams;
+        *match error {
+            DecodeError::BadValue { .. } if Version::of(datagram) != Ok(Version::V2) => {
+                &mut datagrams.wrong_version
+            }
+            DecodeError::Truncated { .. } => &mut datagrams.short,
+            _ => &mut datagrams.malformed_header,
+        } += 1;
     }
 
     pub(crate) fn bad_connection_request(&mut self, error: &SccrqError) {
@@ -256,6 +273,7 @@ impl Counters {
         let mut all = BTreeMap::new();
         self.datagrams.list(&mut all);
         self.refused.list(&mut all);
+        self.setup.list(&mut all);
         self.limits.list(&mut all);
         self.lists.list(&mut all);
         self.data.list(&mut all);

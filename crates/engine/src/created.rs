@@ -27,6 +27,7 @@ pub(crate) struct CreatedSession {
     /// When the next attempt is due; not set, as soon as its tunnel is up.
     pub(crate) retry_at: Option<Time>,
     pub(crate) last_error: Option<Why>,
+    pub(crate) made: Time,
     pub(crate) since: Time,
 }
 
@@ -277,6 +278,7 @@ impl Engine {
             failures: 0,
             retry_at: None,
             last_error: None,
+            made: now,
             since: now,
         });
         self.place_calls(which, now);

@@ -52,7 +52,7 @@ pub enum Command {
     TunnelDelete(Selector),
     /// Lists tunnels. Of a list no more than [`api::LARGEST_PAGE`] items are looked at for one command.
     TunnelList(TunnelFilter, Range),
-    /// One tunnel.
+    /// One tunnel. What went through it is shown as far as the datapath was asked ([`Command::TrafficRead`]).
     TunnelShow(Selector),
     /// Opens a session on a tunnel, whoever opened that; it waits for its tunnel.
     SessionCreate(Box<config::Session>),
@@ -72,9 +72,9 @@ pub enum Command {
     PeerShow(IpAddr, IpAddr),
     /// The shard at a glance.
     SystemShow,
-    /// Has the datapath read the counters of sessions, a page of them from this place on, and adds them to the sums. Answered, when it has, by an
-    /// empty page whose cursor is the next place.
-    TrafficRead(Option<Cursor>),
+    /// Has the datapath read the counters of sessions of one tunnel or of all, a page of them from this place on, and adds them to the sums.
+    /// Answered, when it has, by an empty page whose cursor is the next place.
+    TrafficRead(Option<Selector>, Option<Cursor>),
     /// Every counter, since the last reset. What went through a session is in it as far as the datapath was asked
     /// ([`Command::TrafficRead`]).
     Statistics,
@@ -94,7 +94,7 @@ impl Command {
             Self::TunnelList(..)
             | Self::SessionList(..)
             | Self::UserList(..)
-            | Self::TrafficRead(_) => LARGEST_PAGE.into(),
+            | Self::TrafficRead(..) => LARGEST_PAGE.into(),
             Self::PeerList(range) => range.limit(),
             _ => 0,
         }

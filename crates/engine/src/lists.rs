@@ -98,16 +98,23 @@ impl Engine {
         Ok(self.page(looked_at, linked_cursor))
     }
 
-    /// The sessions that the datapath may carry.
+    /// The sessions that the datapath may carry, of one tunnel or of all.
     pub(crate) fn list_carried(
         &mut self,
+        of: Option<u16>,
         after: Option<Cursor>,
     ) -> Result<Page<Handle>, CommandError> {
-        let start = linked_place(after.as_ref())?;
+        let start = match after {
+            None => (of.unwrap_or(0), 0),
+            after => linked_place(after.as_ref())?,
+        };
         let looked_at = walk(
             &Range::default(),
             start,
-            |(tunnel, session)| self.next_linked(tunnel, session),
+            |(tunnel, session)| {
+                let next = self.next_linked(tunnel, session);
+                next.filter(|(tunnel, _)| of.is_none_or(|of| of == *tunnel))
+            },
             |(tunnel, session)| {
                 let session = self.tunnels.get(&tunnel)?.sessions.get(&session)?;
                 (!session.no_ppp).then_some(session.handle)

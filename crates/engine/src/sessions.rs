@@ -68,6 +68,7 @@ pub(crate) struct Session {
     /// What of it is in the sums.
     pub(crate) tally: SessionTally,
     pub(crate) entry: Entry,
+    pub(crate) made: Time,
     pub(crate) since: Time,
     /// Requests of what the network layer agreed on that the datapath has not completed.
     pub(crate) configuring: u32,
@@ -236,6 +237,7 @@ impl Engine {
             tally: SessionTally::new(self.counters.resets),
             no_ppp: params.no_ppp(),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
+            made: now,
             since: now,
             configuring: 0,
             trace_flags: params.trace_flags,
@@ -471,7 +473,10 @@ impl Engine {
             return;
         };
         let (remote, source) = (tunnel.remote, tunnel.source());
-        if let Some(session) = tunnel.sessions.remove(&id) {
+        let session = tunnel.sessions.remove(&id);
+        let was_up = session.as_ref().is_some_and(|session| session.was_up);
+        self.counters.setup.session_failures += u64::from(!was_up);
+        if let Some(session) = session {
             if session.was_up {
                 self.limits.session_down(source);
             }
@@ -589,6 +594,7 @@ impl Engine {
             .filter(|_| first)
             .map(|tunnel| tunnel.source())
         {
+            self.counters.setup.sessions += 1;
             self.limits.session_up(source);
         }
     }

@@ -3,7 +3,7 @@
 use api::{
     CallStatus, EndReason, LineErrors, LineStatus, Origin as CreatedBy, Parameters, Role,
     SessionState, SessionStatus, SystemStatus, TransportStatus, TunnelPeer, TunnelState,
-    TunnelStatus, UserStatus,
+    TunnelStatus, TunnelTraffic, UserStatus,
 };
 use config::{DEFAULT_PROFILE, Parameters as _, SessionType};
 use sansio::Time;
@@ -50,7 +50,11 @@ impl Engine {
                 peer: None,
                 sessions: 0,
                 seconds: seconds(client.since, now),
+                age: 0,
+                establish_retries: 0,
+                tie_breaker: None,
                 transport: None,
+                traffic: None,
                 listener_name: None,
                 trace_flags: client.setup.params.trace_flags().to_string(),
                 path_mtu: None,
@@ -61,6 +65,8 @@ impl Engine {
         };
         status.tunnel_name.clone_from(&client.config.tunnel_name);
         status.persist = client.config.persist();
+        status.age = seconds(client.made, now);
+        status.establish_retries = client.failures;
         status.dest_ipaddr = client.setup.params.dest_ipaddr().map(str::to_owned);
         if status.last_error.is_none() {
             (status.last_error, status.last_end) = shown(client.last_error.as_ref());
@@ -90,6 +96,11 @@ impl Engine {
                 tunnel_id: control.peer_id(),
                 host_name: peer.host_name.clone(),
                 vendor_name: (!peer.vendor_name.is_empty()).then(|| peer.vendor_name.clone()),
+                protocol_version: {
+                    let (version, revision) = peer.protocol_version;
+                    format!("{version}.{revision}")
+                },
+                tie_breaker: peer.tie_breaker.map(tie_breaker),
                 firmware_revision: peer.firmware_revision,
                 rx_window_size: peer.rx_window,
                 framing_caps: Some(framing_word(peer.framing_capabilities)),
@@ -97,7 +108,11 @@ impl Engine {
             }),
             sessions: control.call_count() as u32,
             seconds: seconds(tunnel.since, now),
+            age: seconds(tunnel.made, now),
+            establish_retries: 0,
+            tie_breaker: control.tie_breaker().map(tie_breaker),
             transport: Some(self.transport_status(tunnel)),
+            traffic: None,
             listener_name: tunnel.listener.as_deref().map(str::to_owned),
             trace_flags: tunnel.setup.params.trace_flags().to_string(),
             path_mtu: tunnel.path_mtu,
@@ -131,6 +146,7 @@ impl Engine {
         } else {
             CreatedBy::Peer
         };
+        let made = ours.map(|ours| ours.made).or(session.map(|s| s.made));
         let nothing = l2tp::CallParams::default();
         let (last_error, last_end) = shown(ours.and_then(|s| s.last_error.as_ref()));
         let info = session.map(|s| s.call.as_ref()).or(call.info.as_deref());
@@ -162,6 +178,7 @@ impl Engine {
             line: info.map(|info| shown_line(info, session)),
             trace_flags: self.own_trace_flags(tunnel_id, id).to_string(),
             seconds: seconds(session.map_or(now, |s| s.since), now),
+            age: made.map(|made| seconds(made, now)),
             last_error,
             last_end,
             parameters: Default::default(),
@@ -220,6 +237,7 @@ impl Engine {
                 own.map_or(of_tunnel, |own| own.and(of_tunnel)).to_string()
             },
             seconds: seconds(session.since, now),
+            age: Some(seconds(session.made, now)),
             last_error,
             last_end,
             parameters: Default::default(),
@@ -257,22 +275,60 @@ impl Engine {
         let own = created.map(|created| created.config.clone());
         let mut config = own.unwrap_or_default();
         config.params = self.policy.session_params(setup, &config);
+        let live = self
+            .call_of(which)
+            .and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
+        if let Some(datapath::Sequencing::Own(send)) = live.map(|session| session.sequencing) {
+            config.params.use_sequence_numbers = Some(send);
+        }
         config.shown_json()
     }
 
     fn transport_status(&self, tunnel: &Tunnel) -> TransportStatus {
         let t = tunnel.control.transport_stats();
-        let troubles = self.counted_of_tunnel(tunnel).troubles;
+        let counted = self.counted_of_tunnel(tunnel);
+        let ([rx_zlbs, tx_zlbs], [rx_hellos, tx_hellos]) = (counted.zlbs, counted.hellos);
         TransportStatus {
             ns: t.ns,
             nr: t.nr,
+            peer_ns: t.peer_ns,
+            peer_nr: t.peer_nr,
+            tx_window: t.window,
             cwnd: t.congestion_window,
             ssthresh: t.slow_start_threshold,
+            congestion_acks: t.avoidance_acks,
             unacknowledged: t.unacknowledged as u32,
             queued: t.waiting as u32,
-            retransmits: troubles.retransmissions,
-            duplicates: troubles.duplicates,
+            retransmits: counted.retransmits,
+            duplicates: counted.duplicates,
+            out_of_order: counted.out_of_order,
+            out_of_window: counted.out_of_window,
+            rx_packets: counted.datagrams.received_datagrams,
+            rx_bytes: counted.datagrams.received_octets,
+            tx_packets: counted.datagrams.sent_datagrams,
+            tx_bytes: counted.datagrams.sent_octets,
+            rx_zlbs,
+            tx_zlbs,
+            rx_hellos,
+            tx_hellos,
         }
+    }
+
+    /// What went through the sessions of a tunnel, as far as the datapath was asked.
+    pub(crate) fn traffic_of_tunnel(&self, id: u16) -> Option<TunnelTraffic> {
+        let data = self.counted_of_tunnel(self.tunnels.get(&id)?).data;
+        Some(TunnelTraffic {
+            rx_packets: data.rx_packets,
+            rx_bytes: data.rx_bytes,
+            rx_errors: data.rx_errors,
+            tx_packets: data.tx_packets,
+            tx_bytes: data.tx_bytes,
+            tx_errors: data.tx_errors,
+            rx_out_of_order: data.rx_out_of_order,
+            rx_lost: data.rx_lost,
+            rx_discarded: data.rx_discarded,
+            rx_unnumbered: data.rx_unnumbered,
+        })
     }
 
     /// Who is logged in by a session, if somebody is.
@@ -383,6 +439,10 @@ fn shown_line(info: &l2tp::CallInfo, session: Option<&Session>) -> LineStatus {
         lns_last_sent: told.and_then(|told| hexadecimal(told.lns_last_sent.as_deref())),
         lns_last_received: told.and_then(|told| hexadecimal(told.lns_last_received.as_deref())),
     }
+}
+
+fn tie_breaker(value: u64) -> String {
+    format!("{value:016x}")
 }
 
 fn hexadecimal(octets: Option<&[u8]>) -> Option<String> {

@@ -2,12 +2,13 @@
 //! has to walk them all to know.
 
 use api::{SessionState, TunnelState};
-use datapath::Stats;
+use datapath::{Handle, Stats};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::clients::{Client, ClientId, State};
-use crate::sessions::Session;
+use crate::counters::Data;
+use crate::sessions::{Session, place_of};
 use crate::status::{call_state, session_state, tunnel_state};
 use crate::tunnels::Tunnel;
 
@@ -18,12 +19,27 @@ pub(crate) struct States {
     sessions: [u32; SessionState::ALL.len()],
 }
 
-/// What of a tunnel is in the sums.
+/// What of a tunnel is in the sums, and what it counted itself since the last reset.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TunnelTally {
     states: States,
-    counters: l2tp::Counters,
-    reset: Reset<l2tp::Counters>,
+    own: OwnCounts,
+    /// The number of the reset that it has taken part in.
+    resets: u32,
+}
+
+/// What is shown of a tunnel.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct OwnCounts {
+    pub(crate) retransmits: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) out_of_window: u64,
+    pub(crate) datagrams: l2tp::Datagrams,
+    pub(crate) zlbs: [u64; 2],
+    pub(crate) hellos: [u64; 2],
+    /// Of its sessions, as far as the datapath was asked.
+    pub(crate) data: Data,
 }
 
 /// What of a session is in the sums.
@@ -33,44 +49,10 @@ pub(crate) struct SessionTally {
     link: ppp::Counters,
     /// As far as the datapath was asked.
     traffic: Stats,
-    reset: Reset<Stats>,
-}
-
-/// What an object had counted when counters were last reset. It finds out when something happens to it: until then it has nothing to show.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Reset<T> {
-    /// The number of the reset.
-    number: u32,
-    /// What was counted before; nothing where the object is younger.
-    before: Option<Box<T>>,
-}
-
-impl<T: Clone + Default> Reset<T> {
-    /// Nothing was counted before this reset.
-    fn since(number: u32) -> Self {
-        Self {
-            number,
-            before: None,
-        }
-    }
-
-    /// Lets what was counted by now be before this reset, if that is a new one; says whether it is.
-    fn take_part(&mut self, number: u32, counted: &T) -> bool {
-        let new = self.number != number;
-        if new {
-            (self.number, self.before) = (number, Some(Box::new(counted.clone())));
-        }
-        new
-    }
-
-    /// What was counted before this reset, of all that is `counted`.
-    fn before(&self, number: u32, counted: &T) -> T {
-        match &self.before {
-            _ if self.number != number => counted.clone(),
-            Some(before) => T::clone(before),
-            None => T::default(),
-        }
-    }
+    /// What that was when counters were last reset, or when that was found out: nothing where the session is younger.
+    before: Option<Box<Stats>>,
+    /// The number of the reset that it has taken part in. It finds out of one when it is read: until then it has nothing to show.
+    resets: u32,
 }
 
 impl States {
@@ -133,8 +115,32 @@ impl States {
 impl TunnelTally {
     pub(crate) fn new(resets: u32) -> Self {
         Self {
-            reset: Reset::since(resets),
+            resets,
             ..Self::default()
+        }
+    }
+
+    /// Forgets what was counted before this reset, if that is a new one.
+    fn take_part(&mut self, resets: u32) {
+        if self.resets != resets {
+            (self.own, self.resets) = (OwnCounts::default(), resets);
+        }
+    }
+}
+
+impl OwnCounts {
+    fn add(&mut self, new: &l2tp::Counters) {
+        let (troubles, received, sent) = (&new.troubles, &new.received, &new.sent);
+        self.retransmits += troubles.retransmissions;
+        self.duplicates += troubles.duplicates;
+        self.out_of_order += troubles.out_of_order;
+        self.out_of_window += troubles.out_of_window;
+        self.datagrams.add(&new.datagrams);
+        for (sums, new) in [
+            (&mut self.zlbs, [received.zlb, sent.zlb]),
+            (&mut self.hellos, [received.hello, sent.hello]),
+        ] {
+            sums.iter_mut().zip(new).for_each(|(sum, new)| *sum += new);
         }
     }
 }
@@ -142,15 +148,14 @@ impl TunnelTally {
 impl SessionTally {
     pub(crate) fn new(resets: u32) -> Self {
         Self {
-            reset: Reset::since(resets),
+            resets,
             ..Self::default()
         }
     }
 
     /// The datapath counts anew.
     pub(crate) fn lose_datapath(&mut self) {
-        self.traffic = Stats::default();
-        self.reset.before = None;
+        (self.traffic, self.before) = (Stats::default(), None);
     }
 }
 
@@ -162,22 +167,20 @@ impl Engine {
         };
         let states = States::of_tunnel(tunnel);
         let tally = &mut tunnel.tally;
-        tally.reset.take_part(self.counters.resets, &tally.counters);
         self.states.change(&tally.states, &states);
         tally.states = states;
-        let counters = tunnel.control.counters();
-        if *counters != tally.counters {
-            self.counters.add_control(&counters.since(&tally.counters));
-            tally.counters.clone_from(counters);
+        tally.take_part(self.counters.resets);
+        let new = tunnel.control.take_counters();
+        if new != l2tp::Counters::default() {
+            self.counters.add_control(&new);
+            tally.own.add(&new);
         }
     }
 
     /// Adds what is new of a tunnel that is gone, for the last time.
-    pub(crate) fn retire_tunnel(&mut self, tunnel: &Tunnel) {
-        let tally = &tunnel.tally;
-        self.states.change(&tally.states, &States::default());
-        let counters = tunnel.control.counters();
-        self.counters.add_control(&counters.since(&tally.counters));
+    pub(crate) fn retire_tunnel(&mut self, tunnel: &mut Tunnel) {
+        self.states.change(&tunnel.tally.states, &States::default());
+        self.counters.add_control(&tunnel.control.take_counters());
     }
 
     /// Adds what is new of a session.
@@ -205,8 +208,9 @@ impl Engine {
             self.states.sessions[state as usize] -= 1;
         }
         Counted {
+            handle: session.handle,
             traffic: tally.traffic,
-            resets: tally.reset.number,
+            resets: tally.resets,
         }
     }
 
@@ -220,14 +224,28 @@ impl Engine {
         let tally = &mut session.tally;
         let new = stats.since(&tally.traffic);
         tally.traffic = *stats;
-        let late = tally.reset.take_part(resets, stats);
-        self.counters.add_data(&new, late);
+        let late = tally.resets != resets;
+        if late {
+            (tally.resets, tally.before) = (resets, Some(Box::new(*stats)));
+        }
+        self.add_traffic(tunnel, &new, late);
     }
 
     /// The datapath has read the counters of a session that is gone.
     pub(crate) fn retire_traffic(&mut self, stats: &Stats, counted: &Counted) {
         let late = counted.resets != self.counters.resets;
-        self.counters.add_data(&stats.since(&counted.traffic), late);
+        let (tunnel, _) = place_of(counted.handle);
+        self.add_traffic(tunnel, &stats.since(&counted.traffic), late);
+    }
+
+    /// Adds what went through a session of a tunnel; before the last reset, if it is known so `late`.
+    fn add_traffic(&mut self, tunnel: u16, new: &Stats, late: bool) {
+        let resets = self.counters.resets;
+        self.counters.add_data(new, late);
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel).filter(|_| !late) {
+            tunnel.tally.take_part(resets);
+            tunnel.tally.own.data.add(new);
+        }
     }
 
     /// Counts a client in its present state.
@@ -245,16 +263,20 @@ impl Engine {
     }
 
     /// What a tunnel counted since the last reset.
-    pub(crate) fn counted_of_tunnel(&self, tunnel: &Tunnel) -> l2tp::Counters {
+    pub(crate) fn counted_of_tunnel(&self, tunnel: &Tunnel) -> OwnCounts {
         let tally = &tunnel.tally;
-        let before = tally.reset.before(self.counters.resets, &tally.counters);
-        tunnel.control.counters().since(&before)
+        let current = tally.resets == self.counters.resets;
+        current.then(|| tally.own.clone()).unwrap_or_default()
     }
 
     /// What went through a session since the last reset, as far as the datapath was asked.
     pub(crate) fn counted_traffic(&self, session: &Session) -> Stats {
         let tally = &session.tally;
-        let before = tally.reset.before(self.counters.resets, &tally.traffic);
+        let before = match &tally.before {
+            _ if tally.resets != self.counters.resets => tally.traffic,
+            Some(before) => **before,
+            None => Stats::default(),
+        };
         tally.traffic.since(&before)
     }
 }
@@ -262,6 +284,7 @@ impl Engine {
 /// What of the traffic of a session that is gone is in the sums, and which reset it has seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
+    handle: Handle,
     traffic: Stats,
     resets: u32,
 }

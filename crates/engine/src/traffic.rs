@@ -1,6 +1,8 @@
 //! What goes through a session: its counters, which the datapath keeps, and its sequence numbers.
 
-use api::{CommandError, Cursor, ErrorKind, Page, Response, SessionStatus, SessionTraffic};
+use api::{
+    CommandError, Cursor, ErrorKind, Page, Response, Selector, SessionStatus, SessionTraffic,
+};
 use datapath::{Completion, DatapathError, Handle, Request, Sequencing, Stats};
 use sansio::Time;
 
@@ -106,9 +108,20 @@ impl Engine {
     pub(crate) fn read_traffic(
         &mut self,
         token: Token,
+        of: Option<&Selector>,
         after: Option<Cursor>,
     ) -> Result<(), CommandError> {
-        let Page { items, next } = self.list_carried(after)?;
+        let which = of.map(|of| self.find_tunnel(of)).transpose()?;
+        let tunnel = which.map(|which| self.tunnel_id(which));
+        let page = match tunnel {
+            // It has no sessions while it has no tunnel.
+            Some(None) => Page {
+                items: Vec::new(),
+                next: None,
+            },
+            of => self.list_carried(of.flatten(), after)?,
+        };
+        let Page { items, next } = page;
         let reading = Reading {
             outstanding: items.len() + 1,
             next,
@@ -141,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// Counts from zero again, for those who look. The machines' own counters go on: some of what they do depends on them. What it is about finds
-    /// out by itself ([`Reset`](crate::tally)).
+    /// Counts from zero again, for those who look. The machines' own counters go on: some of what they do depends on them. Tunnels and sessions find
+    /// out when something happens to them.
     pub(crate) fn reset_statistics(&mut self) {
         self.counters.reset();
     }

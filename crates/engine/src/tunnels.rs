@@ -46,6 +46,8 @@ pub(crate) struct Tunnel {
     /// What we were told to make on a tunnel that the peer opened, if anything; on one of ours, its client has it.
     pub(crate) created: Option<Box<CreatedSessions>>,
     pub(crate) entry: Entry,
+    /// When it was made.
+    pub(crate) made: Time,
     /// When it got to its present state.
     pub(crate) since: Time,
     /// When it is closed for having no session.
@@ -152,6 +154,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             created: None,
             entry,
+            made: now,
             since: now,
             idle_at: None,
             was_up: false,
@@ -293,6 +296,7 @@ impl Engine {
             return;
         };
         (tunnel.since, tunnel.was_up) = (now, true);
+        self.counters.setup.tunnels += 1;
         let (remote, origin) = (tunnel.remote, tunnel.origin);
         let path = tunnel.path();
         let host_name = tunnel
@@ -326,6 +330,7 @@ impl Engine {
         (tunnel.since, tunnel.idle_at) = (now, None);
         tunnel.created = None;
         let (remote, was_up) = (tunnel.remote, tunnel.was_up);
+        self.counters.setup.tunnel_failures += u64::from(!was_up);
         let by = reason.by;
         let failed = !was_up && by == EndedBy::PeerFault && tunnel.control.is_proven();
         let mut reason = Why::from(reason);
@@ -354,12 +359,12 @@ impl Engine {
     fn tunnel_released(&mut self, id: u16) {
         self.trace_released(id);
         self.no_longer_half_open(id);
-        let Some(tunnel) = self.tunnels.remove(&id) else {
+        let Some(mut tunnel) = self.tunnels.remove(&id) else {
             return;
         };
         self.wheel.remove(tunnel.entry);
         self.peers.remove(tunnel.peer());
-        self.retire_tunnel(&tunnel);
+        self.retire_tunnel(&mut tunnel);
         if let Origin::Peer(address, peer_id) = tunnel.origin {
             self.by_peer
                 .remove(&(tunnel.listener, address, peer_id, id));

@@ -426,7 +426,7 @@ impl Tunnel {
         };
         match id.filter(|&id| self.calls.get(id).is_some()) {
             Some(id) => self.forget_call(id, EndedBy::Peer, Disconnect::received(body)),
-            None => self.counters.troubles.unknown_sessions += 1,
+            None => self.counters.unknown_session(MessageType::CDN),
         }
     }
 
@@ -438,7 +438,7 @@ impl Tunnel {
 
     /// A message that the call's state does not allow: the call ends (RFC 2661 section 7.4).
     pub(crate) fn unexpected_in_call(&mut self, id: SessionId, message_type: MessageType) {
-        self.counters.troubles.unexpected_messages += 1;
+        self.counters.unexpected(message_type);
         let reason = Disconnect::unexpected(message_type);
         self.end_call(id, EndedBy::PeerFault, reason);
     }

@@ -97,20 +97,21 @@ impl Tunnel {
         now: Time,
         rng: &mut dyn Rng,
     ) {
-        let info = match self.take_request(kind, body) {
+        let message_type = match kind.is_incoming() {
+            true => MessageType::ICRQ,
+            false => MessageType::OCRQ,
+        };
+        let info = match self.take_request(kind, message_type, body) {
             Ok(info) => info,
             Err(reason) => return self.refuse_bad_request(body.assigned_session_id, &reason, rng),
         };
         let peer_session_id = info.peer_session_id;
         if let Some(id) = self.calls.find_by_peer(peer_session_id) {
-            let message_type = match kind.is_incoming() {
-                true => MessageType::ICRQ,
-                false => MessageType::OCRQ,
-            };
             return self.unexpected_in_call(id, message_type);
         }
         let has_room = self.calls.len() < self.config.max_calls;
         let Some(session_id) = has_room.then(|| self.calls.free_id(rng)).flatten() else {
+            self.counters.troubles.refused_calls += 1;
             let reason = Disconnect::no_facilities("the tunnel has as many calls as it may");
             return self.refuse_request(Some(peer_session_id), &reason, rng);
         };
@@ -130,7 +131,12 @@ impl Tunnel {
         });
     }
 
-    fn take_request(&mut self, kind: CallKind, body: &Body<'_>) -> Result<CallInfo, Disconnect> {
+    fn take_request(
+        &mut self,
+        kind: CallKind,
+        message_type: MessageType,
+        body: &Body<'_>,
+    ) -> Result<CallInfo, Disconnect> {
         if !kind.is_incoming() {
             self.check_outgoing(body)?;
         }
@@ -145,7 +151,7 @@ impl Tunnel {
                 ..CallInfo::default()
             })
         };
-        read().map_err(|fault| self.faulty(&fault))
+        read().map_err(|fault| self.faulty(message_type, &fault))
     }
 
     /// Sends ICRP or OCRP. Nothing happens if the call is no longer requested.
@@ -205,9 +211,14 @@ impl Tunnel {
     }
 
     /// What an ICRP or OCRP says: the peer's Session ID, and what it grants.
-    pub(crate) fn take_reply(&mut self, id: SessionId, body: &Body<'_>) -> Result<(), Disconnect> {
+    pub(crate) fn take_reply(
+        &mut self,
+        id: SessionId,
+        message_type: MessageType,
+        body: &Body<'_>,
+    ) -> Result<(), Disconnect> {
         let peer_id = required_id(body.assigned_session_id, AttributeType::ASSIGNED_SESSION_ID)
-            .map_err(|fault| self.faulty(&fault))?;
+            .map_err(|fault| self.faulty(message_type, &fault))?;
         if self.calls.find_by_peer(peer_id).is_some() {
             return Err(Disconnect::session_id_in_use());
         }
@@ -267,13 +278,14 @@ impl Tunnel {
     pub(crate) fn take_connected(
         &mut self,
         id: SessionId,
+        message_type: MessageType,
         body: &Body<'_>,
     ) -> Result<(), Disconnect> {
         let speed = required(body.tx_connect_speed, AttributeType::TX_CONNECT_SPEED);
         let framing = required(body.framing_type, AttributeType::FRAMING_TYPE);
         let (speed, framing) = speed
             .and_then(|speed| Ok((speed, framing?)))
-            .map_err(|fault| self.faulty(&fault))?;
+            .map_err(|fault| self.faulty(message_type, &fault))?;
         if !framing_fits(self.config.framing_capabilities, framing) {
             return Err(Disconnect::not_supported(
                 "we do not do the framing that the call wants",
@@ -294,8 +306,8 @@ impl Tunnel {
     }
 
     /// A message in which something is wrong, as the reason for the end of its call.
-    fn faulty(&mut self, fault: &Fault) -> Disconnect {
-        self.counters.troubles.malformed_messages += 1;
+    fn faulty(&mut self, message_type: MessageType, fault: &Fault) -> Disconnect {
+        self.counters.malformed(message_type);
         Disconnect::from(fault)
     }
 

@@ -162,13 +162,13 @@ impl Tunnel {
     ) {
         use MessageType as M;
         let Some(call) = self.calls.get(session) else {
-            self.counters.troubles.unknown_sessions += 1;
+            self.counters.unknown_session(message_type);
             return;
         };
         let is_lac = call.kind.is_lac();
         let from_lac = message_type != M::SLI;
         if call.state != CallState::Established || from_lac == is_lac {
-            self.counters.troubles.unexpected_messages += 1;
+            self.counters.unexpected(message_type);
             return;
         }
         // Who speaks of a call has our ICCN or OCCN, be that acknowledged or not.
@@ -185,7 +185,7 @@ impl Tunnel {
             }
             // That a modem is on hold is of no use to us: we did not say that we wanted to know.
             (M::MDMST, ..) => {}
-            _ => self.counters.troubles.malformed_messages += 1,
+            _ => self.counters.malformed(message_type),
         }
     }
 }

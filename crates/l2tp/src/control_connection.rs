@@ -144,7 +144,7 @@ impl Tunnel {
 
     /// A message that the tunnel's state does not allow.
     pub(crate) fn unexpected(&mut self, message_type: MessageType) {
-        self.counters.troubles.unexpected_messages += 1;
+        self.counters.unexpected(message_type);
         self.stop(EndedBy::PeerFault, StopReason::unexpected(message_type));
     }
 

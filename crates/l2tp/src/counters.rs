@@ -121,12 +121,30 @@ counters! {
         ignored_avps,
         /// AVPs that are malformed and not mandatory; ignored.
         ignored_malformed_avps,
+        /// AVPs that vendors defined (Vendor ID other than 0), known or not.
+        vendor_avps,
         /// Messages that their tunnel's or session's state does not allow.
         unexpected_messages,
         /// Messages for sessions that are not, or no more; ignored.
         unknown_sessions,
+        /// Calls that the peer asked for and that were refused: the tunnel has as many as it may, or no Session ID is free.
+        refused_calls,
         /// Peers that did not prove to know the secret.
         authentication_failures,
+    }
+}
+
+counters! {
+    /// Datagrams of a control connection, acknowledgements and what came or went again included. Octets are those of UDP's payload.
+    Datagrams {
+        /// Datagrams received with a sound header.
+        received_datagrams,
+        /// Their octets.
+        received_octets,
+        /// Datagrams sent.
+        sent_datagrams,
+        /// Their octets.
+        sent_octets,
     }
 }
 
@@ -137,6 +155,10 @@ pub struct Counters {
     pub received: MessageCounters,
     /// Messages sent, each once.
     pub sent: MessageCounters,
+    /// Those of the received ones that are malformed, or that nothing allowed when they came.
+    pub bad: MessageCounters,
+    /// What carried them.
+    pub datagrams: Datagrams,
     /// The rest.
     pub troubles: Troubles,
 }
@@ -146,6 +168,8 @@ impl Counters {
     pub fn add(&mut self, other: &Self) {
         self.received.add(&other.received);
         self.sent.add(&other.sent);
+        self.bad.add(&other.bad);
+        self.datagrams.add(&other.datagrams);
         self.troubles.add(&other.troubles);
     }
 
@@ -155,24 +179,41 @@ impl Counters {
         Self {
             received: self.received.since(&before.received),
             sent: self.sent.since(&before.sent),
+            bad: self.bad.since(&before.bad),
+            datagrams: self.datagrams.since(&before.datagrams),
             troubles: self.troubles.since(&before.troubles),
         }
     }
 
-    /// Every counter's name (`received.sccrq`, `sent.zlb`, `duplicates`) and value.
+    /// Every counter's name (`received.sccrq`, `sent.zlb`, `bad.icrq`, `sent_octets`, `duplicates`) and value.
     pub fn named(&self) -> impl Iterator<Item = (String, u64)> + use<> {
-        let received = self
-            .received
-            .named()
-            .map(|(name, value)| (format!("received.{name}"), value));
-        let sent = self
-            .sent
-            .named()
-            .map(|(name, value)| (format!("sent.{name}"), value));
-        let troubles = self
-            .troubles
-            .named()
-            .map(|(name, value)| (name.to_owned(), value));
-        received.chain(sent).chain(troubles)
+        let of_type = |what: &'static str, messages: &MessageCounters| {
+            let named = messages.named();
+            named.map(move |(name, value)| (format!("{what}.{name}"), value))
+        };
+        let datagrams = self.datagrams.named();
+        let others = datagrams.chain(self.troubles.named());
+        of_type("received", &self.received)
+            .chain(of_type("sent", &self.sent))
+            .chain(of_type("bad", &self.bad))
+            .chain(others.map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// A message that something is wrong with.
+    pub(crate) fn malformed(&mut self, message_type: MessageType) {
+        self.troubles.malformed_messages += 1;
+        self.bad.count(message_type);
+    }
+
+    /// A message that nothing allows now.
+    pub(crate) fn unexpected(&mut self, message_type: MessageType) {
+        self.troubles.unexpected_messages += 1;
+        self.bad.count(message_type);
+    }
+
+    /// A message for a session that is not there.
+    pub(crate) fn unknown_session(&mut self, message_type: MessageType) {
+        self.troubles.unknown_sessions += 1;
+        self.bad.count(message_type);
     }
 }

@@ -55,13 +55,15 @@ impl Tunnel {
         rng: &mut dyn Rng,
     ) {
         match (state, message_type) {
-            (CallState::WaitReply, MessageType::ICRP) => match self.take_reply(id, body) {
-                Ok(()) => self.send_connected(id, MessageType::ICCN, rng),
-                Err(reason) => self.end_call(id, EndedBy::PeerFault, reason),
-            },
+            (CallState::WaitReply, MessageType::ICRP) => {
+                match self.take_reply(id, message_type, body) {
+                    Ok(()) => self.send_connected(id, MessageType::ICCN, rng),
+                    Err(reason) => self.end_call(id, EndedBy::PeerFault, reason),
+                }
+            }
             // The one case in which the state table sends no CDN.
             (CallState::WaitReply, MessageType::ICCN) => {
-                self.counters.troubles.unexpected_messages += 1;
+                self.counters.unexpected(message_type);
                 self.forget_call(id, EndedBy::PeerFault, Disconnect::unexpected(message_type));
             }
             _ => self.unexpected_in_call(id, message_type),

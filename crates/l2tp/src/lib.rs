@@ -40,7 +40,7 @@ pub use access_line::AccessLine;
 pub use call::{Call, CallInfo, CallKind, CallParams, CallState, Refused};
 pub use call_status::LinkInfo;
 pub use config::TunnelConfig;
-pub use counters::{Counters, MessageCounters, Troubles};
+pub use counters::{Counters, Datagrams, MessageCounters, Troubles};
 pub use diffserv::{dscp, per_hop_behavior};
 pub use event::Event;
 pub use lac_outgoing_call::Bearer;

@@ -34,10 +34,12 @@ impl Tunnel {
         body: &Body<'_>,
     ) {
         match (state, message_type) {
-            (CallState::WaitConnect, MessageType::ICCN) => match self.take_connected(id, body) {
-                Ok(()) => self.call_established(id),
-                Err(reason) => self.end_call(id, EndedBy::PeerFault, reason),
-            },
+            (CallState::WaitConnect, MessageType::ICCN) => {
+                match self.take_connected(id, message_type, body) {
+                    Ok(()) => self.call_established(id),
+                    Err(reason) => self.end_call(id, EndedBy::PeerFault, reason),
+                }
+            }
             _ => self.unexpected_in_call(id, message_type),
         }
     }

@@ -77,7 +77,9 @@ impl Tunnel {
     ) {
         let taken = match (state, message_type) {
             (CallState::WaitReply, MessageType::OCRP) => self.take_ocrp(id, body),
-            (CallState::WaitConnect, MessageType::OCCN) => self.take_connected(id, body),
+            (CallState::WaitConnect, MessageType::OCCN) => {
+                self.take_connected(id, message_type, body)
+            }
             _ => return self.unexpected_in_call(id, message_type),
         };
         match taken {
@@ -88,7 +90,7 @@ impl Tunnel {
     }
 
     fn take_ocrp(&mut self, id: SessionId, body: &Body<'_>) -> Result<(), Disconnect> {
-        self.take_reply(id, body)?;
+        self.take_reply(id, MessageType::OCRP, body)?;
         self.calls.set_state(id, CallState::WaitConnect);
         if let Some(params) = self.calls.get_mut(id).and_then(Call::params_mut) {
             params.physical_channel_id = body.physical_channel_id;

@@ -91,6 +91,8 @@ pub(crate) struct Transport {
     /// The Ns that we expect next: our Nr.
     expected: u16,
     held: BTreeMap<u16, Held>,
+    /// Ns and Nr of the peer's last datagram.
+    heard: (u16, u16),
     /// Messages received since we last sent an Nr.
     unanswered: u16,
     /// The next thing to send is an acknowledgement, if there is no message.
@@ -107,6 +109,10 @@ pub struct TransportStats {
     pub ns: u16,
     /// Nr: the Ns that we expect next.
     pub nr: u16,
+    /// Ns of the peer's last datagram.
+    pub peer_ns: u16,
+    /// Nr of the peer's last datagram.
+    pub peer_nr: u16,
     /// Messages that wait for the peer's acknowledgement.
     pub unacknowledged: usize,
     /// Messages that were not sent yet.
@@ -117,6 +123,8 @@ pub struct TransportStats {
     pub congestion_window: u16,
     /// Slow start threshold (SSTHRESH).
     pub slow_start_threshold: u16,
+    /// Acknowledgements since the congestion window last grew, in congestion avoidance.
+    pub avoidance_acks: u16,
     /// Retransmissions of the oldest message.
     pub retries: u32,
 }
@@ -136,6 +144,7 @@ impl Transport {
             retries: 0,
             expected,
             held: BTreeMap::new(),
+            heard: (0, 0),
             unanswered: 0,
             ack_now: false,
             confirmed: Vec::new(),
@@ -208,6 +217,7 @@ impl Transport {
         now: Time,
         counters: &mut Counters,
     ) -> Receipt {
+        self.heard = (header.ns, header.nr);
         let acknowledged = header.nr.wrapping_sub(self.unacknowledged);
         if usize::from(acknowledged) <= self.ever_sent {
             self.take_acknowledgement(acknowledged.into(), config, now);
@@ -420,11 +430,14 @@ impl Transport {
         TransportStats {
             ns: self.unacknowledged.wrapping_add(self.ever_sent as u16),
             nr: self.expected,
+            peer_ns: self.heard.0,
+            peer_nr: self.heard.1,
             unacknowledged: self.ever_sent,
             waiting: self.queue.len() - self.ever_sent,
             window: self.window,
             congestion_window: self.congestion_window,
             slow_start_threshold: self.slow_start_threshold,
+            avoidance_acks: self.avoidance_acks,
             retries: self.retries,
         }
     }

@@ -187,9 +187,14 @@ impl Tunnel {
         }
     }
 
-    /// What it counted since it began.
+    /// What it counted since it began, or since [`Tunnel::take_counters`].
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Takes out what it counted since this was asked last, for who keeps the sums.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
     }
 
     /// The state of its reliable transport.
@@ -231,6 +236,8 @@ impl Tunnel {
             return;
         }
         self.heard_at = now;
+        self.counters.datagrams.received_datagrams += 1;
+        self.counters.datagrams.received_octets += datagram.len() as u64;
         let config = Arc::clone(&self.config);
         let receipt = self
             .transport
@@ -309,8 +316,12 @@ impl Tunnel {
         let sent = self
             .transport
             .poll_transmit(self.peer_id, most, config, now, counters, out);
-        if let Some(unproven) = self.unproven.as_mut().filter(|_| sent) {
-            unproven.spend(out.len());
+        if sent {
+            self.counters.datagrams.sent_datagrams += 1;
+            self.counters.datagrams.sent_octets += out.len() as u64;
+            if let Some(unproven) = &mut self.unproven {
+                unproven.spend(out.len());
+            }
         }
         sent
     }
@@ -461,7 +472,7 @@ impl Tunnel {
             (_, Some(call)) => self.receive_for_call(session_id, call, message_type, body, rng),
             (M::ICRQ, None) => self.receive_request(CallKind::LnsIncoming, body, now, rng),
             (M::OCRQ, None) => self.receive_request(CallKind::LacOutgoing, body, now, rng),
-            (_, None) => self.counters.troubles.unknown_sessions += 1,
+            (_, None) => self.counters.unknown_session(message_type),
         }
     }
 
@@ -474,7 +485,7 @@ impl Tunnel {
         fault: &Fault,
         rng: &mut dyn Rng,
     ) {
-        self.counters.troubles.malformed_messages += 1;
+        self.counters.malformed(message_type);
         if message_type == MessageType::SCCRP && self.peer_id == 0 {
             // So that the StopCCN finds its tunnel.
             self.peer_id = body.assigned_tunnel_id.unwrap_or_default();
@@ -497,7 +508,7 @@ impl Tunnel {
     /// A message of a type that we do not know: the sender says whether that matters (RFC 2661 section 4.4.1).
     fn receive_unknown(&mut self, message_type: MessageType, mandatory: bool) {
         if mandatory {
-            self.counters.troubles.malformed_messages += 1;
+            self.counters.malformed(message_type);
             self.stop(
                 EndedBy::PeerFault,
                 StopReason::from(&Fault::UnknownMessage(message_type)),

@@ -176,7 +176,7 @@ fn totals(world: &mut World, node: NodeId) -> BTreeMap<String, u64> {
 fn read_traffic(world: &mut World, node: NodeId) {
     let mut after = None;
     loop {
-        match ask(world, node, Command::TrafficRead(after)) {
+        match ask(world, node, Command::TrafficRead(None, after)) {
             Ok(Response::Objects(page)) if page.next.is_some() => after = page.next,
             Ok(Response::Objects(_)) => return,
             other => panic!("{other:?}"),
@@ -235,6 +235,126 @@ fn the_sums_are_what_a_walk_of_the_lists_finds() {
     }
 }
 
+/// A tunnel as it is shown, with what went through it.
+fn shown(world: &mut World, node: NodeId, id: u16) -> api::TunnelStatus {
+    let one = Selector::Id(id);
+    let read = Command::TrafficRead(Some(one.clone()), None);
+    assert!(matches!(ask(world, node, read), Ok(Response::Objects(_))));
+    match ask(world, node, Command::TunnelShow(one)) {
+        Ok(Response::Tunnel(status)) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tunnel_counts_its_messages_and_what_went_through_its_sessions() {
+    let quiet = "
+        ppp profile modify profile_name=default lcp_echo_interval=0
+        tunnel profile modify profile_name=default hello_timeout=";
+    let mut pair = Pair::new(
+        &format!("{quiet}10\n{BUSY_LAC}"),
+        &format!("{LNS}{quiet}0\n"),
+    );
+    pair.run(5);
+    let ids: BTreeMap<_, _> = tunnels(&mut pair.world, 0)
+        .into_iter()
+        .filter_map(|t| Some((t.tunnel_name?, (t.tunnel_id?, t.peer?.tunnel_id))))
+        .collect();
+    let (ours, theirs) = ids["a"];
+    pair.world.count_packets(0, 5);
+    let lac = shown(&mut pair.world, 0, ours);
+    assert_eq!(lac.age, 5);
+    assert_eq!(lac.traffic.unwrap().tx_packets, 10, "two sessions of five");
+    ask(
+        &mut pair.world,
+        0,
+        Command::SessionDelete(tunnel("a"), session("a1")),
+    )
+    .unwrap();
+    pair.world.count_packets(0, 1);
+    pair.run(90);
+    let [lac, lns] = [(0, ours), (1, theirs)].map(|(node, id)| shown(&mut pair.world, node, id));
+    assert_eq!(
+        lac.traffic.unwrap().tx_packets,
+        12,
+        "the one that is gone, too"
+    );
+    let (sent, received) = (lac.transport.unwrap(), lns.transport.unwrap());
+    assert_eq!(
+        (sent.tx_packets, sent.tx_bytes),
+        (received.rx_packets, received.rx_bytes)
+    );
+    assert_eq!(
+        (sent.tx_zlbs, sent.tx_hellos),
+        (received.rx_zlbs, received.rx_hellos)
+    );
+    assert_eq!(received.tx_zlbs, sent.rx_zlbs);
+    assert!(sent.tx_hellos > 3 && received.tx_zlbs > 3, "{sent:?}");
+    assert!(sent.tx_bytes >= 12 * sent.tx_packets);
+    assert_eq!(
+        (received.peer_ns, sent.peer_nr),
+        (sent.ns - 1, sent.ns),
+        "HELLO and its ZLB"
+    );
+    assert_eq!(lns.peer.unwrap().protocol_version, "1.0");
+
+    ask(&mut pair.world, 0, Command::StatisticsReset).unwrap();
+    pair.world.count_packets(0, 7);
+    let again = shown(&mut pair.world, 0, ours);
+    let (transport, traffic) = (again.transport.unwrap(), again.traffic.unwrap());
+    assert_eq!((transport.tx_packets, transport.tx_zlbs), (0, 0));
+    assert_eq!(
+        traffic.tx_packets, 0,
+        "what is read for the first time was before the reset"
+    );
+    pair.world.count_packets(0, 2);
+    let traffic = shown(&mut pair.world, 0, ours).traffic.unwrap();
+    assert_eq!(traffic.tx_packets, 2);
+}
+
+#[test]
+fn a_session_shows_all_that_it_is_run_by() {
+    let mut pair = Pair::new(common::LAC, LNS);
+    pair.up();
+    pair.run(3);
+    let status = sessions(&mut pair.world, 0).remove(0);
+    assert!(status.parameters.is_empty(), "lists are without");
+    let name = session("s");
+    let show = Command::SessionShow(tunnel("t"), name.clone());
+    let shown = |pair: &mut Pair| match ask(&mut pair.world, 0, show.clone()) {
+        Ok(Response::Session(status)) => status,
+        other => panic!("{other:?}"),
+    };
+    let status = shown(&mut pair);
+    assert!(status.age.unwrap() >= 3);
+    assert_eq!(status.parameters["user_name"], "alice");
+    assert_eq!(status.parameters["user_password"], "********");
+    for name in [
+        "sequencing_required",
+        "use_sequence_numbers",
+        "reorder_timeout",
+    ] {
+        assert!(!status.parameters[name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn what_comes_of_tunnels_and_sessions_is_counted() {
+    let mut pair = Pair::new(BUSY_LAC, LNS);
+    pair.run(5);
+    let lac = totals(&mut pair.world, 0);
+    let lns = totals(&mut pair.world, 1);
+    assert_eq!((lac["setup.tunnels"], lns["setup.tunnels"]), (2, 2));
+    assert_eq!((lac["setup.sessions"], lns["setup.sessions"]), (3, 3));
+    assert!(lac["setup.tunnel_failures"] > 0, "nobody knows the name");
+    assert!(lns["setup.session_failures"] >= 2 && lac["setup.session_failures"] >= 2);
+    assert!(lns["ppp.auth_failures"] >= 2);
+
+    let garbage = "192.0.2.77:1701".parse().unwrap();
+    pair.world.datagram(1, garbage, &[0xc8, 2, 0]);
+    assert_eq!(counter(&mut pair.world, 1, "datagrams.short"), 1);
+}
+
 #[test]
 fn what_one_end_has_sent_over_a_good_network_the_other_has_received() {
     let mut pair = Pair::new(common::LAC, LNS);
@@ -268,7 +388,7 @@ fn a_command_reads_the_counters_of_256_sessions_at_most() {
     let mut read = 0;
     for pages in 1.. {
         let looks = counter(world, 1, "lists.examined");
-        let Ok(Response::Objects(page)) = ask(world, 1, Command::TrafficRead(after)) else {
+        let Ok(Response::Objects(page)) = ask(world, 1, Command::TrafficRead(None, after)) else {
             panic!("not read")
         };
         assert!(counter(world, 1, "lists.examined") - looks <= 256);

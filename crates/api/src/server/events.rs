@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
@@ -36,6 +37,19 @@ pub struct EventLog {
     news: watch::Sender<u64>,
     /// Places for readers.
     places: Arc<Semaphore>,
+    /// Events that were gone before a reader came to them.
+    missed: AtomicU64,
+}
+
+/// What a log counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventCounts {
+    /// Events written so far.
+    pub written: u64,
+    /// Events that were gone before a reader came to them, for each reader.
+    pub missed: u64,
+    /// Those who read now.
+    pub readers: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +77,16 @@ impl EventLog {
             kept: Mutex::default(),
             news: watch::Sender::default(),
             places: Arc::new(Semaphore::new(READERS)),
+            missed: AtomicU64::new(0),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> EventCounts {
+        EventCounts {
+            written: self.kept().last,
+            missed: self.missed.load(Ordering::Relaxed),
+            readers: READERS - self.places.available_permits(),
         }
     }
 
@@ -219,6 +243,7 @@ async fn next(mut reader: Reader) -> Option<(Result<Bytes, serde_json::Error>, R
     loop {
         reader.news.mark_unchanged();
         let batch = reader.log.read(reader.at);
+        reader.log.missed.fetch_add(batch.lost, Ordering::Relaxed);
         let mut text = Ok(String::new());
         if reader.restarted || batch.lost > 0 {
             let lost = (!reader.restarted).then_some(batch.lost);

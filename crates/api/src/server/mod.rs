@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::{CommandError, ErrorKind, Request, Response, TraceEvent, TraceRequest};
 
 pub use connections::{BUFFER, CONNECTIONS, PATIENCE, serve, serve_read_only};
-pub use events::{EventLog, READERS};
+pub use events::{EventCounts, EventLog, READERS};
 pub use input::LARGEST_BODY;
 
 /// Whatever answers requests: the daemon, or a test.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response as HttpResponse;
 use config::Object;
 use schemars::JsonSchema;
@@ -16,8 +17,9 @@ use super::interface::{Interface, Operation};
 use super::query::{Query, invalid};
 use super::{Backed, Backend, answer, answer_if, events, traces};
 use crate::{
-    Collection, EventRecord, PeerStatus, ReloadReport, Request, SessionFilter, SessionStatus,
-    Statistics, SystemStatus, TraceEvent, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
+    Collection, EventRecord, MetricsFormat, PeerStatus, ReloadReport, Request, SessionFilter,
+    SessionStatus, Statistics, SystemStatus, TraceEvent, TunnelFilter, TunnelStatus, UserFilter,
+    UserStatus,
 };
 
 /// Filters of lists that have none.
@@ -219,6 +221,14 @@ fn system<B: Backend>(interface: Interface<B>) -> Interface<B> {
             ],
         )
         .at(
+            "/metrics",
+            [Operation::get(
+                "Shows every counter for Prometheus: as OpenMetrics, or in its older text format where Accept names text/plain only.",
+                metrics::<B>,
+            )
+            .answers_text(MetricsFormat::OpenMetrics.media_type())],
+        )
+        .at(
             "/v1/system/statistics/reset",
             [Operation::post(
                 "Counts from zero again.",
@@ -306,6 +316,17 @@ async fn show_peer<B: Backend>(
     };
     let request = address(&local).and_then(|local| Ok((local, address(&remote)?)));
     answer_if(b, request.map(|(l, r)| Request::PeerShow(l, r))).await
+}
+
+async fn metrics<B: Backend>(State(b): Backed<B>, headers: HeaderMap) -> HttpResponse {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = MetricsFormat::accepted(accept.unwrap_or_default());
+    let mut response = answer(b, Request::Metrics(format)).await;
+    if response.status().is_success() {
+        let media_type = HeaderValue::from_static(format.media_type());
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    response
 }
 
 async fn list_sessions_of<B: Backend>(

@@ -163,6 +163,7 @@ impl<'a> Body<'a> {
     /// Takes an AVP in. Whether what is wrong with it matters depends on its M bit (RFC 2661 sections 4.1 and 7.1).
     fn take(&mut self, avp: &Avp<'a>, counters: &mut Counters) -> Result<(), Fault> {
         let (vendor_id, attribute) = (avp.vendor_id, avp.attribute);
+        counters.troubles.vendor_avps += u64::from(vendor_id != 0);
         let unknown = Fault::UnknownMandatory {
             vendor_id,
             attribute,

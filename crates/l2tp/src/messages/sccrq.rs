@@ -29,6 +29,8 @@ pub struct PeerInfo {
     pub framing_capabilities: FramingTypes,
     /// Bearer Capabilities: what outgoing calls it can place, if it can.
     pub bearer_capabilities: Option<BearerTypes>,
+    /// Tie Breaker of its SCCRQ, if it sent one.
+    pub tie_breaker: Option<u64>,
     /// Receive Window Size; 4 if it did not say.
     pub rx_window: u16,
     /// Control Connection DS: the code of the per-hop behavior that it asks for or grants (RFC 3308).
@@ -50,6 +52,7 @@ impl PeerInfo {
                 host_name: text(required(body.host_name, T::HOST_NAME)?),
                 vendor_name: body.vendor_name.map(text).unwrap_or_default(),
                 firmware_revision: body.firmware_revision,
+                tie_breaker: body.tie_breaker,
                 protocol_version: required(body.protocol_version, T::PROTOCOL_VERSION)?,
                 framing_capabilities: required(body.framing_capabilities, T::FRAMING_CAPABILITIES)?,
                 bearer_capabilities: body.bearer_capabilities,
@@ -110,6 +113,8 @@ impl Sccrq {
         }
         let mut counters = self.counters.clone();
         counters.sent.count(MessageType::STOP_CCN);
+        counters.datagrams.sent_datagrams += 1;
+        counters.datagrams.sent_octets += datagram.len() as u64;
         (datagram, counters)
     }
 }
@@ -165,13 +170,15 @@ pub fn open_sccrq(
         return Err(SccrqError::NotSccrq);
     }
     counters.received.count(MessageType::SCCRQ);
+    counters.datagrams.received_datagrams += 1;
+    counters.datagrams.received_octets += datagram.len() as u64;
     let body = &parsed.body;
     let peer = match &parsed.fault {
         Some(fault) => Err(StopReason::from(fault)),
         None => PeerInfo::from_body(body),
     };
     if peer.is_err() {
-        counters.troubles.malformed_messages += 1;
+        counters.malformed(MessageType::SCCRQ);
     }
     Ok(Sccrq {
         host_name: body.host_name.map(text).unwrap_or_default(),

@@ -1,0 +1,115 @@
+//! What is counted: by the shard, which is asked, and by the daemon around it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use api::{CommandError, ErrorKind, MetricsFormat, Page, Response, Selector, Statistics};
+use engine::Command;
+use tokio::sync;
+
+use crate::backend::Daemon;
+use crate::metrics::{self, Gauges, Snapshot};
+
+/// What the statistics of the daemon need from one request to the next.
+#[derive(Default)]
+pub(crate) struct Counting {
+    /// Held by the one that has the counters of all sessions read.
+    reading: sync::Mutex<()>,
+    /// What the daemon's own counters were at the last reset.
+    before: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Daemon {
+    /// Every counter since the last reset.
+    pub(crate) async fn statistics(&self) -> Result<Response, CommandError> {
+        let Statistics(mut all) = self.counters(Command::Statistics).await?;
+        let before = self.counting.before.lock();
+        let before = before.unwrap_or_else(PoisonError::into_inner);
+        all.extend(self.own_counters().into_iter().map(|(name, value)| {
+            let before = before.get(name).copied().unwrap_or_default();
+            (name.to_owned(), value.saturating_sub(before))
+        }));
+        Ok(Response::Statistics(Statistics(all)))
+    }
+
+    /// Counts from zero again; the traffic of each session from where it is read after that.
+    pub(crate) async fn reset_statistics(&self) -> Result<Response, CommandError> {
+        self.ask(Command::StatisticsReset).await?;
+        *self
+            .counting
+            .before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = self.own_counters();
+        let _alone = self.counting.reading.lock().await;
+        self.read_traffic(None).await?;
+        Ok(Response::Done)
+    }
+
+    /// Everything for Prometheus, whatever was reset.
+    pub(crate) async fn metrics(&self, format: MetricsFormat) -> Result<Response, CommandError> {
+        let Statistics(mut counters) = self.counters(Command::Totals).await?;
+        let own = self.own_counters().into_iter();
+        counters.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let system = match self.ask(Command::SystemShow).await? {
+            Response::System(system) => system,
+            other => return Err(unexpected(&other)),
+        };
+        let gauges = Gauges {
+            event_readers: self.happened.counts().readers,
+            trace_followers: self.trace_followers(),
+        };
+        let text = metrics::encode(Snapshot::new(counters, system, gauges), format);
+        text.map(Response::Text).map_err(|error| {
+            let message = format!("the metrics cannot be written: {error}");
+            CommandError::new(ErrorKind::Resources, message)
+        })
+    }
+
+    /// The shard's counters, with all that went through its sessions.
+    async fn counters(&self, command: Command) -> Result<Statistics, CommandError> {
+        let _alone = self.counting.reading.lock().await;
+        self.read_traffic(None).await?;
+        match self.ask(command).await? {
+            Response::Statistics(statistics) => Ok(statistics),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has the counters of the sessions of one tunnel read, or of all, a page at a time.
+    pub(crate) async fn read_traffic(&self, of: Option<&Selector>) -> Result<(), CommandError> {
+        let mut after = None;
+        while let Response::Objects(Page {
+            next: Some(next), ..
+        }) = self.ask(Command::TrafficRead(of.cloned(), after)).await?
+        {
+            after = Some(next);
+        }
+        Ok(())
+    }
+
+    /// What is counted outside of the shard.
+    fn own_counters(&self) -> BTreeMap<&'static str, u64> {
+        let (sockets, events, hooks) = (
+            self.sockets.counts(),
+            self.happened.counts(),
+            self.hooks.counts(),
+        );
+        [
+            ("dropped.backlog", self.mailbox.dropped()),
+            ("dropped.send_queue", sockets.dropped),
+            ("dropped.send_failures", sockets.failed),
+            ("events.written", events.written),
+            ("events.missed", events.missed),
+            ("hooks.done", hooks.done),
+            ("hooks.failed", hooks.failed),
+            ("hooks.timed_out", hooks.timed_out),
+            ("hooks.lost", hooks.lost),
+        ]
+        .into()
+    }
+}
+
+fn unexpected(response: &Response) -> CommandError {
+    let message = format!("the shard's answer is not understood: {response:?}");
+    CommandError::new(ErrorKind::Resources, message)
+}
