@@ -25,6 +25,7 @@ mod manual;
 mod metrics;
 mod objects;
 mod pidfile;
+mod plan;
 mod privileges;
 mod reload;
 mod report;

@@ -2,16 +2,16 @@
 //!
 //! What was made or changed through the API and is not in the file is no difference, and stays.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::{CommandError, ErrorKind, Few, ReloadReport, Response, Selector};
-use config::{
-    Change, Diagnostic, Loaded, Model, Object, Parameters, Session, Source, Touches, Tunnel,
+use api::{
+    CommandError, ErrorKind, Few, Range, ReloadReport, Response, Selector, SessionFilter,
+    SessionStatus,
 };
+use config::{Diagnostic, Loaded, Model, Source};
 use engine::Command;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -21,6 +21,7 @@ use crate::backend::Daemon;
 use crate::events;
 use crate::files;
 use crate::flags::DEFAULT_CONFIG;
+use crate::plan::{Plan, name_of_session, name_of_tunnel};
 
 /// The configuration file, and what it said when it was read last. Locked while it is read again.
 pub(crate) struct File {
@@ -120,6 +121,10 @@ impl Daemon {
         let plan = Plan::new(&said, &says);
         let mut report = plan.report.clone();
         report.dry_run = dry_run;
+        for tunnel in &plan.close_tunnels {
+            self.tell_sessions(tunnel, &said, &mut report.affected)
+                .await;
+        }
         let (before, after) = (Arc::clone(&said), Arc::clone(&says));
         if dry_run {
             let present = self.present();
@@ -132,6 +137,37 @@ impl Daemon {
         *said = says;
         self.carry_out(plan, &mut report.failed).await;
         Ok(report)
+    }
+
+    /// Adds the sessions that end with a tunnel and that the file does not make anew: the peer's, and those of the API.
+    async fn tell_sessions(&self, tunnel: &str, said: &Model, affected: &mut Few) {
+        let filter = SessionFilter::of_tunnel(Selector::Name(tunnel.to_owned()));
+        let mut range = Range::default();
+        loop {
+            let list = Command::SessionList(filter.clone(), range);
+            // One that is not there has none.
+            let Ok(Response::Sessions(page)) = self.ask(list).await else {
+                return;
+            };
+            let of_file = |status: &&SessionStatus| {
+                let name = &status.session_name;
+                let mut file = said.sessions.iter();
+                name.is_some()
+                    && file.any(|s| {
+                        s.session_name == *name && s.tunnel_name.as_deref() == Some(tunnel)
+                    })
+            };
+            for status in page.items.iter().filter(|status| !of_file(status)) {
+                affected.push(format!("{}: closed with its tunnel", described(status)));
+            }
+            range = Range {
+                after: page.next,
+                limit: None,
+            };
+            if range.after.is_none() {
+                return;
+            }
+        }
     }
 
     async fn carry_out(&self, plan: Plan, failed: &mut Few) {
@@ -185,209 +221,6 @@ impl Daemon {
             let what = format!("session {}", name_of_session(&session));
             note(what, self.open_session(session).await);
         }
-    }
-}
-
-/// What is to be done with tunnels and sessions, in this order, and the report of it and all else.
-#[derive(Default)]
-struct Plan {
-    /// By the names of tunnel and session.
-    close_sessions: Vec<(String, String)>,
-    close_tunnels: Vec<String>,
-    /// By name, with what changes.
-    modify_tunnels: Vec<(String, Tunnel)>,
-    /// By the names of tunnel and session.
-    modify_sessions: Vec<(String, String, Session)>,
-    open_tunnels: Vec<Tunnel>,
-    open_sessions: Vec<Session>,
-    report: ReloadReport,
-}
-
-impl Plan {
-    fn new(old: &Model, new: &Model) -> Self {
-        let mut plan = Self::default();
-        let report = &mut plan.report;
-        let changes = new.system.changes(&old.system, Object::System);
-        if !changes.is_empty() {
-            report
-                .changed
-                .push(described(Object::System.to_string(), &changes));
-        }
-        compare(
-            Object::PeerProfile,
-            &old.peer_profiles,
-            &new.peer_profiles,
-            report,
-        );
-        compare(
-            Object::TunnelProfile,
-            &old.tunnel_profiles,
-            &new.tunnel_profiles,
-            report,
-        );
-        compare(
-            Object::SessionProfile,
-            &old.session_profiles,
-            &new.session_profiles,
-            report,
-        );
-        compare(
-            Object::PppProfile,
-            &old.ppp_profiles,
-            &new.ppp_profiles,
-            report,
-        );
-        compare(Object::User, &old.users, &new.users, report);
-        compare(Object::IpPool, &old.ip_pools, &new.ip_pools, report);
-        compare(Object::Listener, &old.listeners, &new.listeners, report);
-        plan.tunnels(old, new);
-        plan.sessions(old, new);
-        plan
-    }
-
-    fn tunnels(&mut self, old: &Model, new: &Model) {
-        let (before, after) = (
-            keyed(&old.tunnels, name_of_tunnel),
-            keyed(&new.tunnels, name_of_tunnel),
-        );
-        compare::<Tunnel, _>(Object::Tunnel, &before, &after, &mut self.report);
-        for (key, tunnel) in &before {
-            let stays = after.get(key);
-            if stays == Some(tunnel) {
-                continue;
-            }
-            let change = stays.and_then(|after| alive(*after, *tunnel, Object::Tunnel));
-            if let (Some(name), Some(change)) = (&tunnel.tunnel_name, change) {
-                self.affect(format!("tunnel {name}: changed, and stays up"));
-                self.modify_tunnels.push((name.clone(), change));
-                continue;
-            }
-            match (&tunnel.tunnel_name, stays) {
-                (Some(name), Some(_)) => self.affect(format!(
-                    "tunnel {name}: closed and opened again, with its sessions"
-                )),
-                (Some(name), None) => {
-                    self.affect(format!("tunnel {name}: closed, with its sessions"))
-                }
-                // Nothing tells it from others.
-                (None, _) => {
-                    self.affect(format!("tunnel {key}: stays as it is, as it has no name"));
-                    continue;
-                }
-            }
-            self.close_tunnels.extend(tunnel.tunnel_name.clone());
-        }
-        for tunnel in &new.tunnels {
-            let key = name_of_tunnel(tunnel);
-            let is_new = !before.contains_key(&key);
-            if is_new || self.reopens(tunnel.tunnel_name.as_deref()) {
-                self.open_tunnels.push(tunnel.clone());
-            }
-            if is_new {
-                self.affect(format!("tunnel {key}: opened"));
-            }
-        }
-    }
-
-    fn sessions(&mut self, old: &Model, new: &Model) {
-        let (before, after) = (
-            keyed(&old.sessions, name_of_session),
-            keyed(&new.sessions, name_of_session),
-        );
-        compare::<Session, _>(Object::Session, &before, &after, &mut self.report);
-        for (key, session) in &before {
-            let stays = after.get(key);
-            if stays == Some(session) || self.reopens(session.tunnel_name.as_deref()) {
-                continue;
-            }
-            let Some(name) = &session.session_name else {
-                self.affect(format!("session {key}: stays as it is, as it has no name"));
-                continue;
-            };
-            if let Some(change) = stays.and_then(|after| alive(*after, *session, Object::Session)) {
-                self.affect(format!("session {key}: changed, and stays up"));
-                self.modify_sessions
-                    .push((tunnel_of(session), name.clone(), change));
-                continue;
-            }
-            let what = if stays.is_some() {
-                "closed and opened again"
-            } else {
-                "closed"
-            };
-            self.affect(format!("session {key}: {what}"));
-            self.close_sessions.push((tunnel_of(session), name.clone()));
-        }
-        for session in &new.sessions {
-            let key = name_of_session(session);
-            let changed = before.get(&key).map(|before| *before != session);
-            let unnamed = session.session_name.is_none() && changed.is_some();
-            let before = before.get(&key).filter(|before| **before != session);
-            let lives = before.is_some_and(|b| alive(session, *b, Object::Session).is_some());
-            let wanted = changed != Some(false) && !unnamed && !lives;
-            if wanted || self.reopens(session.tunnel_name.as_deref()) {
-                self.open_sessions.push(session.clone());
-            }
-            if changed.is_none() {
-                self.affect(format!("session {key}: opened"));
-            }
-        }
-    }
-
-    /// Whether the tunnel of this name is closed, so that its sessions go with it.
-    fn reopens(&self, tunnel: Option<&str>) -> bool {
-        tunnel.is_some_and(|name| self.close_tunnels.iter().any(|closed| closed == name))
-    }
-
-    fn affect(&mut self, what: String) {
-        self.report.affected.push(what);
-    }
-}
-
-/// What a live tunnel or session is told where all that has changed of it can be changed while it lives. What the file no longer says
-/// can't: only an object that is made anew takes its profile's word for it.
-fn alive<T: Parameters>(after: &T, before: &T, object: Object) -> Option<T> {
-    let mut change = T::default();
-    for Change {
-        name,
-        touches,
-        after,
-        ..
-    } in after.changes(before, object)
-    {
-        let text = after.filter(|_| touches == Touches::Live)?;
-        change.set(name, &text).ok()?;
-    }
-    Some(change)
-}
-
-/// An object and what has changed of it.
-fn described(what: String, changes: &[Change]) -> String {
-    let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
-    format!("{what}: {}", changes.join(", "))
-}
-
-/// Adds what two collections of one class differ in.
-fn compare<T: Parameters + PartialEq, V: Borrow<T>>(
-    object: Object,
-    old: &BTreeMap<String, V>,
-    new: &BTreeMap<String, V>,
-    report: &mut ReloadReport,
-) {
-    let of = |name: &str| format!("{object} {name}");
-    for (name, value) in new {
-        let Some(before) = old.get(name) else {
-            report.added.push(of(name));
-            continue;
-        };
-        let (value, before) = (value.borrow(), before.borrow());
-        if value != before {
-            let changes = value.changes(before, object);
-            report.changed.push(described(of(name), &changes));
-        }
-    }
-    for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        report.removed.push(of(name));
     }
 }
 
@@ -447,29 +280,18 @@ fn merge<T: Clone + PartialEq>(
     }
 }
 
-fn keyed<T>(all: &[T], name: fn(&T) -> String) -> BTreeMap<String, &T> {
-    all.iter().map(|one| (name(one), one)).collect()
-}
-
-/// What a tunnel is told from others by.
-fn name_of_tunnel(tunnel: &Tunnel) -> String {
-    let peer = || tunnel.params.dest_ipaddr().map(|peer| format!("to {peer}"));
-    let name = tunnel.tunnel_name().map(str::to_owned).or_else(peer);
-    name.unwrap_or_else(|| format!("of profile {}", tunnel.profile_name()))
-}
-
-fn name_of_session(session: &Session) -> String {
+/// A live session, for people.
+fn described(status: &SessionStatus) -> String {
+    let id = |id: Option<u16>| id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
+    let tunnel = status.tunnel_name.clone();
+    let name = status.session_name.clone();
+    let user = status.user_name.as_ref();
     format!(
-        "{}/{}",
-        tunnel_of(session),
-        session.session_name().unwrap_or("without a name")
+        "session {}/{}{}",
+        tunnel.unwrap_or_else(|| id(status.tunnel_id)),
+        name.unwrap_or_else(|| id(status.session_id)),
+        user.map_or_else(String::new, |user| format!(" of user {user}"))
     )
-}
-
-/// The tunnel that a session is of: its name, else its number.
-fn tunnel_of(session: &Session) -> String {
-    let id = || session.tunnel_id.map(|id| id.to_string());
-    session.tunnel_name.clone().or_else(id).unwrap_or_default()
 }
 
 fn selector(text: &str) -> Selector {
@@ -543,61 +365,5 @@ mod tests {
         );
         let error = merged(&present, &said, &Model::default()).unwrap_err();
         assert!(error.contains('p'), "{error}");
-    }
-
-    #[test]
-    fn what_can_change_while_it_lives_ends_nothing() {
-        let file = |tunnel: &str, session: &str| {
-            model(&format!(
-                "tunnel create tunnel_name=a dest_ipaddr=1.1.1.1 {tunnel}\n\
-                 session create tunnel_name=a session_name=s {session}\n"
-            ))
-        };
-        let said = file("hello_timeout=60", "");
-        let plan = Plan::new(&said, &file("hello_timeout=20", "use_sequence_numbers=yes"));
-        assert!(plan.close_tunnels.is_empty() && plan.open_tunnels.is_empty());
-        assert!(plan.close_sessions.is_empty() && plan.open_sessions.is_empty());
-        let (name, change) = &plan.modify_tunnels[0];
-        assert_eq!(
-            (name.as_str(), change.params.hello_timeout),
-            ("a", Some(20))
-        );
-        let (_, session, change) = &plan.modify_sessions[0];
-        assert_eq!(
-            (session.as_str(), change.params.use_sequence_numbers),
-            ("s", Some(true))
-        );
-        assert_eq!(
-            plan.report.changed.first[0],
-            "tunnel a: hello_timeout 60 -> 20"
-        );
-        // What only a new tunnel takes, and what is left to the profile again, makes one.
-        for other in ["hello_timeout=20 secret=x", ""] {
-            let plan = Plan::new(&said, &file(other, ""));
-            assert_eq!(plan.close_tunnels, ["a"], "{other}");
-            assert_eq!((plan.open_tunnels.len(), plan.open_sessions.len()), (1, 1));
-            assert!(plan.modify_tunnels.is_empty());
-        }
-    }
-
-    #[test]
-    fn tunnels_that_are_the_same_are_in_no_plan() {
-        let said = model(
-            "tunnel create tunnel_name=a dest_ipaddr=1.1.1.1\ntunnel create tunnel_name=b dest_ipaddr=1.1.1.2\n\
-             session create tunnel_name=a session_name=s\nsession create tunnel_name=b session_name=s\n",
-        );
-        let says = model(
-            "tunnel create tunnel_name=a dest_ipaddr=1.1.1.1\ntunnel create tunnel_name=b dest_ipaddr=1.1.1.3\n\
-             session create tunnel_name=a session_name=s\nsession create tunnel_name=b session_name=s\n",
-        );
-        let plan = Plan::new(&said, &says);
-        assert_eq!(plan.close_tunnels, ["b"]);
-        assert_eq!(plan.open_tunnels, [says.tunnels[1].clone()]);
-        assert_eq!(plan.open_sessions, [says.sessions[1].clone()]);
-        assert!(plan.close_sessions.is_empty());
-        assert_eq!(plan.report.affected.count, 1);
-        let nothing = Plan::new(&says, &says);
-        assert_eq!(nothing.report, ReloadReport::default());
-        assert!(nothing.open_tunnels.is_empty() && nothing.open_sessions.is_empty());
     }
 }

@@ -1,6 +1,8 @@
 //! The program as it is started, asked and ended: two of them over the loopback, without privilege and so without traffic.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,144 +10,19 @@ use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use api::{
     Client, ClientError, Collection, ErrorKind, Parameters, Range, Request, Selector,
     SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
     UserStatus,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
-use serde::de::DeserializeOwned;
+use common::{PATIENCE, Place, all, parameters};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A place for a daemon's files, and a port that is free.
-struct Place {
-    directory: TempDir,
-    port: u16,
-}
-
-impl Place {
-    fn new() -> Self {
-        let port = UdpSocket::bind("0.0.0.0:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            port,
-        }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, configuration: &str) -> Command {
-        fs::write(self.file("conf"), configuration).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openl2tpd"));
-        command.args(["--datapath", "null", "-u", &self.port.to_string()]);
-        // Names that mean something else once the daemon has left for another directory.
-        command.current_dir(self.directory.path());
-        command.args(["-c", "conf", "-P", "pid", "--socket", "socket"]);
-        command
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.file("socket")).unwrap()
-    }
-
-    /// Starts a daemon in the foreground, and returns when it serves.
-    fn start(&self, configuration: &str) -> Daemon {
-        Self::run(self.command(configuration))
-    }
-
-    fn run(mut command: Command) -> Daemon {
-        let mut child = command.arg("-f").stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            log.lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        let daemon = Daemon { child, lines };
-        daemon.until("serves UDP port");
-        daemon
-    }
-}
-
-/// A daemon in the foreground, and the lines of its log.
-struct Daemon {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Daemon {
-    /// Waits for a line of the log that contains `text`.
-    fn until(&self, text: &str) -> String {
-        let mut seen = String::new();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            if line.contains(text) {
-                return line;
-            }
-            seen += &(line + "\n");
-        }
-        panic!("no line with `{text}` in:\n{seen}");
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Stops it, so that it neither hears nor says anything any more; returns when that is so.
-    fn fall_silent(&self) {
-        self.signal(Signal::STOP);
-        let status = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
-        assert!(status.unwrap().1.stopped());
-    }
-
-    /// Ends it in order, after `work` with it.
-    fn end_after(self, work: impl FnOnce()) {
-        work();
-        self.end();
-    }
-
-    /// Ends it in order.
-    fn end(mut self) {
-        self.signal(Signal::TERM);
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn parameters<const N: usize>(of: [(&str, Value); N]) -> Parameters {
-    of.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
-}
-
-/// A list, with all its pages.
-fn all<T: DeserializeOwned>(place: &Place, list: Request) -> Vec<T> {
-    place.client().list(list).collect::<Result<_, _>>().unwrap()
 }
 
 const LNS: &str = "ip_pool create pool_name=p range=10.99.0.2-10.99.0.9

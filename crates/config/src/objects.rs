@@ -136,9 +136,9 @@ objects! {
         /// The peer's profile.
         [Modify] peer_profile_name -> PeerProfile: String;
         /// The profile of sessions that name none.
-        [Modify] session_profile_name -> SessionProfile: String;
+        [Modify Next] session_profile_name -> SessionProfile: String;
         /// The PPP profile of sessions that name none, by themselves or in their profile.
-        [Modify] ppp_profile_name -> PppProfile: String;
+        [Modify Next] ppp_profile_name -> PppProfile: String;
         /// What to log in detail of the tunnel and its sessions.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
     }
@@ -364,7 +364,7 @@ objects! {
     User {
         /// The name that PPP's authentication gives.
         [Key] user_name: String;
-        /// The password.
+        /// The password; who is challenged again proves the one of that time.
         [Required] password: Secret;
         /// The address of this user's end of a session, in place of one from a pool.
         [Modify] ip_address: Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Changes of tunnels that live: what was agreed on with the peer stays, all else is taken at once.
+//! Changes of tunnels and sessions that live: what was agreed on with the peer stays, all else is taken at once.
 
 use std::sync::Arc;
 
@@ -45,7 +45,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes what can be changed of a session: what is of its data at once, the rest with its next attempt.
+    /// Changes what can be changed of a session: what is of its data at once, the rest with its next attempt, which has all of it if it is one that we
+    /// were told to make.
     pub(crate) fn modify_session(
         &mut self,
         which: WhichSession,
@@ -59,15 +60,13 @@ impl Engine {
         if let Some(send) = params.use_sequence_numbers {
             self.use_sequence_numbers(which, send)?;
         }
-        if let Some(flags) = params.trace_flags {
-            self.set_session_trace_flags(which, flags);
+        if let Some(flags) = params.trace_flags
+            && let Some((tunnel, call)) = self.call_of(which)
+            && let Some(session) = self.session_mut(tunnel, call)
+        {
+            session.trace_flags = Some(flags);
         }
-        let later = config::SessionParams {
-            sequencing_required: params.sequencing_required,
-            reorder_timeout: params.reorder_timeout,
-            ..config::SessionParams::default()
-        };
-        let is_later = later != config::SessionParams::default();
+        let is_later = params.sequencing_required.is_some() || params.reorder_timeout.is_some();
         let WhichSession::Created(holder, number) = which else {
             return if is_later || session_name.is_some() {
                 Err(CommandError::new(
@@ -84,7 +83,7 @@ impl Engine {
                 created.rename(number, name)?;
             }
             if let Some(session) = created.get_mut(number) {
-                session.config.params = later.merged_over(&session.config.params);
+                session.config.params = params.merged_over(&session.config.params);
             }
         }
         Ok(())

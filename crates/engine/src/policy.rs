@@ -1,6 +1,6 @@
 //! What the configuration means for a peer, a tunnel, a session: profiles resolved into what the protocol machines take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(crate) struct Policy {
     tunnels: BTreeMap<Option<String>, Arc<TunnelSetup>>,
     /// By what they are derived from: the name of the PPP profile, whether we serve, and the tunnel's MTU and host name.
     ppp: BTreeMap<(String, bool, u16, String), Arc<PppSetup>>,
+    /// Names of session profiles.
+    names: BTreeSet<Arc<str>>,
 }
 
 impl Policy {
@@ -65,6 +67,7 @@ impl Policy {
             firmware_revision,
             tunnels: BTreeMap::new(),
             ppp: BTreeMap::new(),
+            names: BTreeSet::new(),
         }
     }
 
@@ -76,6 +79,17 @@ impl Policy {
         self.model = model;
         self.tunnels.clear();
         self.ppp.clear();
+        self.names.clear();
+    }
+
+    /// The name of a session profile, once for all sessions of it.
+    pub(crate) fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name));
+        name
     }
 
     /// The setup of a tunnel that a peer asks for.

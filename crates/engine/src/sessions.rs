@@ -22,7 +22,7 @@ use crate::line::{Line, is_guided};
 use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
 use crate::reasons::{Why, ppp_cause};
-use crate::status::role;
+use crate::status::{role, session_profile};
 use crate::tally::{Counted, SessionTally};
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Token};
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) handle: Handle,
     pub(crate) link: ppp::Link,
     pub(crate) setup: Arc<PppSetup>,
+    /// Its session profile.
+    pub(crate) profile_name: Arc<str>,
     pub(crate) role: Role,
     /// What the LAC said of the call.
     pub(crate) call: Box<l2tp::CallInfo>,
@@ -199,6 +201,8 @@ impl Engine {
         let created = attempt.map(|attempt| attempt.number);
         let config = attempt.map(|attempt| attempt.config.clone());
         let tunnel = self.tunnels.get(&tunnel_id)?;
+        let profile_name = session_profile(&tunnel.setup, config.as_ref());
+        let profile_name = self.policy.shared(profile_name);
         let params = self
             .policy
             .session_params(&tunnel.setup, &config.unwrap_or_default());
@@ -241,6 +245,7 @@ impl Engine {
             since: now,
             configuring: 0,
             trace_flags: params.trace_flags,
+            profile_name,
             up: false,
             was_up: false,
             ends_at: unless_zero(patience).map(|patience| now + patience),

@@ -160,7 +160,10 @@ impl Engine {
             call: call_status(call.kind, info.map_or(&nothing, |info| &info.params)),
             state: session.map_or_else(|| call_state(call.state), session_state),
             created_by,
-            profile_name: session_profile(&tunnel.setup, ours),
+            profile_name: session.map_or_else(
+                || session_profile(&tunnel.setup, ours.map(|s| &s.config)).to_owned(),
+                |session| session.profile_name.to_string(),
+            ),
             ppp_profile_name: session
                 .map(|s| s.setup.profile_name.clone())
                 .unwrap_or_default(),
@@ -217,7 +220,7 @@ impl Engine {
                 None => SessionState::WaitTunnel,
             },
             created_by: CreatedBy::Admin,
-            profile_name: session_profile(setup, Some(session)),
+            profile_name: session_profile(setup, Some(config)).to_owned(),
             ppp_profile_name: config.params.ppp_profile_name.clone().unwrap_or_default(),
             user_name: config.params.user_name.clone(),
             auth_protocol: None,
@@ -382,11 +385,14 @@ fn auth_protocol(session: &Session) -> Option<String> {
         .map(|protocol| protocol.to_string())
 }
 
-fn session_profile(tunnel: &TunnelSetup, session: Option<&CreatedSession>) -> String {
-    let own = session.and_then(|session| session.config.profile_name());
+/// The profile that a session is to have.
+pub(crate) fn session_profile<'a>(
+    tunnel: &'a TunnelSetup,
+    session: Option<&'a config::Session>,
+) -> &'a str {
+    let own = session.and_then(|session| session.profile_name());
     own.or(tunnel.params.session_profile_name())
         .unwrap_or(DEFAULT_PROFILE)
-        .to_owned()
 }
 
 /// What both ends said of a call.

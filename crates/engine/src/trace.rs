@@ -11,7 +11,6 @@ use wire::l2tp::{Header, MessageType};
 use wire::ppp::Frame;
 use wire::readable::message_type;
 
-use crate::commands::WhichSession;
 use crate::sessions::{Pending, place_of};
 use crate::status::{call_state, session_state, tunnel_state};
 use crate::tunnels::Tunnel;
@@ -170,20 +169,6 @@ impl Engine {
         self.policy
             .session_params(setup, &config.unwrap_or_default())
             .trace_flags
-    }
-
-    /// Changes what a session has on, for as long as it is there, and for its next attempts if it is one that we were told to make.
-    pub(crate) fn set_session_trace_flags(&mut self, which: WhichSession, flags: TraceFlags) {
-        if let WhichSession::Created(holder, number) = which
-            && let Some(created) = self.created_mut(holder).and_then(|c| c.get_mut(number))
-        {
-            created.config.params.trace_flags = Some(flags);
-        }
-        if let Some((tunnel, call)) = self.call_of(which)
-            && let Some(session) = self.session_mut(tunnel, call)
-        {
-            session.trace_flags = Some(flags);
-        }
     }
 
     /// The tunnel and the session of a request to the datapath that is not completed.

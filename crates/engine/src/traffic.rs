@@ -4,6 +4,7 @@ use api::{
     CommandError, Cursor, ErrorKind, Page, Response, Selector, SessionStatus, SessionTraffic,
 };
 use datapath::{Completion, DatapathError, Handle, Request, Sequencing, Stats};
+use l2tp::CallKind;
 use sansio::Time;
 
 use crate::commands::{WhichSession, no_session};
@@ -18,6 +19,9 @@ pub(crate) struct Reading {
     /// Where the next page begins.
     next: Option<Cursor>,
 }
+
+/// Why a LAC does not choose.
+const LNS_DECIDES: &str = "in this session the peer decides, as the LNS";
 
 impl Engine {
     /// Answers a command with a session's status: when the datapath has read the counters, if it knows the session.
@@ -166,15 +170,18 @@ impl Engine {
         which: WhichSession,
         send: bool,
     ) -> Result<(), CommandError> {
-        let refused = |why: &str| CommandError::new(ErrorKind::Invalid, why);
-        let session = match self.call_of(which) {
-            Some((tunnel, id)) => self.session_mut(tunnel, id),
-            None => None,
+        let refused = |why: &str| Err(CommandError::new(ErrorKind::Invalid, why));
+        let live = self.call_of(which);
+        let Some(session) = live.and_then(|(tunnel, id)| self.session_mut(tunnel, id)) else {
+            return match self.created_kind(which) {
+                Some(kind) if kind.is_lac() => refused(LNS_DECIDES),
+                Some(_) => Ok(()),
+                None => refused("the session is not established"),
+            };
         };
-        let session = session.ok_or_else(|| refused("the session is not established"))?;
         match session.sequencing {
-            Sequencing::Required => Err(refused("sequence numbers are required in this session")),
-            Sequencing::AsPeer => Err(refused("in this session the peer decides, as the LNS")),
+            Sequencing::Required => refused("sequence numbers are required in this session"),
+            Sequencing::AsPeer => refused(LNS_DECIDES),
             Sequencing::Own(_) => {
                 session.sequencing = Sequencing::Own(send);
                 let handle = session.handle;
@@ -183,6 +190,14 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// The kind of a session that we were told to make.
+    fn created_kind(&self, which: WhichSession) -> Option<CallKind> {
+        let WhichSession::Created(holder, number) = which else {
+            return None;
+        };
+        Some(self.created(holder)?.get(number)?.kind)
     }
 
     /// Our ids of a session that has a call.

@@ -115,6 +115,32 @@ fn what_the_lac_of_an_outgoing_call_requires_its_lns_is_told() {
 }
 
 #[test]
+fn what_an_lns_was_told_holds_for_the_sessions_next_call_too() {
+    let lns = "tunnel create tunnel_name=t dest_ipaddr=192.0.2.2 persist=yes
+        session create tunnel_name=t session_name=s session_type=lnoc
+        ppp profile modify profile_name=default local_ipaddr=10.0.0.1 ip_pool_name=pool
+        ip_pool create pool_name=pool range=10.0.0.2-10.0.0.9
+        user create user_name=alice password=wonderland";
+    let lac = "peer profile modify profile_name=default lac_lns=laclns
+        session profile modify profile_name=default user_name=alice user_password=wonderland";
+    for before_it_is_up in [true, false] {
+        let mut pair = Pair::new(&with(lns, ""), &with(lac, ""));
+        let change = Box::new(numbered(true));
+        if !before_it_is_up {
+            pair.run(10);
+        }
+        let modify = Command::SessionModify(tunnel("t"), Selector::Name("s".into()), change);
+        ask(&mut pair.world, 0, modify).unwrap();
+        pair.run(10);
+        assert_eq!(sent_and_received(&mut pair.world, 0), (true, true));
+        let [at_lac, _] = session(&mut pair.world, 1);
+        ask(&mut pair.world, 1, Command::TunnelDelete(at_lac)).unwrap();
+        pair.run(30);
+        assert_eq!(sent_and_received(&mut pair.world, 0), (true, true));
+    }
+}
+
+#[test]
 fn a_lac_is_told_that_the_lns_decides() {
     let mut pair = Pair::new(&with(LAC, ""), &with(LNS, ""));
     let early = Command::SessionModify(
@@ -123,7 +149,7 @@ fn a_lac_is_told_that_the_lns_decides() {
         Box::new(numbered(true)),
     );
     let refused = ask(&mut pair.world, pair.lac, early).unwrap_err();
-    assert!(refused.message.contains("not established"), "{refused}");
+    assert!(refused.message.contains("decides"), "{refused}");
     pair.up();
     let refused = numbers(&mut pair.world, pair.lac, true).unwrap_err();
     assert!(refused.message.contains("decides"), "{refused}");

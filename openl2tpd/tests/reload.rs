@@ -1,0 +1,412 @@
+//! What reading the configuration file again touches: of every parameter what the manual's table says, of tunnels and sessions that are up.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::UdpSocket;
+
+use api::{
+    ReloadReport, Request, Selector, SessionState, SessionStatus, TunnelState, TunnelStatus,
+};
+use common::{Daemon, Place, parameters};
+use config::{Kind, Object, Parameter, Role, Touches};
+use serde_json::json;
+
+/// The other end: it serves sessions, and takes calls that are for it to dial.
+const PEER: &str = "
+    ip_pool create pool_name=p range=10.98.0.2-10.98.255.254
+    ppp profile modify profile_name=default ip_pool_name=p
+    tunnel profile modify profile_name=default secret=known
+    user create user_name=bob password=known
+    user create user_name=bobby password=known
+    session profile modify profile_name=default user_name=bob user_password=known
+    peer profile modify profile_name=default lac_lns=laclns
+";
+
+/// What our end has beside its tunnel and its session: of each class one that is in use, and another.
+const OURS: &str = "
+    ip_pool create pool_name=default range=10.99.0.2-10.99.255.254
+    ip_pool create pool_name=other range=10.97.0.2-10.97.255.254
+    ppp profile modify profile_name=default ip_pool_name=default
+    user create user_name=bob password=known
+    peer profile create profile_name=other
+    tunnel profile modify profile_name=default secret=known
+    tunnel profile create profile_name=other
+    session profile create profile_name=other
+    ppp profile create profile_name=other
+";
+
+/// The parameters of our tunnel or session, by name.
+type Given = BTreeMap<&'static str, String>;
+
+/// Two daemons with a tunnel `t` between them and a session `s` in it.
+struct Scene {
+    daemon: Daemon,
+    place: Place,
+    _peer: Daemon,
+    tunnel: Given,
+    session: Given,
+    listeners: String,
+    /// Ports that nobody has.
+    ports: [String; 2],
+}
+
+/// What is there: our ids of the tunnel and the session.
+type Ids = [Option<u16>; 2];
+
+fn free_port() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.local_addr().unwrap().port().to_string()
+}
+
+fn given(parameters: &[(&'static str, &str)]) -> Given {
+    let all = parameters.iter();
+    all.map(|&(name, value)| (name, value.to_owned())).collect()
+}
+
+fn t() -> Selector {
+    Selector::Name("t".to_owned())
+}
+
+fn s() -> Selector {
+    Selector::Name("s".to_owned())
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (there, place) = (Place::new(), Place::new());
+        let peer = there.start(PEER);
+        let port = there.port.to_string();
+        let [first, second, third, fourth] = [(); 4].map(|()| free_port());
+        let mut scene = Self {
+            daemon: place.start(""),
+            place,
+            _peer: peer,
+            tunnel: given(&[
+                ("tunnel_name", "t"),
+                ("dest_ipaddr", "127.0.0.1"),
+                ("peer_udp_port", &port),
+                ("secret", "known"),
+                ("persist", "yes"),
+            ]),
+            session: given(&[
+                ("tunnel_name", "t"),
+                ("session_name", "s"),
+                ("user_name", "bob"),
+                ("user_password", "known"),
+            ]),
+            listeners: format!(
+                "listener create listener_name=first ipaddr=127.0.0.1 udp_port={first}\n\
+                 listener create listener_name=second ipaddr=127.0.0.1 udp_port={second}\n"
+            ),
+            ports: [third, fourth],
+        };
+        scene.reload("", "", "");
+        scene.up();
+        scene
+    }
+
+    /// The file, with another parameter of the tunnel, of the session, and more lines.
+    fn file(&self, tunnel: &str, session: &str, more: &str) -> String {
+        let line = |object: &str, given: &Given, other: &str| {
+            let name = other.split('=').next().unwrap_or_default();
+            let given = given.iter().filter(|(given, _)| **given != name);
+            let words: String = given
+                .map(|(name, value)| format!(" {name}={value}"))
+                .collect();
+            format!("{object} create{words} {other}\n")
+        };
+        let tunnel = line("tunnel", &self.tunnel, tunnel);
+        let session = line("session", &self.session, session);
+        format!("{OURS}{}{tunnel}{session}{more}\n", self.listeners)
+    }
+
+    /// Has the file read again, after a look at what that would do.
+    fn reload(&mut self, tunnel: &str, session: &str, more: &str) -> ReloadReport {
+        fs::write(self.place.file("conf"), self.file(tunnel, session, more)).unwrap();
+        let client = self.place.client();
+        let read = |dry_run: bool| {
+            let request = Request::ConfigReload(parameters([("dry_run", json!(dry_run))]));
+            client.call::<ReloadReport>(&request).unwrap()
+        };
+        let (would, did) = (read(true), read(false));
+        assert_eq!(would.affected, did.affected);
+        assert_eq!(did.failed.first, Vec::<String>::new());
+        did
+    }
+
+    fn show(&self) -> (TunnelStatus, SessionStatus) {
+        let client = self.place.client();
+        let tunnel = client.call(&Request::TunnelShow(t())).unwrap();
+        let session = client.call(&Request::SessionShow(t(), s())).unwrap();
+        (tunnel, session)
+    }
+
+    /// Waits until tunnel and session are up; their ids.
+    fn up(&mut self) -> Ids {
+        loop {
+            let (tunnel, session) = self.show();
+            if tunnel.state == TunnelState::Established
+                && session.state == SessionState::Established
+            {
+                return [tunnel.tunnel_id, session.session_id];
+            }
+            // Whatever happens has a line.
+            self.daemon.until("");
+        }
+    }
+
+    /// Two values of a parameter, with the first of which the session comes up.
+    fn values(&self, parameter: &Parameter) -> [String; 2] {
+        let two = |one: &str, other: &str| [one, other].map(str::to_owned);
+        let [third, fourth] = &self.ports;
+        match (parameter.name, parameter.kind) {
+            ("dest_ipaddr" | "src_ipaddr", _) => two("127.0.0.1", "127.0.0.2"),
+            ("listener_name", _) => two("first", "second"),
+            ("peer_udp_port", _) => two(&self.tunnel["peer_udp_port"], fourth),
+            ("our_udp_port", _) => two(third, fourth),
+            ("secret" | "user_password", _) => two("known", "unknown"),
+            ("user_name", _) => two("bob", "bobby"),
+            ("session_type", _) => two("laic", "lnoc"),
+            ("auth_mode", _) => two("none", "challenge"),
+            (_, Kind::Number) => {
+                let (least, most) = parameter.range.unwrap_or((0, 65_535));
+                let default = parameter.default.as_ref();
+                let default = default.map_or(least, |default| default.parse().unwrap());
+                let one = (default + 1).min(most - 1);
+                [one, one + 1].map(|value| value.to_string())
+            }
+            (_, Kind::Boolean) => match parameter.default.as_deref() {
+                Some("yes") => two("yes", "no"),
+                _ => two("no", "yes"),
+            },
+            (_, Kind::Choice(words)) => {
+                let default = parameter.default.as_deref().unwrap_or(words[0]);
+                let other = words.iter().find(|word| **word != default).unwrap();
+                two(default, other)
+            }
+            (_, Kind::Flags(flags)) => two(flags[0].0, flags[1].0),
+            (_, Kind::Name(_)) => two("default", "other"),
+            (_, Kind::Address | Kind::Ipv4Address | Kind::Host) => two("10.1.1.1", "10.1.1.2"),
+            (_, Kind::Netmask) => two("255.0.0.0", "255.255.0.0"),
+            (_, Kind::AddressRange) => two("10.1.0.2-10.1.255.254", "10.2.0.2-10.2.255.254"),
+            (_, Kind::Speed) => two("1000", "2000:3000"),
+            (_, Kind::Octets | Kind::SecretOctets) => two("0206000a0000", "020600000000"),
+            (_, Kind::Text | Kind::Secret | Kind::Device) => two("one", "two"),
+        }
+    }
+
+    /// Changes one parameter of the tunnel or the session from its first to its second value while they are up. What is reported, and the ids before.
+    fn change(&mut self, object: Object, parameter: &Parameter) -> (String, ReloadReport, Ids) {
+        let [first, second] = self.values(parameter);
+        // Only an LNS has a say in it.
+        let lns = match parameter.name {
+            "use_sequence_numbers" => " session_type=lnoc",
+            _ => "",
+        };
+        let take = |scene: &mut Self, value: &str| {
+            let set = format!("{}={value}{lns}", parameter.name);
+            match object {
+                Object::Tunnel => scene.reload(&set, "", ""),
+                _ => scene.reload("", &set, ""),
+            }
+        };
+        take(self, &first);
+        let before = self.up();
+        let report = take(self, &second);
+        (second, report, before)
+    }
+}
+
+/// Those of an object that a file can give it and that are not its name.
+fn changeable(object: Object) -> impl Iterator<Item = &'static Parameter> {
+    let all = object.parameters().iter();
+    all.filter(|parameter| {
+        !matches!(
+            parameter.role,
+            Role::Key | Role::Label | Role::Id | Role::Action | Role::ReadOnly
+        )
+    })
+}
+
+/// The value of a parameter as JSON has it, as a file has it.
+fn in_words(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Bool(true) => "yes".to_owned(),
+        serde_json::Value::Bool(false) => "no".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn a_changed_parameter_of_a_tunnel_touches_what_the_manual_says() {
+    let mut scene = Scene::new();
+    for parameter in changeable(Object::Tunnel) {
+        let name = parameter.name;
+        let (value, report, before) = scene.change(Object::Tunnel, parameter);
+        let (tunnel, session) = scene.show();
+        let after = [tunnel.tunnel_id, session.session_id];
+        if parameter.touches(Object::Tunnel) == Touches::Restart {
+            let told = "tunnel t: closed and opened again, with its sessions";
+            assert_eq!(report.affected.first, [told], "{name}");
+            assert_ne!(after[0], before[0], "{name}");
+        } else {
+            let told = "tunnel t: changed, and stays up";
+            assert_eq!(report.affected.first, [told], "{name}");
+            assert_eq!(after, before, "{name}");
+            assert_eq!(session.state, SessionState::Established, "{name}");
+        }
+        match name {
+            "persist" => assert!(tunnel.persist),
+            "profile_name" => assert_eq!(tunnel.profile_name, value),
+            "config_id" | "interface_name" => {}
+            _ if parameter.is_secret() => {}
+            _ => assert_eq!(in_words(&tunnel.parameters[name]), value, "{name}"),
+        }
+        if parameter.touches(Object::Tunnel) == Touches::Next {
+            let shown = |session: &SessionStatus| match name {
+                "session_profile_name" => session.profile_name.clone(),
+                "ppp_profile_name" => session.ppp_profile_name.clone(),
+                "interface_name" => session.interface_name.clone().unwrap(),
+                other => panic!("of {other} nobody looks at the next session"),
+            };
+            assert_ne!(shown(&session), value);
+            let client = scene.place.client();
+            client
+                .call::<()>(&Request::SessionDelete(t(), s()))
+                .unwrap();
+            let parameters = scene
+                .session
+                .iter()
+                .filter(|given| *given.0 != "tunnel_name");
+            let parameters = parameters.map(|(name, value)| ((*name).to_owned(), json!(value)));
+            let create = Request::SessionCreate(t(), parameters.collect());
+            client.call::<SessionStatus>(&create).unwrap();
+            scene.up();
+            assert!(shown(&scene.show().1).starts_with(&value), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_parameter_of_a_session_touches_what_the_manual_says() {
+    let mut scene = Scene::new();
+    for parameter in changeable(Object::Session) {
+        let name = parameter.name;
+        let (value, report, before) = scene.change(Object::Session, parameter);
+        let (tunnel, session) = scene.show();
+        assert_eq!(tunnel.tunnel_id, before[0], "{name}");
+        match parameter.touches(Object::Session) {
+            Touches::Restart => {
+                let told = "session t/s: closed and opened again";
+                assert_eq!(report.affected.first, [told], "{name}");
+                assert_ne!(session.session_id, before[1], "{name}");
+            }
+            touches => {
+                let told = "session t/s: changed, and stays up";
+                assert_eq!(report.affected.first, [told], "{name}");
+                assert_eq!(session.session_id, before[1], "{name}");
+                match name {
+                    // Of those that its next attempt takes the simulation looks at the next.
+                    "sequencing_required" | "reorder_timeout" => {
+                        assert_eq!(touches, Touches::Next, "{name}");
+                    }
+                    "use_sequence_numbers" => assert!(session.traffic.unwrap().tx_sequenced),
+                    "trace_flags" => assert!(report.changed.first[0].ends_with(&value)),
+                    other => panic!("of {other} nobody looks at the session"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn all_else_that_changes_leaves_what_is_up_as_it_is() {
+    let mut scene = Scene::new();
+    let before = scene.up();
+    let run_by = scene.show().0.parameters;
+    for &object in Object::ALL {
+        if matches!(object, Object::Tunnel | Object::Session | Object::Listener) {
+            continue;
+        }
+        let name = match object {
+            Object::User => "bob",
+            _ => "default",
+        };
+        let key = object
+            .key()
+            .map_or(String::new(), |key| format!("{}={name}", key.name));
+        for parameter in changeable(object) {
+            let [first, second] = scene.values(parameter);
+            let set = |value: &str| format!("{object} modify {key} {}={value}", parameter.name);
+            scene.reload("", "", &set(&first));
+            let report = scene.reload("", "", &set(&second));
+            assert_eq!(report.changed.count, 1, "{object} {}", parameter.name);
+            assert_eq!(report.affected.count, 0, "{object} {}", parameter.name);
+            let (tunnel, session) = scene.show();
+            assert_eq!([tunnel.tunnel_id, session.session_id], before);
+            assert_eq!(session.state, SessionState::Established);
+            assert_eq!(tunnel.parameters, run_by);
+            scene.reload("", "", "");
+        }
+    }
+}
+
+#[test]
+fn what_has_another_name_is_another() {
+    let mut scene = Scene::new();
+    let before = scene.up();
+    let report = scene.reload("", "session_name=other", "");
+    assert_eq!(
+        report.affected.first,
+        ["session t/s: closed", "session t/other: opened"]
+    );
+    let report = scene.reload("", "", "");
+    assert_eq!(
+        report.affected.first,
+        ["session t/other: closed", "session t/s: opened"]
+    );
+    let ids = scene.up();
+    assert_eq!(ids[0], before[0]);
+    assert_ne!(ids[1], before[1]);
+    // The file's session names the tunnel as it was called.
+    scene.session.insert("tunnel_name", "u".to_owned());
+    let report = scene.reload("tunnel_name=u", "", "");
+    for told in [
+        "tunnel t: closed, with its sessions",
+        "tunnel u: opened",
+        "session u/s: opened",
+    ] {
+        assert!(
+            report.affected.first.iter().any(|one| one == told),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn the_report_names_the_sessions_of_others_that_end_with_a_tunnel() {
+    let mut scene = Scene::new();
+    // One that the API made on the tunnel of the file.
+    let made = parameters([
+        ("session_name", json!("made")),
+        ("user_name", json!("bob")),
+        ("user_password", json!("known")),
+    ]);
+    let client = scene.place.client();
+    client
+        .call::<SessionStatus>(&Request::SessionCreate(t(), made))
+        .unwrap();
+    scene.daemon.until(" up: user bob");
+    let report = scene.reload("host_name=another", "", "");
+    assert_eq!(
+        report.affected.first,
+        [
+            "tunnel t: closed and opened again, with its sessions",
+            "session t/made of user bob: closed with its tunnel",
+        ]
+    );
+}
