@@ -1,7 +1,6 @@
 //! Answers the requests of management: commands go to the shard, what is configured is kept here.
 
 use std::fmt::Write;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::server::{Backend, EventLog};
@@ -17,6 +16,7 @@ use tracing::{error, info};
 
 use crate::events;
 use crate::hooks::Hooks;
+use crate::listeners;
 use crate::logging::Log;
 use crate::mailbox::{Answer, Mail, Mailbox};
 use crate::objects;
@@ -211,7 +211,7 @@ impl Daemon {
     }
 
     /// Opens the sockets of a listener, or the daemon's own, on this port or on theirs, unless they are open.
-    fn open_sockets(
+    pub(crate) fn open_sockets(
         &self,
         listener: Option<&config::Listener>,
         port: u16,
@@ -219,7 +219,7 @@ impl Daemon {
         let sockets = self
             .sockets
             .bind(listener, port)
-            .map_err(|error| unbound(&error))?;
+            .map_err(|error| listeners::unbound(&error))?;
         sockets
             .into_iter()
             .for_each(|socket| self.mail(Mail::Socket(socket)));
@@ -252,7 +252,7 @@ impl Daemon {
         answer
     }
 
-    fn mail(&self, mail: Mail) {
+    pub(crate) fn mail(&self, mail: Mail) {
         // A shard that is gone drops the caller with its command, and the answer says so.
         self.mailbox.send(mail);
     }
@@ -388,66 +388,25 @@ impl Daemon {
         &self,
         change: impl FnOnce(&Model) -> Result<Model, CommandError>,
     ) -> Result<Response, CommandError> {
-        let answer = {
+        let (answer, gone) = {
             let mut model = self.model();
             let changed = change(&model)?;
-            self.change_listeners(&model, &changed)?;
+            self.open_listeners(&model, &changed)?;
+            let gone = |name: &&String| !changed.listeners.contains_key(*name);
+            let gone: Vec<_> = model.listeners.keys().filter(gone).cloned().collect();
             *model = Arc::new(changed);
             self.log.trace(model.system.trace_flags());
             self.hooks.configure(&model);
             // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
-            self.send(Command::SetModel(Arc::clone(&model)))
+            (self.send(Command::SetModel(Arc::clone(&model))), gone)
         };
-        let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        answer.await.map_err(gone)?
-    }
-
-    /// Opens and closes the sockets of the listeners that come and go.
-    fn change_listeners(&self, old: &Model, new: &Model) -> Result<(), CommandError> {
-        let moved = |(name, listener): &(&String, &config::Listener)| {
-            new.listeners.get(*name).is_some_and(|new| new != *listener)
-        };
-        // Its address is not free before the last session has let go of the socket.
-        if let Some((name, _)) = old.listeners.iter().find(moved) {
-            let message = format!(
-                "listener {name}: a listener cannot be changed; give the one that is to be there another name"
-            );
-            return Err(CommandError::new(ErrorKind::Invalid, message));
+        let ended = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
+        let answer = answer.await.map_err(ended)?;
+        for listener in gone {
+            self.close_listener(&listener).await;
         }
-        let come = |name: &&String| !old.listeners.contains_key(*name);
-        for name in new.listeners.keys().filter(come) {
-            if let Err(error) = self.open_sockets(new.listeners.get(name), 0) {
-                new.listeners
-                    .keys()
-                    .filter(come)
-                    .for_each(|name| self.close_sockets(name));
-                return Err(error);
-            }
-        }
-        let gone = |name: &&String| !new.listeners.contains_key(*name);
-        old.listeners
-            .keys()
-            .filter(gone)
-            .for_each(|name| self.close_sockets(name));
-        Ok(())
+        answer
     }
-
-    fn close_sockets(&self, listener: &str) {
-        let closed = self.sockets.close(listener).into_iter();
-        closed.for_each(|socket| self.mail(Mail::SocketGone(socket)));
-    }
-}
-
-/// Why there is no socket: what was asked for is somebody else's, or not there, or it is us who can't.
-fn unbound(error: &io::Error) -> CommandError {
-    let kind = match error.kind() {
-        io::ErrorKind::AddrInUse => ErrorKind::Exists,
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
-            ErrorKind::Invalid
-        }
-        _ => ErrorKind::Resources,
-    };
-    CommandError::new(kind, error.to_string())
 }
 
 /// The one parameter of a reload.

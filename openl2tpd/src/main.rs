@@ -17,6 +17,7 @@ mod events;
 mod files;
 mod flags;
 mod hooks;
+mod listeners;
 mod log_limit;
 mod logging;
 mod mailbox;

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use api::ReloadReport;
-use config::{Change, Model, Object, Parameters, Session, Touches, Tunnel};
+use config::{Change, Listener, Model, Object, Parameters, Session, Touches, Tunnel};
 
 /// What is to be done with tunnels and sessions, in this order, and the report of it and all else.
 #[derive(Default)]
@@ -12,6 +12,10 @@ pub(crate) struct Plan {
     /// By the names of tunnel and session.
     pub(crate) close_sessions: Vec<(String, String)>,
     pub(crate) close_tunnels: Vec<String>,
+    /// Listeners that are elsewhere now.
+    pub(crate) move_listeners: Vec<String>,
+    /// Listeners that are no more.
+    pub(crate) lost_listeners: Vec<String>,
     /// By name, with what changes.
     pub(crate) modify_tunnels: Vec<(String, Tunnel)>,
     /// By the names of tunnel and session.
@@ -59,6 +63,19 @@ impl Plan {
         compare(Object::User, &old.users, &new.users, report);
         compare(Object::IpPool, &old.ip_pools, &new.ip_pools, report);
         compare(Object::Listener, &old.listeners, &new.listeners, report);
+        let kept = |(name, was): (&String, &Listener)| {
+            Some((name.clone(), was != new.listeners.get(name)?))
+        };
+        for (name, moved) in old.listeners.iter().filter_map(kept) {
+            if moved {
+                plan.move_listeners.push(name);
+            }
+        }
+        let lost = old
+            .listeners
+            .keys()
+            .filter(|name| !new.listeners.contains_key(*name));
+        plan.lost_listeners = lost.cloned().collect();
         plan.tunnels(old, new);
         plan.sessions(old, new);
         plan
@@ -72,10 +89,12 @@ impl Plan {
         compare::<Tunnel, _>(Object::Tunnel, &before, &after, &mut self.report);
         for (key, tunnel) in &before {
             let stays = after.get(key);
-            if stays == Some(tunnel) {
+            let moves = stays.is_some_and(|tunnel| self.moves(tunnel, new));
+            if stays == Some(tunnel) && !moves {
                 continue;
             }
-            let change = stays.and_then(|after| {
+            let in_place = stays.filter(|_| !moves);
+            let change = in_place.and_then(|after| {
                 let now = Tunnel {
                     params: new.tunnel_params(after),
                     ..Tunnel::clone(after)
@@ -157,6 +176,14 @@ impl Plan {
                 self.affect(format!("session {key}: opened"));
             }
         }
+    }
+
+    /// Whether a tunnel starts from a listener that is elsewhere now.
+    fn moves(&self, tunnel: &Tunnel, new: &Model) -> bool {
+        let moved = &self.move_listeners;
+        let params = (!moved.is_empty()).then(|| new.tunnel_params(tunnel));
+        let listener = params.as_ref().and_then(|params| params.listener_name());
+        listener.is_some_and(|name| moved.iter().any(|moved| moved == name))
     }
 
     /// Whether the tunnel of this name is closed, so that its sessions go with it.

@@ -125,18 +125,36 @@ impl Daemon {
             self.tell_sessions(tunnel, &said, &mut report.affected)
                 .await;
         }
+        for listener in &plan.lost_listeners {
+            report.affected.extend(self.ends_with(listener).await);
+        }
         let (before, after) = (Arc::clone(&said), Arc::clone(&says));
         if dry_run {
             let present = self.present();
             merged(&present, &before, &after).map_err(invalid)?;
+            for listener in &plan.move_listeners {
+                report.affected.extend(self.ends_with(listener).await);
+            }
             return Ok(report);
         }
         // The shard takes the model as one pointer, and tunnels and sessions one by one: it is never busy for long.
         self.replace(|present| merged(present, &before, &after).map_err(invalid))
             .await?;
         *said = says;
-        self.carry_out(plan, &mut report.failed).await;
+        self.carry_out(plan, &mut report).await;
         Ok(report)
+    }
+
+    /// The tunnels of peers that end with a listener.
+    async fn ends_with(&self, listener: &str) -> Vec<String> {
+        let tunnels = self.tunnels_of_peers(listener).await.into_iter();
+        let named = tunnels.filter_map(|tunnel| {
+            let (id, peer) = tunnel.tunnel_id.zip(tunnel.remote)?;
+            Some(format!(
+                "tunnel {id} of {peer}: closed with its listener {listener}"
+            ))
+        });
+        named.collect()
     }
 
     /// Adds the sessions that end with a tunnel and that the file does not make anew: the peer's, and those of the API.
@@ -170,7 +188,10 @@ impl Daemon {
         }
     }
 
-    async fn carry_out(&self, plan: Plan, failed: &mut Few) {
+    async fn carry_out(&self, plan: Plan, report: &mut ReloadReport) {
+        let ReloadReport {
+            affected, failed, ..
+        } = report;
         let mut note = |what: String, result: Result<Response, CommandError>| {
             if let Err(error) = result {
                 failed.push(format!("{what}: {error}"));
@@ -193,6 +214,14 @@ impl Daemon {
                 Err(error) if error.kind == ErrorKind::NotFound => {}
                 other => note(format!("tunnel {tunnel}"), other),
             }
+        }
+        for listener in plan.move_listeners {
+            let ends = self.ends_with(&listener).await;
+            let moved = self.move_listener(&listener).await;
+            if moved.is_ok() {
+                affected.extend(ends);
+            }
+            note(format!("listener {listener}"), moved);
         }
         for (tunnel, change) in plan.modify_tunnels {
             let what = format!("tunnel {tunnel}");

@@ -62,45 +62,71 @@ impl Sockets {
     }
 
     /// Makes `port` a listener's, or the daemon's own where there is none, and returns the sockets that are new; 0 is the port of the listener or
-    /// the daemon. A machine without IPv6 has only IPv4.
+    /// the daemon.
     pub(crate) fn bind(
         &self,
         listener: Option<&config::Listener>,
         port: u16,
     ) -> io::Result<Vec<Arc<Socket>>> {
-        let ports = [port, listener.map_or(0, config::Listener::udp_port)];
-        let port = ports
-            .into_iter()
-            .find(|&port| port != 0)
-            .unwrap_or(self.port);
         let name = listener.and_then(config::Listener::listener_name);
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let mut its = open
-            .iter()
-            .filter(|socket| socket.listener().as_deref() == name);
-        if its.any(|socket| socket.local_addr().port() == port) {
+        if self.have(name, self.port_of(listener, port)) {
             return Ok(Vec::new());
         }
+        let new = self.open(listener, port)?;
+        self.add(&new);
+        Ok(new)
+    }
+
+    /// The port of a listener, or the daemon's own, unless another is given.
+    fn port_of(&self, listener: Option<&config::Listener>, port: u16) -> u16 {
+        let ports = [port, listener.map_or(0, config::Listener::udp_port)];
+        let given = ports.into_iter().find(|&port| port != 0);
+        given.unwrap_or(self.port)
+    }
+
+    fn have(&self, listener: Option<&str>, port: u16) -> bool {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let mut its = open
+            .iter()
+            .filter(|socket| socket.listener().as_deref() == listener);
+        its.any(|socket| socket.local_addr().port() == port)
+    }
+
+    /// Whether a listener, as it is or as it was, has sockets on the port that it is to have.
+    pub(crate) fn keeps_port(&self, listener: &config::Listener) -> bool {
+        self.have(listener.listener_name(), self.port_of(Some(listener), 0))
+    }
+
+    /// New sockets of a listener, or of the daemon itself, which are none of ours before [`Sockets::add`]. A machine without IPv6 has only IPv4.
+    pub(crate) fn open(
+        &self,
+        listener: Option<&config::Listener>,
+        port: u16,
+    ) -> io::Result<Vec<Arc<Socket>>> {
+        let port = self.port_of(listener, port);
+        let name = listener.and_then(config::Listener::listener_name);
         let place = |ip: IpAddr| Place {
             listener: name.map(Arc::from),
             address: SocketAddr::new(ip, port),
             interface: listener.and_then(|l| Some(l.interface_name()?.to_owned())),
             namespace: listener.and_then(|l| Some(l.netns()?.to_owned())),
         };
-        let new = match listener.and_then(|l| l.ipaddr) {
-            Some(ip) => vec![Socket::open(&place(ip))?],
-            None => {
-                let mut new = vec![Socket::open(&place(Ipv4Addr::UNSPECIFIED.into()))?];
-                match Socket::open(&place(Ipv6Addr::UNSPECIFIED.into())) {
-                    Ok(socket) => new.push(socket),
-                    Err(error) if is_ours_to_solve(&error) => return Err(error),
-                    Err(error) => warn!("IPv4 only on port {port}: {error}"),
-                }
-                new
-            }
-        };
-        open.extend_from_slice(&new);
+        if let Some(ip) = listener.and_then(|l| l.ipaddr) {
+            return Ok(vec![Socket::open(&place(ip))?]);
+        }
+        let mut new = vec![Socket::open(&place(Ipv4Addr::UNSPECIFIED.into()))?];
+        match Socket::open(&place(Ipv6Addr::UNSPECIFIED.into())) {
+            Ok(socket) => new.push(socket),
+            Err(error) if is_ours_to_solve(&error) => return Err(error),
+            Err(error) => warn!("IPv4 only on port {port}: {error}"),
+        }
         Ok(new)
+    }
+
+    /// Takes sockets in, to be sent through.
+    pub(crate) fn add(&self, new: &[Arc<Socket>]) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.extend_from_slice(new);
     }
 
     /// Takes away the sockets of a listener. They are closed with the last session that sends through them.

@@ -410,3 +410,88 @@ fn the_report_names_the_sessions_of_others_that_end_with_a_tunnel() {
         ]
     );
 }
+
+/// A daemon with a listener, and a peer that has a tunnel there or comes there again and again.
+struct Reached {
+    daemon: Daemon,
+    place: Place,
+    peer: Daemon,
+}
+
+impl Reached {
+    fn new(listener: &str, to: &str, port: &str) -> Self {
+        let (place, there) = (Place::new(), Place::new());
+        let daemon = place.start(&format!("listener create listener_name=l {listener}"));
+        let peer = there.start(&format!(
+            "system modify tunnel_persist_pend_timeout=1\n\
+             tunnel create tunnel_name=t dest_ipaddr={to} peer_udp_port={port} persist=yes max_retries=1"
+        ));
+        Self {
+            daemon,
+            place,
+            peer,
+        }
+    }
+
+    fn reload(&self, listener: &str) -> ReloadReport {
+        let file = format!("listener create listener_name=l {listener}");
+        fs::write(self.place.file("conf"), file).unwrap();
+        let request = Request::ConfigReload(parameters([]));
+        self.place.client().call(&request).unwrap()
+    }
+}
+
+#[test]
+fn a_listener_that_changes_tells_its_peers_and_serves_what_it_is_to_serve_now() {
+    for parameter in changeable(Object::Listener) {
+        assert_eq!(parameter.touches(Object::Listener), Touches::Restart);
+    }
+    let [port, other] = [(); 2].map(|()| free_port());
+    let before = format!("ipaddr=127.0.0.1 udp_port={port}");
+    // From the same address and port, too, which its own sockets have.
+    for (after, comes_back) in [
+        (format!("ipaddr=127.0.0.1 udp_port={other}"), false),
+        (format!("ipaddr=127.0.0.2 udp_port={port}"), false),
+        (format!("udp_port={port}"), true),
+        (format!("{before} interface_name=lo"), true),
+    ] {
+        let scene = Reached::new(&before, "127.0.0.1", &port);
+        scene.daemon.until(" up: ");
+        let report = scene.reload(&after);
+        assert_eq!(report.failed.first, Vec::<String>::new(), "{after}");
+        let told = &report.affected.first[0];
+        assert!(told.ends_with("closed with its listener l"), "{told}");
+        assert_eq!(report.affected.count, 1);
+        scene.peer.until(" down: ");
+        if comes_back {
+            scene.peer.until(" up: ");
+        } else {
+            scene.peer.until("next attempt");
+            scene.peer.until("refused");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_cannot_serve_what_it_is_to_goes_on_with_what_it_served() {
+    let port = free_port();
+    let before = format!("ipaddr=127.0.0.1 udp_port={port}");
+    let scene = Reached::new(&before, "127.0.0.1", &port);
+    let up = scene.daemon.until(" up: ");
+    let report = scene.reload(&format!("ipaddr=192.0.2.1 udp_port={port}"));
+    assert_eq!(report.affected.count, 0);
+    let [failed] = &report.failed.first[..] else {
+        panic!("{report:?}");
+    };
+    assert!(failed.starts_with("listener l: "), "{failed}");
+    let id = up
+        .split("tunnel ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let id = Selector::Id(id.parse().unwrap());
+    let tunnel: TunnelStatus = scene.place.client().call(&Request::TunnelShow(id)).unwrap();
+    assert_eq!(tunnel.state, TunnelState::Established);
+}

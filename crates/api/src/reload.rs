@@ -27,6 +27,12 @@ pub struct Few {
     pub first: Vec<String>,
 }
 
+impl Extend<String> for Few {
+    fn extend<T: IntoIterator<Item = String>>(&mut self, more: T) {
+        more.into_iter().for_each(|one| self.push(one));
+    }
+}
+
 impl Few {
     /// How many are named.
     pub const MOST: usize = 100;

@@ -92,7 +92,8 @@ is felt by the tunnels and sessions that are there, at once;
 by those that are made afterwards;
 .B restart
 needs the object made anew: a tunnel or session ends for it, and is opened again.
-Sessions that the file does not have, such as those of the peer, end with their tunnel; the report of a reload names them.
+Sessions that the file does not have, such as those of the peer, end with their tunnel, and the tunnels of peers with a listener that changes or
+goes; the report of a reload names them.
 What the file no longer gives is from then on its profile's or the default; a tunnel or session is made anew for it only where there is neither.
 .PP
 .TS
