@@ -94,19 +94,37 @@ impl Daemon {
     }
 
     /// Follows messages until the daemon ends.
-    fn follow(&self, of: TraceOf) -> thread::JoinHandle<Vec<TraceEvent>> {
+    fn follow(&self, of: TraceOf) -> Following {
         let client = self.client();
-        thread::spawn(move || {
+        let (sender, names) = channel();
+        let events = thread::spawn(move || {
             let mut events = Vec::new();
             let request = TraceRequest { of, ppp: true };
-            let each = |event| {
+            let each = |event: TraceEvent| {
+                // Nobody may wait for one any more.
+                let _ = sender.send(event.name.clone());
                 events.push(event);
                 ControlFlow::Continue(())
             };
             // The daemon's end may cut the last one short.
             let _ = client.trace(&request, each);
             events
-        })
+        });
+        Following { events, names }
+    }
+}
+
+/// Somebody who follows messages.
+struct Following {
+    events: thread::JoinHandle<Vec<TraceEvent>>,
+    /// What they are called, as they come.
+    names: Receiver<String>,
+}
+
+impl Following {
+    /// Waits for a message.
+    fn until(&self, name: &str) {
+        while self.names.recv_timeout(PATIENCE).unwrap() != name {}
     }
 }
 
@@ -146,10 +164,10 @@ user create user_name=chap password=ch4p-passw0rd
 user create user_name=mschap password=msch4p-passw0rd
 ";
 
-/// A tunnel of which everything is secret, and a session of every kind of authentication; one of them fails.
+/// A tunnel of which everything is secret, and a session of every kind of authentication; one of them fails, again and again.
 fn clients(port: u16) -> String {
     let tunnel = format!(
-        "tunnel create tunnel_name=t dest_ipaddr=127.0.0.1 peer_udp_port={port} auth_mode=challenge secret=tunn3l-s3cret hide_avps=yes\n"
+        "tunnel create tunnel_name=t dest_ipaddr=127.0.0.1 peer_udp_port={port} persist=yes auth_mode=challenge secret=tunn3l-s3cret hide_avps=yes\n"
     );
     let client = |name: &str, user: &str, password: &str, no: &str| {
         format!(
@@ -207,6 +225,10 @@ fn no_secret_is_ever_shown() {
         }
     }
     lns.until("user pap failed to authenticate");
+    // They may have begun to follow when the first were over.
+    for following in [&of_lac, &of_lns] {
+        following.until("PAP Authenticate-Request");
+    }
 
     let mut output = String::new();
     for daemon in [&lns, &lac] {
@@ -226,7 +248,7 @@ fn no_secret_is_ever_shown() {
     }
     output += &lac.end();
     output += &lns.end();
-    for events in [of_lac.join().unwrap(), of_lns.join().unwrap()] {
+    for events in [of_lac, of_lns].map(|of| of.events.join().unwrap()) {
         let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
         assert!(names.contains(&"PAP Authenticate-Request"), "{names:?}");
         for event in &events {
