@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::TraceFlags;
 use tracing::{Level, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -121,6 +122,12 @@ where
         Destination::Journald => tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier("openl2tpd".to_owned())
+            // As the system log has them.
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            })
             .boxed(),
         Destination::Syslog(facility) => layer
             .with_ansi(false)

@@ -5,9 +5,11 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+mod hooks;
+mod logging;
+
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,7 +21,7 @@ use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::traffic::ping;
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, Suite, USER, until};
+use interop::{Auth, INNER_LNS, PASSWORD, Side, Suite, USER, until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -48,6 +50,10 @@ const CASES: &[(&str, Case)] = &[
         activated,
     ),
     (
+        "both sockets of the service manager are served, one to those who may only look",
+        both_activated,
+    ),
+    (
         "capabilities that are not needed are given up",
         capabilities,
     ),
@@ -66,10 +72,15 @@ const CASES: &[(&str, Case)] = &[
         tunnels_reloaded,
     ),
     ("a large file is reloaded", large_file),
-    ("event scripts are told what pppd told", hooks),
+    ("event scripts are told what pppd told", hooks::told),
     (
         "event scripts that hang are ended and hold nothing up",
-        slow_hooks,
+        hooks::slow,
+    ),
+    ("the system log has the log, and no secret", logging::syslog),
+    (
+        "the journal has the log by fields, and no secret",
+        logging::journald,
     ),
     ("the units are systemd's", units),
 ];
@@ -253,6 +264,32 @@ fn activated(world: &World) -> Result<String> {
     let _asked = UnixStream::connect(&other)?;
     ensure!(!process.wait(PROMPT)?.success());
     ensure!(process.log().contains("a socket is called http"));
+    Ok(String::new())
+}
+
+fn both_activated(world: &World) -> Result<String> {
+    let daemon = world.command("a", "")?;
+    let (socket, readers) = (world.file("a.socket"), world.file("readers.socket"));
+    let mut command = Command::new("systemd-socket-activate");
+    command.arg("-l").arg(&socket).arg("-l").arg(&readers);
+    command.arg("--fdname=api:api-readonly");
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    let mut process = world.spawn(command)?;
+    until(PROMPT, "the sockets", || {
+        Ok((socket.exists() && readers.exists()).then_some(()))
+    })?;
+    for (name, refused) in [("a", false), ("readers", true)] {
+        let (status, shown) = http(world, name, "GET /v1/system", "")?;
+        ensure!(status == 200, "{name}: {shown}");
+        let (status, answer) = http(world, name, "POST /v1/system/statistics/reset", "")?;
+        ensure!((status == 403) == refused, "{name}: {status} {answer}");
+    }
+    process.signal(Signal::TERM)?;
+    ensure!(process.wait(PROMPT)?.success());
+    ensure!(
+        socket.exists() && readers.exists(),
+        "it removed sockets that are not its own"
+    );
     Ok(String::new())
 }
 
@@ -625,97 +662,6 @@ fn large_file(world: &World) -> Result<String> {
     }
     daemon.shut_down()?;
     Ok(format!("{:.2} s", took.as_secs_f64()))
-}
-
-/// An LNS that runs `script` for events, and a LAC with a session.
-fn with_script(world: &World, bed: &Bed, script: &str) -> Result<(Ours, Ours)> {
-    let path = world.file("script");
-    fs::write(&path, script)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    let start = |namespace, name: &str, configuration: &str| {
-        Ours::start(
-            &world.programs,
-            namespace,
-            world.folder.path(),
-            name,
-            configuration,
-        )
-    };
-    let hooks = format!(
-        "system modify event_script={} event_script_timeout=1\n",
-        path.display()
-    );
-    let lns = start(&bed.lns, "lns", &(ours::lns(Auth::Chap, false) + &hooks))?;
-    let lac = start(
-        &bed.lac,
-        "lac",
-        &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
-    )?;
-    lac.established(PROMPT)?;
-    Ok((lac, lns))
-}
-
-fn hooks(world: &World) -> Result<String> {
-    let bed = Bed::new()?;
-    let file = world.file("events");
-    let script = format!(
-        "#!/bin/sh\ncat\necho \"$OPENL2TP_EVENT,$IFNAME,$IPLOCAL,$IPREMOTE,$PEERNAME,$OPENL2TP_PEER,$4,$5,$NOTIFY_SOCKET\" >> {}\necho said $OPENL2TP_EVENT\n",
-        file.display()
-    );
-    let (mut lac, mut lns) = with_script(world, &bed, &script)?;
-    lac.shut_down()?;
-    let lines = || fs::read_to_string(&file).unwrap_or_default();
-    until(PROMPT, "six events", || {
-        Ok((lines().lines().count() == 6).then_some(()))
-    })?;
-    let session = format!(
-        "l2tp0,{INNER_LNS},{INNER_LAC},{USER},{},{INNER_LNS},{INNER_LAC},",
-        netns::LAC
-    );
-    let tunnel = format!(",,,,{},,,", netns::LAC);
-    let expected: String = [
-        ("tunnel-up", &tunnel),
-        ("session-up", &session),
-        ("ppp-up", &session),
-        ("ppp-down", &session),
-        ("session-down", &session),
-        ("tunnel-down", &tunnel),
-    ]
-    .map(|(event, values)| format!("{event},{values}\n"))
-    .concat();
-    ensure!(lines() == expected, "{}", lines());
-    lns.shut_down()?;
-    ensure!(lns.log().contains("event_script for ppp-up: said ppp-up"));
-    Ok(String::new())
-}
-
-fn slow_hooks(world: &World) -> Result<String> {
-    let bed = Bed::new()?;
-    let file = world.file("children");
-    let script = format!(
-        "#!/bin/sh\nsleep 600 &\necho $! >> {}\nsleep 600\n",
-        file.display()
-    );
-    let (_lac, mut lns) = with_script(world, &bed, &script)?;
-    // The script hangs from the first event on, and all goes on.
-    let pings = ping(&bed.lac, &INNER_LNS.to_string(), 3)?;
-    ensure!(pings.received == 3, "a script that hangs stops sessions");
-    until(PROMPT, "the script is ended", || {
-        Ok(lns
-            .log()
-            .contains("took more than 1 s and was ended")
-            .then_some(()))
-    })?;
-    let children = fs::read_to_string(&file)?;
-    let first = children.lines().next().context("no child")?;
-    until(PROMPT, "what the script started is ended", || {
-        let status = fs::read_to_string(format!("/proc/{first}/stat"));
-        Ok(status
-            .map_or(true, |stat| stat.contains(") Z "))
-            .then_some(()))
-    })?;
-    lns.shut_down()?;
-    Ok(String::new())
 }
 
 fn units(world: &World) -> Result<String> {
