@@ -2,24 +2,22 @@
 //!
 //! The shard only leaves word here. A lane runs one program at a time, and a tunnel's events are all of one lane, so that they are in order.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use api::Role;
 use config::Model;
-use engine::Event;
+use engine::{Hook, HookEnd, HookEvent, HookSession, HookTunnel};
 use rustix::process::{Pid, Signal, kill_process_group};
-use sansio::Time;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
-
-use crate::clock;
 
 /// Programs that run at once.
 const LANES: usize = 8;
@@ -45,7 +43,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     script: Option<(String, Duration)>,
-    lanes: [VecDeque<(Time, Event)>; LANES],
+    lanes: [VecDeque<Box<Hook>>; LANES],
     /// Not logged yet.
     lost: u64,
     counts: HookCounts,
@@ -83,23 +81,8 @@ impl Hooks {
     }
 
     /// Leaves word of an event, and never waits.
-    pub(crate) fn offer(&self, event: &Event) {
-        let (Event::TunnelUp { tunnel, .. }
-        | Event::TunnelDown {
-            tunnel,
-            was_up: true,
-            ..
-        }
-        | Event::SessionUp { tunnel, .. }
-        | Event::SessionDown {
-            tunnel,
-            was_up: true,
-            ..
-        }) = event
-        else {
-            return;
-        };
-        let lane = usize::from(*tunnel) % LANES;
+    pub(crate) fn offer(&self, hook: Box<Hook>) {
+        let lane = usize::from(hook.tunnel.id) % LANES;
         let mut state = self.state();
         if state.script.is_none() {
             return;
@@ -109,7 +92,7 @@ impl Hooks {
             state.lost += 1;
             state.counts.lost += 1;
         }
-        state.lanes[lane].push_back((clock::now(), event.clone()));
+        state.lanes[lane].push_back(hook);
         self.0.more[lane].notify_one();
     }
 
@@ -136,7 +119,6 @@ impl Hooks {
     }
 
     async fn run(self, lane: usize) {
-        let mut known = Known::default();
         loop {
             let (next, lost, ends) = {
                 let mut state = self.state();
@@ -147,11 +129,9 @@ impl Hooks {
                 warn!("event_script is too slow: {lost} events were lost");
             }
             match next {
-                Some(((at, event), (script, limit))) => {
-                    for call in known.calls(&event, at) {
-                        let outcome = call.run(&script, limit).await;
-                        self.count(&outcome);
-                    }
+                Some((hook, (script, limit))) => {
+                    let outcome = Call::new(&hook).run(&script, limit).await;
+                    self.count(&outcome);
                 }
                 None if ends => return,
                 None => self.0.more[lane].notified().await,
@@ -178,21 +158,6 @@ impl Hooks {
     }
 }
 
-/// What was said of those that are up, for the events that say less.
-#[derive(Default)]
-struct Known {
-    tunnels: BTreeMap<u16, (Time, SocketAddr, String)>,
-    sessions: BTreeMap<(u16, u16), Up>,
-}
-
-#[derive(Clone)]
-struct Up {
-    since: Time,
-    user: Option<String>,
-    device: String,
-    ipv4: Option<(Ipv4Addr, Ipv4Addr)>,
-}
-
 /// One run of the program.
 struct Call {
     event: &'static str,
@@ -200,123 +165,42 @@ struct Call {
     arguments: Vec<String>,
 }
 
-impl Known {
-    /// The runs that an event asks for, in order.
-    fn calls(&mut self, event: &Event, now: Time) -> Vec<Call> {
-        match event {
-            Event::TunnelUp {
-                tunnel,
-                remote,
-                host_name,
-            } => {
-                self.tunnels
-                    .insert(*tunnel, (now, *remote, host_name.clone()));
-                vec![self.tunnel("tunnel-up", *tunnel)]
-            }
-            Event::TunnelDown { tunnel, reason, .. } => {
-                let mut call = self.tunnel("tunnel-down", *tunnel);
-                call.ended(self.tunnels.get(tunnel).map(|up| now - up.0), reason);
-                self.tunnels.remove(tunnel);
-                self.sessions.retain(|id, _| id.0 != *tunnel);
-                vec![call]
-            }
-            Event::SessionUp {
-                tunnel,
-                session,
-                user,
-                device,
-                ipv4,
-            } => {
-                let before = self.sessions.get(&(*tunnel, *session)).map(|up| up.since);
-                let up = Up {
-                    since: before.unwrap_or(now),
-                    user: user.clone(),
-                    device: device.clone(),
-                    ipv4: *ipv4,
-                };
-                self.sessions.insert((*tunnel, *session), up.clone());
-                // PPP can come up again with other addresses.
-                let events: &[_] = if before.is_some() {
-                    &["ppp-up"]
-                } else {
-                    &["session-up", "ppp-up"]
-                };
-                events
-                    .iter()
-                    .map(|event| self.session(event, *tunnel, *session, Some(&up)))
-                    .collect()
-            }
-            Event::SessionDown {
-                tunnel,
-                session,
-                reason,
-                ..
-            } => {
-                let up = self.sessions.remove(&(*tunnel, *session));
-                let calls = ["ppp-down", "session-down"].map(|event| {
-                    let mut call = self.session(event, *tunnel, *session, up.as_ref());
-                    call.ended(up.as_ref().map(|up| now - up.since), reason);
-                    call
-                });
-                calls.into()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn tunnel(&self, event: &'static str, tunnel: u16) -> Call {
-        let mut variables = vec![("OPENL2TP_TUNNEL_ID", tunnel.to_string())];
-        if let Some((_, remote, host_name)) = self.tunnels.get(&tunnel) {
-            variables.push(("OPENL2TP_PEER", remote.ip().to_string()));
-            variables.push(("OPENL2TP_PEER_PORT", remote.port().to_string()));
-            variables.push(("OPENL2TP_HOST_NAME", host_name.clone()));
-        }
-        Call {
-            event,
-            variables,
-            arguments: Vec::new(),
-        }
-    }
-
-    fn session(&self, event: &'static str, tunnel: u16, session: u16, up: Option<&Up>) -> Call {
-        let mut call = self.tunnel(event, tunnel);
-        call.variables
-            .push(("OPENL2TP_SESSION_ID", session.to_string()));
-        let Some(up) = up else {
-            return call;
-        };
-        let user = up.user.clone().unwrap_or_default();
-        let addresses = up
-            .ipv4
-            .map(|(local, peer)| (local.to_string(), peer.to_string()));
-        let (local, peer) = addresses.unwrap_or_default();
-        call.variables.extend([
-            ("OPENL2TP_USER", user.clone()),
-            ("PEERNAME", user),
-            ("IFNAME", up.device.clone()),
-            ("IPLOCAL", local.clone()),
-            ("IPREMOTE", peer.clone()),
-            ("DEVICE", String::new()),
-            ("SPEED", "0".to_owned()),
-        ]);
-        // As pppd calls ip-up: device, terminal, speed, our address, the peer's.
-        call.arguments = vec![
-            up.device.clone(),
-            String::new(),
-            "0".to_owned(),
-            local,
-            peer,
-        ];
-        call
-    }
-}
-
 impl Call {
-    fn ended(&mut self, lasted: Option<Duration>, reason: &str) {
-        self.variables.push(("OPENL2TP_REASON", reason.to_owned()));
-        if let Some(lasted) = lasted {
-            self.variables
-                .push(("CONNECT_TIME", lasted.as_secs().to_string()));
+    /// The run that a hook asks for. A variable without a value is not set.
+    fn new(hook: &Hook) -> Self {
+        let mut variables = Variables(Vec::new());
+        variables.tunnel(&hook.tunnel);
+        if let Some(session) = &hook.session {
+            variables.session(session);
+        }
+        let (event, addresses, end) = match &hook.event {
+            HookEvent::TunnelUp => ("tunnel-up", None, None),
+            HookEvent::TunnelDown(end) => ("tunnel-down", None, Some(end)),
+            HookEvent::SessionUp => ("session-up", None, None),
+            HookEvent::SessionDown(end) => ("session-down", None, Some(end)),
+            HookEvent::PppUp(local, peer) => ("ppp-up", Some((*local, *peer)), None),
+            HookEvent::PppDown(local, peer, end) => ("ppp-down", Some((*local, *peer)), Some(end)),
+        };
+        if let Some((local, _)) = addresses {
+            let family = if local.is_ipv4() { "ipv4" } else { "ipv6" };
+            variables.set("OPENL2TP_FAMILY", family);
+        }
+        if let Some(end) = end {
+            variables.end(end);
+        }
+        let arguments = hook.session.as_ref().map(|session| {
+            let [ipv4, ipv6] = session.networks;
+            let (local, peer) = addresses.or(ipv4).or(ipv6).unzip();
+            let text = |ip: Option<IpAddr>| ip.map_or_else(String::new, |ip| ip.to_string());
+            // As pppd calls ip-up: device, terminal, speed, our address, the peer's.
+            let speed = session.speed.to_string();
+            let (local, peer) = (text(local), text(peer));
+            vec![session.device.clone(), String::new(), speed, local, peer]
+        });
+        Self {
+            event,
+            variables: variables.0,
+            arguments: arguments.unwrap_or_default(),
         }
     }
 
@@ -348,6 +232,60 @@ impl Call {
                 Outcome::Failed
             }
         }
+    }
+}
+
+/// The environment of a run.
+struct Variables(Vec<(&'static str, String)>);
+
+impl Variables {
+    fn set(&mut self, name: &'static str, value: impl ToString) {
+        self.0.push((name, value.to_string()));
+    }
+
+    fn set_if(&mut self, name: &'static str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    fn tunnel(&mut self, tunnel: &HookTunnel) {
+        self.set("OPENL2TP_TUNNEL_ID", tunnel.id);
+        self.set_if("OPENL2TP_TUNNEL_NAME", tunnel.name.as_ref());
+        self.set("OPENL2TP_PEER", tunnel.remote.ip());
+        self.set("OPENL2TP_PEER_PORT", tunnel.remote.port());
+        self.set("OPENL2TP_HOST_NAME", &tunnel.host_name);
+        self.set("OPENL2TP_PEER_PROFILE", &tunnel.peer_profile);
+    }
+
+    fn session(&mut self, session: &HookSession) {
+        self.set("OPENL2TP_SESSION_ID", session.id);
+        self.set("OPENL2TP_ROLE", session.role);
+        self.set_if("OPENL2TP_USER", session.user.as_ref());
+        self.set("IFNAME", &session.device);
+        self.set("DEVICE", "");
+        self.set("SPEED", session.speed);
+        // Who we are at a server of ours is not who it is.
+        let peer = session.user.as_ref().filter(|_| session.role == Role::Lns);
+        self.set_if("PEERNAME", peer);
+        self.set_if("OPENL2TP_SESSION_NAME", session.name.as_ref());
+        self.set_if("LINKNAME", session.name.as_ref());
+        let names = [("IPLOCAL", "IPREMOTE"), ("LLLOCAL", "LLREMOTE")];
+        for ((ours, theirs), network) in names.into_iter().zip(session.networks) {
+            let (local, peer) = network.unzip();
+            self.set_if(ours, local);
+            self.set_if(theirs, peer);
+        }
+        for (name, server) in ["DNS1", "DNS2"].into_iter().zip(session.dns) {
+            self.set_if(name, server);
+        }
+    }
+
+    fn end(&mut self, end: &HookEnd) {
+        self.set_if("OPENL2TP_REASON", end.reason.as_ref());
+        self.set("CONNECT_TIME", end.lasted.as_secs());
+        self.set_if("BYTES_SENT", end.carried.map(|stats| stats.tx_bytes));
+        self.set_if("BYTES_RCVD", end.carried.map(|stats| stats.rx_bytes));
     }
 }
 
@@ -434,57 +372,108 @@ fn clean(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Time {
-        Time::ZERO + Duration::from_secs(seconds)
+    fn tunnel() -> HookTunnel {
+        HookTunnel {
+            id: 7,
+            name: None,
+            remote: "192.0.2.1:1701".parse().unwrap(),
+            host_name: "lac".to_owned(),
+            peer_profile: "default".to_owned(),
+        }
+    }
+
+    fn session() -> HookSession {
+        let ends = |local: &str, peer: &str| Some((local.parse().unwrap(), peer.parse().unwrap()));
+        HookSession {
+            id: 9,
+            name: Some("home".to_owned()),
+            role: Role::Lns,
+            user: Some("u".to_owned()),
+            device: "l2tp0".to_owned(),
+            speed: 64_000,
+            networks: [ends("10.0.0.1", "10.0.0.2"), ends("fe80::1", "fe80::2")],
+            dns: [Some([10, 0, 0, 53].into()), None],
+        }
+    }
+
+    fn call(event: HookEvent) -> Call {
+        let (tunnel, session) = (tunnel(), Some(session()));
+        Call::new(&Hook {
+            event,
+            tunnel,
+            session,
+        })
+    }
+
+    fn end() -> HookEnd {
+        HookEnd {
+            reason: Some("bye".to_owned()),
+            lasted: Duration::from_secs(10),
+            carried: Some(datapath::Stats {
+                rx_bytes: 100,
+                tx_bytes: 200,
+                ..Default::default()
+            }),
+        }
     }
 
     #[test]
-    fn what_ends_is_described_as_it_began() {
-        let mut known = Known::default();
-        let remote = "192.0.2.1:1701".parse().unwrap();
-        known.calls(
-            &Event::TunnelUp {
-                tunnel: 7,
-                remote,
-                host_name: "lac".to_owned(),
-            },
-            at(1),
-        );
-        let up = Event::SessionUp {
-            tunnel: 7,
-            session: 9,
-            user: Some("u".to_owned()),
-            device: "l2tp0".to_owned(),
-            ipv4: Some(([10, 0, 0, 1].into(), [10, 0, 0, 2].into())),
-        };
-        let events = |calls: &[Call]| calls.iter().map(|call| call.event).collect::<Vec<_>>();
-        assert_eq!(events(&known.calls(&up, at(2))), ["session-up", "ppp-up"]);
-        assert_eq!(events(&known.calls(&up, at(3))), ["ppp-up"]);
-        let down = Event::SessionDown {
-            tunnel: 7,
-            session: 9,
-            remote,
-            user: None,
-            reason: "bye".to_owned(),
-            was_up: true,
-        };
-        let calls = known.calls(&down, at(12));
-        assert_eq!(events(&calls), ["ppp-down", "session-down"]);
-        for (name, value) in [
-            ("IFNAME", "l2tp0"),
-            ("CONNECT_TIME", "10"),
-            ("OPENL2TP_PEER", "192.0.2.1"),
-            ("PEERNAME", "u"),
+    fn each_network_layer_is_told_as_pppd_tells_it() {
+        for (local, peer, family) in [
+            ("10.0.0.1", "10.0.0.2", "ipv4"),
+            ("fe80::1", "fe80::2", "ipv6"),
         ] {
+            let call = call(HookEvent::PppUp(
+                local.parse().unwrap(),
+                peer.parse().unwrap(),
+            ));
+            assert_eq!(call.event, "ppp-up");
+            assert_eq!(call.arguments, ["l2tp0", "", "64000", local, peer]);
             assert!(
-                calls[0].variables.contains(&(name, value.to_owned())),
-                "{name}"
+                call.variables
+                    .contains(&("OPENL2TP_FAMILY", family.to_owned()))
             );
         }
-        assert_eq!(
-            calls[0].arguments,
-            ["l2tp0", "", "0", "10.0.0.1", "10.0.0.2"]
-        );
+    }
+
+    #[test]
+    fn an_end_says_all_that_was_and_what_is_not_known_is_not_set() {
+        let ppp_down = HookEvent::PppDown([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), end());
+        let call = call(ppp_down);
+        for (name, value) in [
+            ("IFNAME", Some("l2tp0")),
+            ("IPLOCAL", Some("10.0.0.1")),
+            ("LLREMOTE", Some("fe80::2")),
+            ("PEERNAME", Some("u")),
+            ("LINKNAME", Some("home")),
+            ("SPEED", Some("64000")),
+            ("DNS1", Some("10.0.0.53")),
+            ("DNS2", None),
+            ("CONNECT_TIME", Some("10")),
+            ("BYTES_SENT", Some("200")),
+            ("BYTES_RCVD", Some("100")),
+            ("OPENL2TP_PEER", Some("192.0.2.1")),
+            ("OPENL2TP_TUNNEL_NAME", None),
+            ("OPENL2TP_REASON", Some("bye")),
+        ] {
+            let found = call.variables.iter().find(|(known, _)| *known == name);
+            assert_eq!(found.map(|(_, value)| value.as_str()), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_we_are_as_a_client_is_not_who_the_peer_is() {
+        let session = HookSession {
+            role: Role::Lac,
+            ..session()
+        };
+        let call = Call::new(&Hook {
+            event: HookEvent::SessionUp,
+            tunnel: tunnel(),
+            session: Some(session),
+        });
+        let names: Vec<_> = call.variables.iter().map(|(name, _)| *name).collect();
+        assert!(names.contains(&"OPENL2TP_USER") && !names.contains(&"PEERNAME"));
     }
 
     #[test]

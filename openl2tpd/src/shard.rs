@@ -205,10 +205,8 @@ impl Shard {
                     let _ = caller.send(result);
                 }
             }
-            Output::Event(event) => {
-                self.report(&event);
-                self.hooks.offer(&event);
-            }
+            Output::Event(event) => self.report(&event),
+            Output::Hook(hook) => self.hooks.offer(hook),
             Output::Trace(trace) => {
                 report::traced(&trace);
                 self.followers.show(&trace);

@@ -233,6 +233,7 @@ impl Engine {
     /// Answers the shutdown once every StopCCN is acknowledged or given up.
     pub(crate) fn finish_shutdown(&mut self) {
         if let Shutdown::Asked(token) = self.shutdown
+            && self.held_hooks.is_empty()
             && self
                 .tunnels
                 .values()

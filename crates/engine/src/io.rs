@@ -8,7 +8,7 @@ use api::{
 use datapath::{Listener, Request};
 use serde::{Deserialize, Serialize};
 
-use crate::Trace;
+use crate::{Hook, Trace};
 
 /// Names a question that the engine asked or a command that it was given; the answer carries it back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -135,6 +135,8 @@ pub enum Output {
     },
     /// Something that an operator may want to read or a program to follow.
     Event(Event),
+    /// Something that the configured program is to be run for.
+    Hook(Box<Hook>),
     /// Something that somebody wants to see in detail.
     Trace(Box<Trace>),
 }
@@ -208,7 +210,7 @@ pub enum Event {
         /// Whether it ever carried traffic.
         was_up: bool,
     },
-    /// A network layer of a session's PPP came up.
+    /// A network layer of a session's PPP came up, and carries traffic.
     PppUp {
         /// Our Tunnel ID.
         tunnel: u16,
@@ -219,7 +221,7 @@ pub enum Event {
         /// The peer's.
         peer: IpAddr,
     },
-    /// A network layer of a session's PPP went down.
+    /// One that did went down.
     PppDown {
         /// Our Tunnel ID.
         tunnel: u16,

@@ -26,6 +26,7 @@ mod commands;
 mod counters;
 mod created;
 mod half_open;
+mod hooks;
 mod idleness;
 mod io;
 mod limits;
@@ -64,6 +65,7 @@ use addresses::Addresses;
 use clients::{Client, ClientId};
 use counters::Counters;
 use half_open::HalfOpen;
+use hooks::HeldHooks;
 use limits::Limits;
 use peers::Peers;
 use policy::Policy;
@@ -74,6 +76,7 @@ use traffic::Reading;
 use tunnels::Tunnel;
 use wheel::Wheel;
 
+pub use hooks::{Hook, HookEnd, HookEvent, HookSession, HookTunnel};
 pub use io::{Command, Event, Input, Output, Token};
 pub use snapshot::{RestoreError, Snapshot};
 pub use source::Source;
@@ -153,6 +156,8 @@ pub struct Engine {
     shutdown: Shutdown,
     #[serde(skip)]
     tracing: Tracing,
+    #[serde(skip)]
+    held_hooks: HeldHooks,
 }
 
 /// Whether the shard is ending.
@@ -202,6 +207,7 @@ impl Engine {
             states: States::default(),
             shutdown: Shutdown::No,
             tracing: Tracing::default(),
+            held_hooks: HeldHooks::new(),
         }
     }
 

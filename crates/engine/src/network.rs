@@ -99,14 +99,14 @@ impl Engine {
         tunnel: u16,
         id: u16,
         change: impl FnOnce(&mut Session),
+        now: Time,
     ) {
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
         let before = session.networks();
         change(session);
-        let after = session.networks();
-        self.tell_networks(tunnel, id, before, after);
+        self.networks_changed(tunnel, id, before, now);
         self.configure_in_datapath(tunnel, id);
     }
 

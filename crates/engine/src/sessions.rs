@@ -17,6 +17,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
+use crate::hooks::{HookEnd, HookEvent};
 use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
 use crate::networks::Networks;
@@ -80,6 +81,8 @@ pub(crate) struct Session {
     pub(crate) up: bool,
     /// It did once.
     was_up: bool,
+    /// Of which network layers it was told that they carry traffic.
+    pub(crate) told: [bool; 2],
     /// When it is ended: for not being up by then, and once it is, for having lasted long enough.
     ends_at: Option<Time>,
 }
@@ -89,8 +92,10 @@ pub(crate) struct Session {
 pub(crate) enum Pending {
     Create(Handle, u16, u16),
     Configure(Handle, u16, u16),
-    /// With what of its traffic is in the sums.
-    Remove(Counted),
+    /// In which tunnel, and what of its traffic is in the sums.
+    Remove(u16, Counted),
+    /// What a session of this tunnel has carried so far, for hooks.
+    Carried(u16),
     /// For the sums, which a command waits for.
     Traffic(Token, Handle),
     /// To see whether the session is idle.
@@ -248,6 +253,7 @@ impl Engine {
             profile_name,
             up: false,
             was_up: false,
+            told: [false; 2],
             ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(link, credentials, &mut self.rng),
             setup,
@@ -379,19 +385,22 @@ impl Engine {
             ppp::Event::NetworkWanted { user } => self.network_wanted(tunnel, id, user, now),
             ppp::Event::Ipv4Up { local, peer, dns } => {
                 let link = Some(Ipv4Link { local, peer });
-                self.network_changed(tunnel, id, |session| {
-                    (session.ipv4, session.dns) = (link, dns)
-                });
+                let change = |session: &mut Session| (session.ipv4, session.dns) = (link, dns);
+                self.network_changed(tunnel, id, change, now);
             }
-            ppp::Event::Ipv4Down => self.network_changed(tunnel, id, |session| session.ipv4 = None),
+            ppp::Event::Ipv4Down => {
+                self.network_changed(tunnel, id, |session| session.ipv4 = None, now)
+            }
             ppp::Event::Ipv6Up { local_id, peer_id } => {
                 let link = Some(Ipv6Link {
                     local: link_local(local_id),
                     peer: link_local(peer_id),
                 });
-                self.network_changed(tunnel, id, |session| session.ipv6 = link);
+                self.network_changed(tunnel, id, |session| session.ipv6 = link, now);
             }
-            ppp::Event::Ipv6Down => self.network_changed(tunnel, id, |session| session.ipv6 = None),
+            ppp::Event::Ipv6Down => {
+                self.network_changed(tunnel, id, |session| session.ipv6 = None, now)
+            }
             ppp::Event::Closed(cause) => self.link_closed(tunnel, id, &cause),
         }
     }
@@ -481,13 +490,13 @@ impl Engine {
         let session = tunnel.sessions.remove(&id);
         let was_up = session.as_ref().is_some_and(|session| session.was_up);
         self.counters.setup.session_failures += u64::from(!was_up);
-        if let Some(session) = session {
+        if let Some(mut session) = session {
             if session.was_up {
                 self.limits.session_down(source);
             }
             let handle = session.handle;
             let counted = self.retire_session(&session);
-            let token = self.expect(Pending::Remove(counted));
+            let token = self.expect(Pending::Remove(tunnel_id, counted));
             self.outputs
                 .push_back(Output::Datapath(Request::Remove { token, handle }));
             self.wheel.remove(session.entry);
@@ -495,7 +504,13 @@ impl Engine {
                 self.addresses.give_back(address);
             }
             let user = session.user.as_deref().map(str::to_owned);
-            self.tell_networks(tunnel_id, id, session.networks(), Networks::default());
+            let end = HookEnd::new(Some(&reason.text), session.since, now);
+            let about = self
+                .has_hooks()
+                .then(|| self.hooked_session(tunnel_id, id, &session));
+            let more = about.map(|about| (about, end, token));
+            let gone = session.networks_gone(session.networks(), Networks::default());
+            self.tell_networks_down((tunnel_id, id), gone, more.clone());
             self.event(Event::SessionDown {
                 tunnel: tunnel_id,
                 session: id,
@@ -504,6 +519,9 @@ impl Engine {
                 reason: reason.text.clone(),
                 was_up: session.was_up,
             });
+            if let Some((about, end, token)) = more.filter(|_| session.was_up) {
+                self.hook_session(tunnel_id, about, HookEvent::SessionDown(end), Some(token));
+            }
         } else if self.created_session(tunnel_id, id).is_some() {
             // What an operator asked for and never came up, which nothing else may tell.
             self.event(Event::SessionDown {
@@ -528,7 +546,11 @@ impl Engine {
             return;
         };
         let (handle, tunnel, id) = match pending {
-            Pending::Remove(counted) => return self.traffic_ended(result, &counted),
+            Pending::Remove(tunnel, counted) => {
+                self.counted_for_hooks(tunnel, token, &result);
+                return self.traffic_ended(result, &counted);
+            }
+            Pending::Carried(tunnel) => return self.counted_for_hooks(tunnel, token, &result),
             Pending::Show(token, handle) => {
                 self.traffic_read(handle, &result);
                 return self.show_session(token, place_of(handle), result.is_ok(), now);
@@ -562,8 +584,14 @@ impl Engine {
         }
     }
 
-    /// Sees whether a session has come up: one network layer at least is, none is under way, and the datapath carries them.
+    /// Sees whether a session has come up, and which of its network layers.
     fn review(&mut self, tunnel: u16, id: u16, now: Time) {
+        self.come_up(tunnel, id, now);
+        self.tell_networks_up(tunnel, id);
+    }
+
+    /// A session is up when one network layer at least is, none is under way, and the datapath carries them.
+    fn come_up(&mut self, tunnel: u16, id: u16, now: Time) {
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
@@ -591,6 +619,9 @@ impl Engine {
             ipv4: session.ipv4.map(|link| (link.local, link.peer)),
         };
         self.event(event);
+        if let Some(about) = self.hooked(tunnel, id).filter(|_| first) {
+            self.hook_session(tunnel, about, HookEvent::SessionUp, None);
+        }
         self.trace_states(tunnel);
         self.created_session_up(tunnel, number);
         if let Some(source) = self

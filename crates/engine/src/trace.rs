@@ -179,7 +179,7 @@ impl Engine {
             | Pending::Errors(_, tunnel, session)
             | Pending::Activity(_, tunnel, session) => Some((tunnel, session)),
             Pending::Show(_, handle) | Pending::Traffic(_, handle) => Some(place_of(handle)),
-            Pending::Remove(_) => None,
+            Pending::Remove(..) | Pending::Carried(_) => None,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::clients::ClientId;
 use crate::commands::Which;
 use crate::created::CreatedSessions;
 use crate::half_open::Place;
+use crate::hooks::{HookEnd, HookEvent};
 use crate::peers::Ends;
 use crate::policy::TunnelSetup;
 use crate::reasons::Why;
@@ -309,6 +310,7 @@ impl Engine {
             remote,
             host_name,
         });
+        self.hook_tunnel(id, HookEvent::TunnelUp);
         self.start_idling(id, now);
         self.dialing.remove(&(remote.ip(), id));
         match origin {
@@ -327,7 +329,8 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        (tunnel.since, tunnel.idle_at) = (now, None);
+        let since = std::mem::replace(&mut tunnel.since, now);
+        tunnel.idle_at = None;
         tunnel.created = None;
         let (remote, was_up) = (tunnel.remote, tunnel.was_up);
         self.counters.setup.tunnel_failures += u64::from(!was_up);
@@ -340,6 +343,10 @@ impl Engine {
         tunnel.ended = Some(reason.clone());
         let client = tunnel.client();
         self.dialing.remove(&(remote.ip(), id));
+        if was_up {
+            let end = HookEnd::new(Some(&reason.text), since, now);
+            self.hook_tunnel(id, HookEvent::TunnelDown(end));
+        }
         match client {
             Some(client) => self.client_tunnel_down(client, id, &reason, now),
             None if failed => {

@@ -14,7 +14,7 @@ use api::{CommandError, Response};
 use config::TraceFlags;
 use datapath::null::{Null, Outlet};
 use datapath::{Datapath, EventSink, Transport, message};
-use engine::{Command, Engine, EngineConfig, Event, Input, Output, Snapshot, Token, Trace};
+use engine::{Command, Engine, EngineConfig, Event, Hook, Input, Output, Snapshot, Token, Trace};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sansio::Time;
@@ -43,6 +43,7 @@ struct Node {
     address: IpAddr,
     requests: Vec<datapath::Request>,
     events: Vec<Event>,
+    hooks: Vec<Hook>,
     traces: Vec<(Time, Trace)>,
     replies: VecDeque<(Token, Result<Response, CommandError>)>,
     /// It neither hears nor says anything.
@@ -117,6 +118,7 @@ impl World {
             address,
             requests: Vec::new(),
             events: Vec::new(),
+            hooks: Vec::new(),
             traces: Vec::new(),
             replies: VecDeque::new(),
             cut_off: false,
@@ -322,6 +324,11 @@ impl World {
         std::mem::take(&mut self.nodes[node].events)
     }
 
+    /// Takes out what a program was to be run for at a node since the last call.
+    pub fn take_hooks(&mut self, node: NodeId) -> Vec<Hook> {
+        std::mem::take(&mut self.nodes[node].hooks)
+    }
+
     /// Lets a node show these categories of everything, and all messages and frames if it is `followed`.
     pub fn set_tracing(&mut self, node: NodeId, everywhere: TraceFlags, followed: bool) {
         self.nodes[node].engine.set_tracing(everywhere, followed);
@@ -430,6 +437,7 @@ impl World {
                     }
                     Output::Reply { token, result } => node.replies.push_back((token, result)),
                     Output::Event(event) => node.events.push(event),
+                    Output::Hook(hook) => node.hooks.push(*hook),
                     Output::Trace(trace) => node.traces.push((self.now, *trace)),
                 }
             }
