@@ -211,7 +211,7 @@ impl Family {
                 Each(prefix) => (prefix, None, None),
                 EachOf(prefix, direction) => (prefix, Some(direction), None),
             };
-            let found = statistics.iter().filter_map(move |(name, &count)| {
+            statistics.iter().filter_map(move |(name, &count)| {
                 let rest = name.strip_prefix(prefix)?;
                 let value = match exact {
                     Some(value) if rest.is_empty() => value,
@@ -221,8 +221,7 @@ impl Family {
                 let mut labels = label(value);
                 labels.extend(direction.map(|direction| ("direction", direction)));
                 Some((labels, count))
-            });
-            found
+            })
         })
     }
 }

@@ -266,7 +266,11 @@ impl Engine {
     pub(crate) fn counted_of_tunnel(&self, tunnel: &Tunnel) -> OwnCounts {
         let tally = &tunnel.tally;
         let current = tally.resets == self.counters.resets;
-        current.then(|| tally.own.clone()).unwrap_or_default()
+        if current {
+            tally.own.clone()
+        } else {
+            Default::default()
+        }
     }
 
     /// What went through a session since the last reset, as far as the datapath was asked.
