@@ -373,12 +373,6 @@ fn prompt() -> Result<Counts> {
     counted(prompt)
 }
 
-/// The folder of the workspace.
-fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
-}
-
 fn wireshark() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("wireshark")))

@@ -23,7 +23,7 @@ pub(crate) struct States {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TunnelTally {
     states: States,
-    own: OwnCounts,
+    pub(crate) own: OwnCounts,
     /// The number of the reset that it has taken part in.
     resets: u32,
 }

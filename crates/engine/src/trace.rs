@@ -228,8 +228,10 @@ impl Engine {
     }
 
     fn duplicates(&self, tunnel: u16) -> u64 {
-        let tunnel = self.tunnels.get(&tunnel);
-        tunnel.map_or(0, |tunnel| tunnel.control.counters().troubles.duplicates)
+        let Some(tunnel) = self.tunnels.get(&tunnel) else {
+            return 0;
+        };
+        tunnel.tally.own.duplicates + tunnel.control.counters().troubles.duplicates
     }
 
     pub(crate) fn shows_messages(&self, tunnel: u16) -> bool {

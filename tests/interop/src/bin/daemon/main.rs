@@ -21,7 +21,7 @@ use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::traffic::ping;
-use interop::{Auth, INNER_LNS, PASSWORD, Side, Suite, USER, until};
+use interop::{Auth, INNER_LNS, PASSWORD, Side, Suite, until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
