@@ -343,7 +343,9 @@ pub(crate) fn lines(socket: &Path, text: &str, token: bool) -> String {
         }
         None => {
             let start = text.rfind([' ', '\t']).map_or(0, |blank| blank + 1);
-            (text, start, options(&text[start..]))
+            let typed = &text[start..];
+            let option = typed.starts_with('-').then(|| options(typed));
+            (text, start, option.unwrap_or_default())
         }
     };
     let before = &text[..start];

@@ -623,9 +623,9 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 /// A line for each row where no word is too long for that; where one is, a paragraph of those cells that say something.
 fn fitted(head: &[&str], rows: Vec<Vec<String>>, mut table: Table) -> String {
     let longest = |text: &str| text.split_whitespace().map(display_width).max();
-    let widths = head.iter().enumerate().map(|(column, head)| {
+    let widths = head.iter().enumerate().map(|(column, name)| {
         let cells = rows.iter().map(|row| row[column].as_str());
-        let words = cells.chain([*head]).filter_map(longest);
+        let words = cells.chain([*name]).filter_map(longest);
         words.max().unwrap_or_default() + usize::from(gap(column, head.len()))
     });
     let widths: Vec<_> = widths.collect();

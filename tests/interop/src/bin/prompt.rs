@@ -7,9 +7,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use interop::Suite;
 use interop::netns::Namespace;
 use interop::ours::Ours;
-use interop::report::Report;
 use interop::terminal::Terminal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,12 +25,8 @@ tunnel create tunnel_name=warehouse persist=yes dest_ipaddr=2001:db8::1234:5678\
 /// The user's side of l2tpconfig. Needs root.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only the cases whose names contain this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Where openl2tpd and l2tpconfig are; by default beside this program.
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    suite: Suite,
     /// The folder of the project, whose manual pages are checked.
     #[arg(long, default_value = ".")]
     project: PathBuf,
@@ -62,9 +58,8 @@ const CASES: &[(&str, Case)] = &[
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let programs = interop::programs(options.programs)?;
-    let mut report = Report::new(options.only);
-    let world = World::new(programs, options.project)?;
+    let mut report = options.suite.report();
+    let world = World::new(options.suite.programs()?, options.project)?;
     for (name, case) in CASES {
         report.case(name, || case(&world));
     }
