@@ -26,7 +26,13 @@ use config::Diagnostic;
 
 /// Asks the L2TP daemon to do or to show something.
 #[derive(Parser, Debug)]
-#[command(name = "l2tpconfig", version, disable_help_flag = true)]
+// An alias may hold options, which a command line overrides.
+#[command(
+    name = "l2tpconfig",
+    version,
+    disable_help_flag = true,
+    args_override_self = true
+)]
 struct Flags {
     /// The daemon's Unix socket
     #[arg(long, value_name = "PATH", default_value = "/run/openl2tpd/api.sock")]

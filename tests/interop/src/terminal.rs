@@ -201,14 +201,17 @@ impl Terminal {
     /// # Errors
     /// It does not end in time, or by a signal.
     pub fn ended(&self) -> Result<i32> {
-        let mut last = String::new();
-        let status = until(PATIENCE, "the end of the program", || {
-            last = self.tmux(&["display-message", "-p", "#{pane_dead} #{pane_dead_status}"])?;
-            Ok(last.strip_prefix("1 ").map(|status| status.trim().parse()))
+        let how = "#{pane_dead_status}/#{pane_dead_signal}";
+        let ended = until(PATIENCE, "the end of the program", || {
+            // tmux 3.3a misses the end of a child now and then, until another one ends.
+            self.tmux(&["run-shell", "true"])?;
+            let ended = self.tmux(&["display-message", "-p", how])?;
+            Ok(Some(ended.trim().to_owned()).filter(|ended| ended != "/"))
         });
-        match status.with_context(|| self.screen().unwrap_or_default())? {
-            Ok(status) => Ok(status),
-            Err(_) => bail!("a signal ended the program: {}", self.screen()?),
+        let ended = ended.with_context(|| self.screen().unwrap_or_default())?;
+        match ended.strip_suffix('/').map(str::parse) {
+            Some(Ok(status)) => Ok(status),
+            _ => bail!("a signal ended the program: {}", self.screen()?),
         }
     }
 

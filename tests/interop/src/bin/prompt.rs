@@ -191,7 +191,8 @@ fn completion(world: &World) -> Result<String> {
         terminal.press("Tab")?;
         terminal.until(&all.join(", "), |screen| {
             let choice = screen.lines().filter(|line| !line.starts_with("l2tp>"));
-            let words: Vec<_> = choice.flat_map(str::split_whitespace).collect();
+            let mut words: Vec<_> = choice.flat_map(str::split_whitespace).collect();
+            words.sort_unstable();
             words == all
         })?;
     }

@@ -315,7 +315,7 @@ pub(crate) fn session(world: &World) -> Result<()> {
             match (parameter.role, parameter.name) {
                 // Of a session that is up, and we are its LAC.
                 (Role::Modify, "use_sequence_numbers") => {
-                    world.refuses(&change, REFUSED, "not established")?;
+                    world.refuses(&change, REFUSED, "the peer decides")?;
                 }
                 (Role::Modify, _) => {
                     world.works(&change)?;
