@@ -60,12 +60,14 @@ impl Backend for Daemon {
                 self.ask(Command::TunnelShow(tunnel)).await
             }
             Request::TunnelModify(tunnel, mut parameters) => {
-                // With the id that it is selected by, a name is a new one.
-                let name = parameters.remove("tunnel_name");
-                select(&mut parameters, "tunnel", &tunnel);
+                // The tunnel is found already: a name is a new one.
+                let is_renamed = parameters.contains_key("tunnel_name");
+                if !is_renamed {
+                    select(&mut parameters, "tunnel", &tunnel);
+                }
                 let change = command(Object::Tunnel, Verb::Modify, &parameters)?;
                 let mut change: config::Tunnel = change.build().map_err(refused)?;
-                change.tunnel_name = name.and_then(|name| name.as_str().map(str::to_owned));
+                change.tunnel_name = change.tunnel_name.filter(|_| is_renamed);
                 self.ask(Command::TunnelModify(tunnel, Box::new(change)))
                     .await
             }
@@ -82,12 +84,14 @@ impl Backend for Daemon {
                 self.ask(Command::SessionShow(tunnel, session)).await
             }
             Request::SessionModify(tunnel, session, mut parameters) => {
-                let name = parameters.remove("session_name");
+                let is_renamed = parameters.contains_key("session_name");
                 select(&mut parameters, "tunnel", &tunnel);
-                select(&mut parameters, "session", &session);
+                if !is_renamed {
+                    select(&mut parameters, "session", &session);
+                }
                 let command = command(Object::Session, Verb::Modify, &parameters)?;
                 let mut change: config::Session = command.build().map_err(refused)?;
-                change.session_name = name.and_then(|name| name.as_str().map(str::to_owned));
+                change.session_name = change.session_name.filter(|_| is_renamed);
                 let change = Box::new(change);
                 self.ask(Command::SessionModify(tunnel, session, change))
                     .await

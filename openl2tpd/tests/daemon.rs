@@ -164,6 +164,20 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
         (&json!(1400), &Value::Null)
     );
 
+    let tunnel = [
+        ("tunnel_name", json!("a")),
+        ("persist", json!(true)),
+        ("dest_ipaddr", json!("192.0.2.9")),
+    ];
+    client
+        .call::<Value>(&Request::TunnelCreate(parameters(tunnel)))
+        .unwrap();
+    let renamed = |name| {
+        Request::TunnelModify(
+            Selector::Name("a".to_owned()),
+            parameters([("tunnel_name", name)]),
+        )
+    };
     // The second half is wrong, so the first does not happen.
     let change = parameters([("mtu", json!(1300)), ("mru", json!("large"))]);
     for (request, kind) in [
@@ -200,8 +214,13 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
             Request::TunnelCreate(parameters([("dest_ipaddr", json!("a\nb"))])),
             ErrorKind::Invalid,
         ),
+        (renamed(json!(7.5)), ErrorKind::Invalid),
+        (renamed(json!(["b"])), ErrorKind::Invalid),
+        (renamed(Value::Null), ErrorKind::Invalid),
     ] {
-        let error = client.call::<Value>(&request).unwrap_err();
+        let error = client
+            .call::<Value>(&request)
+            .expect_err(&format!("{request:?}"));
         assert!(
             matches!(&error, ClientError::Refused(e) if e.kind == kind),
             "{request:?}: {error}"
@@ -211,6 +230,9 @@ fn the_configuration_changes_as_a_whole_and_shows_no_secret() {
         .call(&Request::ObjectShow(profile().0, profile().1))
         .unwrap();
     assert_eq!(unchanged["mtu"], json!(1400));
+    client.call::<Value>(&renamed(json!("b"))).unwrap();
+    let show = Request::TunnelShow(Selector::Name("b".to_owned()));
+    client.call::<Value>(&show).unwrap();
     daemon.end();
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{CommandError, ErrorKind};
 use config::Parameters;
-use datapath::Request;
+use datapath::{Request, Sequencing};
 use sansio::Time;
 
 use crate::clients::ClientId;
@@ -45,8 +45,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes what can be changed of a session: what is of its data at once, the rest with its next attempt, which has all of it if it is one that we
-    /// were told to make.
+    /// Changes what can be changed of a session, wholly or not at all: what is of its data at once, the rest with its next attempt, which has all of it
+    /// if it is one that we were told to make.
     pub(crate) fn modify_session(
         &mut self,
         which: WhichSession,
@@ -57,28 +57,21 @@ impl Engine {
             params,
             ..
         } = change;
-        if let Some(send) = params.use_sequence_numbers {
-            self.use_sequence_numbers(which, send)?;
-        }
-        if let Some(flags) = params.trace_flags
-            && let Some((tunnel, call)) = self.call_of(which)
-            && let Some(session) = self.session_mut(tunnel, call)
-        {
-            session.trace_flags = Some(flags);
-        }
         let is_later = params.sequencing_required.is_some() || params.reorder_timeout.is_some();
-        let WhichSession::Created(holder, number) = which else {
-            return if is_later || session_name.is_some() {
-                Err(CommandError::new(
-                    ErrorKind::Invalid,
-                    "session_name, sequencing_required and reorder_timeout are of sessions that we place: the peer placed this one",
-                ))
-            } else {
-                Ok(())
-            };
-        };
-        let created = self.created_mut(holder);
-        if let Some(created) = created {
+        if let WhichSession::Call(..) = which
+            && (is_later || session_name.is_some())
+        {
+            return Err(CommandError::new(
+                ErrorKind::Invalid,
+                "session_name, sequencing_required and reorder_timeout are of sessions that we place: the peer placed this one",
+            ));
+        }
+        if params.use_sequence_numbers.is_some() {
+            self.chooses_numbers(which)?;
+        }
+        if let WhichSession::Created(holder, number) = which
+            && let Some(created) = self.created_mut(holder)
+        {
             if let Some(name) = session_name {
                 created.rename(number, name)?;
             }
@@ -86,7 +79,26 @@ impl Engine {
                 session.config.params = params.merged_over(&session.config.params);
             }
         }
+        if let Some((tunnel, call)) = self.call_of(which) {
+            self.change_data(tunnel, call, &params);
+        }
         Ok(())
+    }
+
+    /// Takes what is of the data of a session.
+    fn change_data(&mut self, tunnel: u16, call: u16, params: &config::SessionParams) {
+        let Some(session) = self.session_mut(tunnel, call) else {
+            return;
+        };
+        if let Some(flags) = params.trace_flags {
+            session.trace_flags = Some(flags);
+        }
+        if let Some(send) = params.use_sequence_numbers {
+            session.sequencing = Sequencing::Own(send);
+            let handle = session.handle;
+            let request = Request::SetSequencing { handle, send };
+            self.outputs.push_back(Output::Datapath(request));
+        }
     }
 
     /// Changes what a tunnel's next attempts are made with.

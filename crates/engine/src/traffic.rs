@@ -20,9 +20,6 @@ pub(crate) struct Reading {
     next: Option<Cursor>,
 }
 
-/// Why a LAC does not choose.
-const LNS_DECIDES: &str = "in this session the peer decides, as the LNS";
-
 impl Engine {
     /// Answers a command with a session's status: when the datapath has read the counters, if it knows the session.
     pub(crate) fn begin_show_session(&mut self, token: Token, which: WhichSession, now: Time) {
@@ -164,32 +161,23 @@ impl Engine {
         self.counters.reset();
     }
 
-    /// Lets what we send in a session have sequence numbers or not, where an LNS may choose (RFC 2661 section 5.4).
-    pub(crate) fn use_sequence_numbers(
-        &mut self,
-        which: WhichSession,
-        send: bool,
-    ) -> Result<(), CommandError> {
-        let refused = |why: &str| Err(CommandError::new(ErrorKind::Invalid, why));
+    /// Whether we may choose if what we send in a session has sequence numbers, as an LNS may (RFC 2661 section 5.4).
+    pub(crate) fn chooses_numbers(&self, which: WhichSession) -> Result<(), CommandError> {
         let live = self.call_of(which);
-        let Some(session) = live.and_then(|(tunnel, id)| self.session_mut(tunnel, id)) else {
-            return match self.created_kind(which) {
-                Some(kind) if kind.is_lac() => refused(LNS_DECIDES),
-                Some(_) => Ok(()),
-                None => refused("the session is not established"),
-            };
-        };
-        match session.sequencing {
-            Sequencing::Required => refused("sequence numbers are required in this session"),
-            Sequencing::AsPeer => refused(LNS_DECIDES),
-            Sequencing::Own(_) => {
-                session.sequencing = Sequencing::Own(send);
-                let handle = session.handle;
-                let request = Request::SetSequencing { handle, send };
-                self.outputs.push_back(Output::Datapath(request));
-                Ok(())
+        let live = live.and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
+        let why = match (
+            live.map(|session| session.sequencing),
+            self.created_kind(which),
+        ) {
+            (Some(Sequencing::Own(_)), _) => return Ok(()),
+            (None, Some(kind)) if !kind.is_lac() => return Ok(()),
+            (Some(Sequencing::Required), _) => "sequence numbers are required in this session",
+            (Some(Sequencing::AsPeer), _) | (None, Some(_)) => {
+                "in this session the peer decides, as the LNS"
             }
-        }
+            (None, None) => "the session is not established",
+        };
+        Err(CommandError::new(ErrorKind::Invalid, why))
     }
 
     /// The kind of a session that we were told to make.

@@ -5,6 +5,7 @@ mod common;
 
 use api::{CommandError, Response, Selector, SessionTraffic};
 use common::{LAC, LNS, Pair, ask, counter, model, tunnel};
+use config::TraceFlags;
 use engine::Command;
 use sim::{NodeId, Quality, World};
 
@@ -153,6 +154,47 @@ fn a_lac_is_told_that_the_lns_decides() {
     pair.up();
     let refused = numbers(&mut pair.world, pair.lac, true).unwrap_err();
     assert!(refused.message.contains("decides"), "{refused}");
+}
+
+#[test]
+fn a_change_of_which_a_part_is_refused_changes_nothing() {
+    let lac = with(LAC, "") + "\nsession create tunnel_name=t session_name=other";
+    let mut pair = Pair::new(&lac, &with(LNS, ""));
+    pair.up();
+    let show = |world: &mut World, node, of: [Selector; 2]| {
+        let [tunnel, session] = of;
+        match ask(world, node, Command::SessionShow(tunnel, session)) {
+            Ok(Response::Session(status)) => {
+                let numbered = status.traffic.as_ref().map(|traffic| traffic.tx_sequenced);
+                (status.session_name, status.trace_flags, numbered)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let at_lns = session(&mut pair.world, pair.lns);
+    let ours = [tunnel("t"), Selector::Name("s".into())];
+    let flags = Some(TraceFlags::ALL);
+    let mut of_peer = numbered(true);
+    of_peer.params.trace_flags = flags;
+    of_peer.params.reorder_timeout = Some(250);
+    let mut not_ours = numbered(true);
+    not_ours.params.trace_flags = flags;
+    not_ours.session_name = Some("mine".to_owned());
+    let mut taken = config::Session::default();
+    taken.params.trace_flags = flags;
+    taken.session_name = Some("other".to_owned());
+    for (node, of, change, why) in [
+        (pair.lns, at_lns, of_peer, "peer placed"),
+        (pair.lac, ours.clone(), not_ours, "decides"),
+        (pair.lac, ours, taken, "exists"),
+    ] {
+        let before = show(&mut pair.world, node, of.clone());
+        let [tunnel, session] = of.clone();
+        let modify = Command::SessionModify(tunnel, session, Box::new(change));
+        let refused = ask(&mut pair.world, node, modify).unwrap_err();
+        assert!(refused.message.contains(why), "{refused}");
+        assert_eq!(show(&mut pair.world, node, of), before);
+    }
 }
 
 #[test]
