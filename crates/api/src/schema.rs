@@ -26,3 +26,8 @@ fn words<T: Value>() -> &'static [&'static str] {
 pub(crate) fn tunnel(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "$ref": "#/components/schemas/tunnel" })
 }
+
+/// The same of a session.
+pub(crate) fn session(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "$ref": "#/components/schemas/session" })
+}

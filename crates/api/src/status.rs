@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::Parameters;
-use crate::schema::{tunnel, word, word_or_null};
+use crate::schema::{session, tunnel, word, word_or_null};
 
 /// Who brought a tunnel or session into being.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -478,6 +478,7 @@ pub struct SessionStatus {
     pub last_end: Option<EndReason>,
     /// All that it is run by, with what its profiles and defaults give; secrets masked. Lists are without.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    #[schemars(schema_with = "session")]
     pub parameters: Parameters,
 }
 
