@@ -3,13 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
-use crate::python;
+use crate::{python, test};
 
 /// A program and the package that brings it.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Tool {
 pub(crate) enum Package {
     /// A Debian package.
     Debian(&'static str),
+    /// A Debian package of which nothing but the program is wanted, least of all the service: it is unpacked into the target folder.
+    Unpacked(&'static str),
     /// A package of PyPI with its version, in an environment of ours.
     Python(&'static str),
 }
@@ -64,15 +66,28 @@ pub(crate) const SCHEMATHESIS: Tool = Tool {
     package: Package::Python("schemathesis==4.32.5"),
 };
 
+/// Reads OpenMetrics; a library.
+pub(crate) const PROMETHEUS_CLIENT: Tool = Tool {
+    program: "python",
+    package: Package::Python("prometheus-client==0.26.0"),
+};
+
+/// Reads what Prometheus would.
+pub(crate) const PROMTOOL: Tool = Tool {
+    program: "promtool",
+    package: Package::Unpacked("prometheus"),
+};
+
 /// Installs the packages of those `tools` that are not there. An error says which are still missing and why.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
     let debian = |tool: &Tool| match tool.package {
         Package::Debian(package) => (!exists(tool.program)).then_some(package),
-        Package::Python(_) => None,
+        Package::Unpacked(_) | Package::Python(_) => None,
     };
     install(&tools.iter().filter_map(debian).collect::<Vec<_>>())?;
     tools.iter().try_for_each(|tool| match tool.package {
         Package::Debian(_) => Ok(()),
+        Package::Unpacked(package) => unpack(package, tool.program),
         Package::Python(requirement) => python::ensure(requirement),
     })
 }
@@ -104,6 +119,39 @@ pub(crate) fn install(missing: &[&str]) -> Result<()> {
         .args(missing);
     if !install.status()?.success() {
         bail!("apt-get could not install {wanted}");
+    }
+    Ok(())
+}
+
+/// Where the program of a package is once that is unpacked.
+pub(crate) fn unpacked(program: &str) -> Result<PathBuf> {
+    Ok(test::target()?.join("debian/usr/bin").join(program))
+}
+
+fn unpack(package: &str, program: &str) -> Result<()> {
+    if unpacked(program)?.exists() {
+        return Ok(());
+    }
+    if !exists("apt-get") {
+        bail!("no {program} (and there is no apt-get to get {package} with)");
+    }
+    eprintln!("unpacking {package}");
+    update();
+    let folder = test::target()?.join("debian");
+    let download = folder.join("download");
+    fs::create_dir_all(&download)?;
+    let mut get = apt_get();
+    get.args(["download", package]).current_dir(&download);
+    if !get.status()?.success() {
+        bail!("apt-get could not download {package}");
+    }
+    for file in fs::read_dir(&download)? {
+        let file = file?.path();
+        let mut unpack = Command::new("dpkg-deb");
+        if !unpack.arg("-x").args([&file, &folder]).status()?.success() {
+            bail!("dpkg-deb could not unpack {}", file.display());
+        }
+        fs::remove_file(file)?;
     }
     Ok(())
 }
@@ -140,7 +188,7 @@ pub(crate) fn ensure_cargo(program: &str) -> Result<()> {
         return Ok(());
     }
     eprintln!("installing {program}");
-    let mut install = crate::test::cargo(&["install", "--locked", "--quiet", program]);
+    let mut install = test::cargo(&["install", "--locked", "--quiet", program]);
     if !install.status()?.success() {
         bail!("cargo could not install {program}");
     }

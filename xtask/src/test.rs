@@ -90,7 +90,13 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "api",
         about: "the management interface: schemathesis, the manual's examples, clients that misbehave, permissions",
-        needs: &[apt::IP, apt::CURL, apt::SCHEMATHESIS],
+        needs: &[
+            apt::IP,
+            apt::CURL,
+            apt::PROMTOOL,
+            apt::SCHEMATHESIS,
+            apt::PROMETHEUS_CLIENT,
+        ],
         root: true,
         run: api,
     },
@@ -357,6 +363,9 @@ fn api() -> Result<Counts> {
     let mut api = Command::new(folder.join("interface"));
     api.arg("--schemathesis")
         .arg(python::program(apt::SCHEMATHESIS.program)?);
+    api.arg("--python").arg(python::program("python")?);
+    api.arg("--promtool")
+        .arg(apt::unpacked(apt::PROMTOOL.program)?);
     api.arg("--project").arg(root());
     counted(api)
 }

@@ -4,6 +4,7 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,6 +44,12 @@ struct Options {
     /// The program schemathesis.
     #[arg(long)]
     schemathesis: PathBuf,
+    /// The program promtool.
+    #[arg(long)]
+    promtool: PathBuf,
+    /// A Python that has prometheus-client.
+    #[arg(long)]
+    python: PathBuf,
     /// The folder of README.md and docs.
     #[arg(long)]
     project: PathBuf,
@@ -57,6 +64,7 @@ const CASES: &[(&str, Case)] = &[
         "schemathesis finds nothing at the read-only socket",
         schemathesis_read_only,
     ),
+    ("Prometheus reads the metrics", metrics),
     ("the examples of the manual do what they say", examples),
     ("clients that misbehave cost others nothing", bad_clients),
     ("a socket is its owner's, or a group's", permissions),
@@ -79,21 +87,21 @@ fn main() -> Result<ExitCode> {
 }
 
 /// What a case has: a daemon that carries no traffic, in a namespace of its own, with both sockets.
-struct World {
+struct World<'a> {
+    options: &'a Options,
+    programs: PathBuf,
     process: Process,
     folder: TempDir,
-    schemathesis: PathBuf,
-    project: PathBuf,
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 /// A daemon that has something of everything.
 const CONFIGURATION: &str = "ppp profile modify profile_name=default local_ipaddr=10.0.0.1 ip_pool_name=pool\n\
-    ip_pool create pool_name=pool range=10.0.0.2-10.0.0.9\n\
+    ip_pool create pool_name=pool range=10.0.0.2-10.0.0.99\n\
     user create user_name=bob password=s3cret\n";
 
-impl World {
-    fn new(options: &Options) -> Result<Self> {
+impl<'a> World<'a> {
+    fn new(options: &'a Options) -> Result<Self> {
         let programs = options.suite.programs()?;
         let namespace = Namespace::new("interface")?;
         let folder = tempfile::tempdir()?;
@@ -103,11 +111,11 @@ impl World {
         command.args(["--read-only-group", &GROUP.to_string()]);
         let process = Process::spawn(&namespace, command, &folder.path().join("a.log"))?;
         let world = Self {
+            options,
+            programs,
             process,
             folder,
-            schemathesis: options.schemathesis.clone(),
-            project: options.project.clone(),
-            _namespace: namespace,
+            namespace,
         };
         until(PROMPT, "the daemon answers", || {
             Ok(world.answers().is_ok().then_some(()))
@@ -140,6 +148,17 @@ impl World {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error.into()),
             _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
         }
+    }
+
+    /// What is at a path, in the form that is accepted.
+    fn get(&self, path: &str, accept: &str) -> Result<String> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: l\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        );
+        let answer = self.answer(request.as_bytes())?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        ensure!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        Ok(body.to_owned())
     }
 
     /// Answers somebody, and soon.
@@ -192,7 +211,7 @@ fn fuzz(world: &World, socket: &Path, phases: &str, unchecked: &[&str]) -> Resul
         .concat()
         .join(",");
     let address = bridge::open(socket)?;
-    let output = Command::new(&world.schemathesis)
+    let output = Command::new(&world.options.schemathesis)
         .current_dir(world.folder.path())
         .args(["run", &format!("http://{address}/v1/openapi.json")])
         // Streams have no end.
@@ -217,10 +236,97 @@ fn fuzz(world: &World, socket: &Path, phases: &str, unchecked: &[&str]) -> Resul
     ))
 }
 
+/// Tunnels of the other end, and sessions on each.
+const TUNNELS: usize = 3;
+const SESSIONS: usize = 5;
+
+fn metrics(world: &World) -> Result<String> {
+    let idle = scrape(world)?;
+    let mut other = String::new();
+    for tunnel in 0..TUNNELS {
+        other += &format!(
+            "tunnel create tunnel_name=t{tunnel} dest_ipaddr=127.0.0.1 peer_udp_port=1701\n"
+        );
+        let session =
+            format!("session create tunnel_name=t{tunnel} user_name=bob user_password=s3cret\n");
+        other += &session.repeat(SESSIONS);
+    }
+    let folder = world.folder.path();
+    let mut command = Ours::command(&world.programs, folder, "b", &other)?;
+    command.args(["--datapath", "null", "-u", "1702"]);
+    let _other = Process::spawn(&world.namespace, command, &folder.join("b.log"))?;
+    let all = format!("\"sessions_established\":{}", TUNNELS * SESSIONS);
+    until(PROMPT, "every session is up", || {
+        Ok(world.get("/v1/system", "*/*")?.contains(&all).then_some(()))
+    })?;
+    let busy = scrape(world)?;
+    let come: Vec<_> = busy.difference(&idle).collect();
+    ensure!(come.is_empty(), "there with sessions alone: {come:?}");
+    Ok(format!("{} series", busy.len()))
+}
+
+/// The series that there are now, in a form that promtool has nothing against, and in another that the reference parser of OpenMetrics takes.
+fn scrape(world: &World) -> Result<BTreeSet<String>> {
+    const PARSER: &str = "import sys\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+        assert list(parse(sys.stdin.read()))";
+    let text = world.get("/metrics", "text/plain")?;
+    let mut promtool = Command::new(&world.options.promtool);
+    feed(promtool.args(["check", "metrics"]), &text)?;
+    let mut python = Command::new(&world.options.python);
+    let open_metrics = world.get("/metrics", "application/openmetrics-text")?;
+    feed(python.args(["-c", PARSER]), &open_metrics)?;
+
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let series = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+    let series: BTreeSet<String> = series.collect();
+    for one in &series {
+        let labels = one.split_once('{').map_or("", |(_, labels)| labels);
+        for label in labels.split(',').filter_map(|label| label.split_once('=')) {
+            let of_one = [
+                "tunnel",
+                "session",
+                "user",
+                "peer",
+                "interface",
+                "name",
+                "id",
+            ];
+            let is_name = of_one
+                .iter()
+                .any(|word| label.0.split('_').any(|part| part == *word));
+            ensure!(!is_name, "{one}: its label {} is of one of many", label.0);
+        }
+    }
+    Ok(series)
+}
+
+/// Runs a program that reads `text` and has nothing to say about it.
+fn feed(command: &mut Command, text: &str) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {program}"))?;
+    let mut input = child.stdin.take().context("no input")?;
+    input.write_all(text.as_bytes())?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(
+        output.status.success() && said.is_empty(),
+        "{program}: {said}"
+    );
+    Ok(())
+}
+
 fn examples(world: &World) -> Result<String> {
     let mut count = 0;
     for file in ["README.md", "docs/api.md", "docs/tracing.md"] {
-        let text = fs::read_to_string(world.project.join(file))?;
+        let text = fs::read_to_string(world.options.project.join(file))?;
         let text = text.replace("/run/openl2tpd/api.sock", &world.socket().to_string_lossy());
         let mut functions = String::new();
         for line in text.lines().map(str::trim) {
