@@ -124,10 +124,10 @@ mod tests {
             for object in objects.split(", ") {
                 rows.insert((object, parameter, seen_by == "no effect yet"));
             }
-            let mut tests = seen_by.split('`').skip(1).step_by(2).peekable();
-            let says_none = matches!(seen_by, "no effect yet" | "no test");
-            assert!(tests.peek().is_some() != says_none, "{line}");
-            let missing: Vec<_> = tests.filter(|name| !exists(name)).collect();
+            let tests: Vec<_> = seen_by.split('`').skip(1).step_by(2).collect();
+            let from_outside = tests.iter().any(|test| !is_of_a_library(test));
+            assert!(from_outside != (seen_by == "no effect yet"), "{line}");
+            let missing: Vec<_> = tests.into_iter().filter(|name| !exists(name)).collect();
             assert_eq!(missing, Vec::<&str>::new());
         }
         let of = |object: &config::Object| {
@@ -138,6 +138,13 @@ mod tests {
         let declared: BTreeSet<_> = config::Object::ALL.iter().flat_map(of).collect();
         let lacking: Vec<_> = declared.symmetric_difference(&rows).collect();
         assert_eq!(lacking, Vec::<&(&str, &str, bool)>::new());
+    }
+
+    /// Whether a test calls what lies inside the daemon.
+    fn is_of_a_library(name: &str) -> bool {
+        ["config::", "l2tp::", "ppp::", "engine::"]
+            .iter()
+            .any(|library| name.starts_with(library))
     }
 
     fn exists(name: &str) -> bool {

@@ -60,16 +60,21 @@ impl Pair {
     }
 
     pub(crate) fn over(quality: Quality, lac: &str, lns: &str) -> Self {
+        let (mut pair, lac) = Self::idle(quality, lac, lns);
+        start(&mut pair.world, pair.lac, &lac);
+        pair
+    }
+
+    /// The two, and what the LAC is to create.
+    pub(crate) fn idle(quality: Quality, lac: &str, lns: &str) -> (Self, Arc<Model>) {
         let mut world = World::new(7, quality);
         let (lac, lns) = (model(lac), model(lns));
-        let id = world.add(address(1), lac.clone());
-        let server = world.add(address(2), lns);
-        start(&mut world, id, &lac);
-        Self {
+        let pair = Self {
+            lac: world.add(address(1), lac.clone()),
+            lns: world.add(address(2), lns),
             world,
-            lac: id,
-            lns: server,
-        }
+        };
+        (pair, lac)
     }
 
     pub(crate) fn run(&mut self, seconds: u64) {

@@ -27,6 +27,20 @@ fn lac(tunnel: &str) -> String {
     )
 }
 
+/// The same: with parameters of the tunnel's own, of its profile, of the default profile.
+fn lacs(parameters: &str) -> [String; 3] {
+    let profile = |name: &str| format!("tunnel profile modify profile_name={name} {parameters}\n");
+    [
+        lac(parameters),
+        format!(
+            "tunnel profile create profile_name=p\n{}{}",
+            profile("p"),
+            lac("profile_name=p")
+        ),
+        profile("default") + &lac(""),
+    ]
+}
+
 /// The same with parameters of the default PPP profile.
 fn with_ppp(base: &str, parameters: &str) -> String {
     format!("{base}\nppp profile modify profile_name=default {parameters}\n")

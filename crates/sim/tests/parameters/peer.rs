@@ -1,8 +1,9 @@
 use api::Role;
 use engine::Command;
-use wire::l2tp::Header;
+use wire::l2tp::{Attribute, Header, MessageType};
 
 use crate::common::{LNS, Pair, address, ask, sessions, tunnels};
+use crate::frames::mrus;
 use crate::lac;
 
 #[test]
@@ -75,4 +76,33 @@ fn lac_lns_of_a_peer_says_which_calls_it_may_place() {
     assert_eq!(placed("lns"), [false, true]);
     assert_eq!(placed("laclns"), [true, true]);
     assert_eq!(placed("lnslac"), [true, true]);
+}
+
+#[test]
+fn profile_name_of_a_peer_is_the_host_name_by_which_it_is_known() {
+    let lns = LNS.to_owned()
+        + "tunnel profile create profile_name=a
+           tunnel profile modify profile_name=a host_name=for_the_branch
+           peer profile create profile_name=branch tunnel_profile_name=a";
+    for (peer, greeted_by) in [("branch", "for_the_branch"), ("stranger", "node1")] {
+        let lac = lac(&format!("host_name={peer}"));
+        let reply = Pair::recorded(&lac, &lns).message(1, MessageType::SCCRP);
+        let name = reply.find(|a| match a {
+            Attribute::HostName(name) => Some(name.to_vec()),
+            _ => None,
+        });
+        assert_eq!(name, greeted_by.as_bytes());
+    }
+}
+
+#[test]
+fn ppp_profile_name_of_a_peer_says_how_ppp_runs_in_sessions_of_its_tunnels() {
+    let lns = LNS.to_owned()
+        + "ppp profile create profile_name=narrow
+           ppp profile modify profile_name=narrow mru=1300
+           peer profile create profile_name=branch ppp_profile_name=narrow";
+    for (peer, mru) in [("branch", 1300), ("stranger", 1460)] {
+        let lac = lac(&format!("host_name={peer}"));
+        assert_eq!(mrus(&mut Pair::new(&lac, &lns), 1), [mru]);
+    }
 }

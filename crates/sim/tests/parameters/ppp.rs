@@ -5,6 +5,7 @@ use wire::ppp::Protocol;
 use wire::ppp::iana::{chap_code, code, ipcp_option, lcp_option, pap_code};
 
 use crate::common::{LNS, Pair, established, sessions};
+use crate::frames::{Said, mrus};
 use crate::{lac, with_ppp};
 
 #[test]
@@ -322,4 +323,136 @@ fn remote_name_is_the_only_name_that_a_peer_may_prove() {
         pair.run(3);
         assert_eq!(established(&mut pair.world, 1) == 1, comes_up);
     }
+}
+
+#[test]
+fn profile_name_of_a_ppp_profile_is_the_name_that_sessions_find_it_by() {
+    let lac = "
+        ppp profile create profile_name=a
+        ppp profile modify profile_name=a mru=1300
+        ppp profile create profile_name=b
+        ppp profile modify profile_name=b mru=1200
+        tunnel create tunnel_name=t dest_ipaddr=192.0.2.2
+        session create tunnel_name=t user_name=alice user_password=wonderland ppp_profile_name=b
+        session create tunnel_name=t user_name=alice user_password=wonderland ppp_profile_name=a\n";
+    assert_eq!(mrus(&mut Pair::new(lac, LNS), 0), [1200, 1300]);
+}
+
+#[test]
+fn mru_is_what_the_peer_is_asked_to_keep_to_and_keeps_to() {
+    for (parameters, asked, kept) in [
+        ("mru=1400", vec![1400], 1400),
+        ("mru=1280", vec![1280], 1280),
+        // The tunnel's mtu, which is 1460, bounds it.
+        ("mru=1492", vec![1460], 1460),
+    ] {
+        let mut pair = Pair::new(&with_ppp(&lac(""), parameters), LNS);
+        assert_eq!(mrus(&mut pair, 0), asked, "{parameters}");
+        assert_eq!(
+            sessions(&mut pair.world, 1)[0].mtu,
+            Some(kept),
+            "{parameters}"
+        );
+    }
+}
+
+#[test]
+fn chap_interval_says_how_often_a_peer_is_challenged_again() {
+    for (interval, times) in [
+        (20, vec![0, 20, 40, 60, 80]),
+        (45, vec![0, 45, 90]),
+        (0, vec![0]),
+    ] {
+        let lns = with_ppp(LNS, &format!("chap_interval={interval}"));
+        let mut pair = Pair::new(&lac(""), &lns);
+        let challenges = pair.listen((1, Protocol::CHAP, chap_code::CHALLENGE), 99);
+        let since = |said: &Said| said.at.saturating_since(challenges[0].at).as_secs();
+        assert_eq!(challenges.iter().map(since).collect::<Vec<_>>(), times);
+        assert_eq!(established(&mut pair.world, 1), 1);
+    }
+}
+
+#[test]
+fn chap_max_challenge_says_how_often_a_challenge_is_sent_before_the_peer_has_failed() {
+    for (most, times) in [(1, vec![0]), (2, vec![0, 3]), (5, vec![0, 3, 6, 9, 12])] {
+        let lns = with_ppp(LNS, &format!("chap_max_challenge={most}"));
+        let mut pair = Pair::new(&lac(""), &lns);
+        let challenge = (pair.lns, Protocol::CHAP, chap_code::CHALLENGE);
+        assert_eq!(pair.unanswered(challenge, 50), times);
+        let ends = pair.ends(1);
+        assert!(ends[0].contains("authenticate"), "{ends:?}");
+    }
+}
+
+#[test]
+fn lcp_max_config_requests_says_how_often_a_peer_is_asked_that_never_answers() {
+    for (most, times) in [
+        (1, vec![0]),
+        (3, vec![0, 3, 6]),
+        (6, vec![0, 3, 6, 9, 12, 15]),
+    ] {
+        let lns = with_ppp(LNS, &format!("lcp_max_config_requests={most}"));
+        let mut pair = Pair::new(&lac(""), &lns);
+        let request = (pair.lns, Protocol::LCP, code::CONFIGURE_REQUEST);
+        assert_eq!(pair.unanswered(request, 50), times);
+    }
+}
+
+#[test]
+fn lcp_max_config_naks_says_how_often_a_better_mru_is_offered_before_the_option_is_rejected() {
+    for naks in [1, 4] {
+        // A LAC that insists on less than any host has to take.
+        let lac = with_ppp(&lac(""), "mru=500");
+        let mut pair = Pair::new(&lac, &with_ppp(LNS, &format!("lcp_max_config_naks={naks}")));
+        pair.said();
+        pair.run(5);
+        let said = pair.said();
+        let of_lns = said
+            .iter()
+            .filter(|said| said.kind.0 == 1 && said.kind.1 == Protocol::LCP);
+        let answers = of_lns
+            .map(|said| said.kind.2)
+            .filter(|it| *it != code::CONFIGURE_REQUEST);
+        let mut expected = vec![code::CONFIGURE_NAK; naks];
+        expected.extend([code::CONFIGURE_REJECT, code::CONFIGURE_ACK]);
+        assert_eq!(answers.take(naks + 2).collect::<Vec<_>>(), expected);
+        assert_eq!(established(&mut pair.world, 1), 1);
+    }
+}
+
+#[test]
+fn lcp_max_terminate_requests_says_how_often_the_end_of_a_link_is_told() {
+    for (most, times) in [(1, vec![0]), (4, vec![0, 3, 6, 9])] {
+        let wrong = lac("").replace("wonderland", "guess");
+        let lns = with_ppp(LNS, &format!("lcp_max_terminate_requests={most}"));
+        let mut pair = Pair::new(&wrong, &lns);
+        let request = (pair.lns, Protocol::LCP, code::TERMINATE_REQUEST);
+        assert_eq!(pair.unanswered(request, 50), times);
+    }
+}
+
+/// How many seconds an LNS that demands PAP waits for a client which never says its name, if it ends in 55.
+fn patience(pap_timeout: u32) -> Option<u64> {
+    const PAP: &str = "auth_chap=no auth_mschapv2=no lcp_echo_interval=0";
+    let lns = with_ppp(LNS, &format!("{PAP} pap_timeout={pap_timeout}"));
+    let mut pair = Pair::new(&lac(""), &lns);
+    let request = pair
+        .cut_off_after((1, Protocol::LCP, code::CONFIGURE_REQUEST))
+        .remove(0);
+    let mut ack = vec![0xff, 0x03, 0xc0, 0x21];
+    ack.extend([code::CONFIGURE_ACK, request.identifier]);
+    ack.extend((request.data.len() as u16 + 4).to_be_bytes());
+    ack.extend(&request.data);
+    pair.client_says(&ack);
+    pair.client_says(&[0xff, 0x03, 0xc0, 0x21, code::CONFIGURE_REQUEST, 1, 0, 4]);
+    let start = pair.world.now();
+    let ends = pair.listen((1, Protocol::LCP, code::TERMINATE_REQUEST), 55);
+    Some(ends.first()?.at.saturating_since(start).as_secs())
+}
+
+#[test]
+fn pap_timeout_says_how_long_a_password_is_waited_for() {
+    assert_eq!(patience(7), Some(7));
+    assert_eq!(patience(50), Some(50));
+    assert_eq!(patience(0), None);
 }

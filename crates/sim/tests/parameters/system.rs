@@ -6,7 +6,7 @@ use engine::Command;
 use sim::{Quality, World};
 use wire::l2tp::MessageType;
 
-use crate::common::messages::{header, just, read, sccrq};
+use crate::common::messages::{header, just, message, read, sccrq};
 use crate::common::{LNS, Pair, address, ask, counter, model, sessions, start, tunnels};
 use crate::lac;
 
@@ -127,4 +127,31 @@ fn half_open_source_limit_is_how_many_of_one_address_may_be_and_costs_no_other_a
         pair.world.datagram(pair.lns, stranger, &sccrq(7));
     }
     pair.up();
+}
+
+/// How many seconds after its request a node gives up a peer which acknowledges that and never answers, if it does in five minutes.
+fn patience(system: &str) -> Option<u64> {
+    let lac = format!("system modify {system}\n{}", lac("")).replace("192.0.2.2", "192.0.2.9");
+    let mut pair = Pair::recorded(&lac, LNS);
+    pair.world.listen(address(9));
+    let request = read(&pair.world.record()[0].payload);
+    assert_eq!(request.message_type, Some(MessageType::SCCRQ));
+    let peer = SocketAddr::new(address(9), 1701);
+    let acknowledgement = message(header(request.tunnel_id(), 0, 1), &[]);
+    let start = pair.world.now();
+    pair.world.datagram(pair.lac, peer, &acknowledgement);
+    pair.run(300);
+    let told = pair.told();
+    let stop = told
+        .iter()
+        .find(|told| told.message.message_type == Some(MessageType::STOP_CCN));
+    assert_eq!(stop.is_some(), tunnels(&mut pair.world, 0).is_empty());
+    Some(stop?.at.saturating_since(start).as_secs())
+}
+
+#[test]
+fn tunnel_establish_timeout_says_when_a_peer_is_given_up_that_never_answers() {
+    assert_eq!(patience("tunnel_establish_timeout=20"), Some(20));
+    assert_eq!(patience("tunnel_establish_timeout=75"), Some(75));
+    assert_eq!(patience("tunnel_establish_timeout=0"), None);
 }

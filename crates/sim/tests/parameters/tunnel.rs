@@ -1,11 +1,13 @@
 use api::{Response, Selector, TunnelState};
 use engine::Command;
 use sim::{Quality, World};
+use wire::l2tp::{Attribute, Avp, Avps, MessageType};
 
+use crate::common::messages::Sent;
 use crate::common::{
     LNS, Pair, address, ask, counter, model, sessions, tunnel, tunnels, tunnels_in,
 };
-use crate::{lac, modify, with_ppp};
+use crate::{lac, lacs, modify, with_ppp};
 
 /// Without LCP echoes, which are data messages: only HELLOs keep a tunnel alive.
 fn quiet(base: &str) -> String {
@@ -298,4 +300,151 @@ fn config_id_numbers_the_tunnels_to_one_peer() {
         other => panic!("{other:?}"),
     };
     assert_eq!(["b", "c", "d", "f"].map(number), [3, 2, 1, 1]);
+}
+
+fn host_name(message: &Sent) -> String {
+    let name = message.find(|a| match a {
+        Attribute::HostName(name) => Some(name.to_vec()),
+        _ => None,
+    });
+    String::from_utf8(name).unwrap()
+}
+
+#[test]
+fn host_name_is_the_name_that_the_peer_hears() {
+    let mut sent = lacs("host_name=gateway")
+        .map(|lac| (lac, "gateway"))
+        .to_vec();
+    sent.push((lac(""), "node0"));
+    for (lac, name) in sent {
+        let request = Pair::recorded(&lac, LNS).message(0, MessageType::SCCRQ);
+        assert_eq!(host_name(&request), name);
+    }
+    for (parameter, name) in [("host_name=concentrator", "concentrator"), ("", "node1")] {
+        let lns = format!("{LNS}\ntunnel profile modify profile_name=default {parameter}\n");
+        let reply = Pair::recorded(&lac(""), &lns).message(1, MessageType::SCCRP);
+        assert_eq!(host_name(&reply), name);
+    }
+}
+
+#[test]
+fn profile_name_of_a_tunnel_profile_is_the_name_that_a_tunnel_finds_it_by() {
+    let profiles = "
+        tunnel profile create profile_name=a
+        tunnel profile modify profile_name=a host_name=first
+        tunnel profile create profile_name=b
+        tunnel profile modify profile_name=b host_name=second\n";
+    for (profile, name) in [("a", "first"), ("b", "second"), ("default", "node0")] {
+        let lac = format!("{profiles}{}", lac(&format!("profile_name={profile}")));
+        let request = Pair::recorded(&lac, LNS).message(0, MessageType::SCCRQ);
+        assert_eq!(host_name(&request), name);
+    }
+    let text = config::parse_command("tunnel create dest_ipaddr=192.0.2.2 profile_name=c");
+    let tunnel: config::Tunnel = text.unwrap().build().unwrap();
+    let mut pair = Pair::new(profiles, LNS);
+    let created = ask(&mut pair.world, 0, Command::TunnelCreate(Box::new(tunnel)));
+    let refused = created.unwrap_err().message;
+    assert!(refused.contains("no tunnel profile c"), "{refused}");
+}
+
+/// Whether each AVP that may be hidden is, in what the LAC tells after its first request; the LNS reads it either way.
+fn hidden(lac: &str, lns: &str) -> Vec<bool> {
+    let called = lac.trim_end().to_owned() + " called_number=5551234";
+    let mut pair = Pair::recorded(&called, lns);
+    let (_, at_lns) = pair.up();
+    assert_eq!(at_lns.call.called_number.as_deref(), Some("5551234"));
+    let told = pair.told();
+    let after_request = told.iter().filter(|told| {
+        told.from == 0
+            && told
+                .message
+                .message_type
+                .is_some_and(|it| it != MessageType::SCCRQ)
+    });
+    after_request
+        .flat_map(|told| Avps::new(&told.message.avps).flatten())
+        .filter(Avp::may_be_hidden)
+        .map(|avp| avp.hidden)
+        .collect()
+}
+
+#[test]
+fn hide_avps_hides_what_a_node_tells_from_whoever_reads_along() {
+    let with_secret = |more: &str| lacs(&format!("secret=s3cret {more}"));
+    let lns = format!("{LNS}\ntunnel profile modify profile_name=default secret=s3cret\n");
+    for lac in with_secret("hide_avps=yes") {
+        let hidden = hidden(&lac, &lns);
+        assert!(
+            hidden.len() > 5 && hidden.iter().all(|hidden| *hidden),
+            "{hidden:?}"
+        );
+    }
+    for lac in with_secret("hide_avps=no") {
+        let hidden = hidden(&lac, &lns);
+        assert!(hidden.len() > 5 && !hidden.contains(&true), "{hidden:?}");
+    }
+}
+
+fn window(message: &Sent) -> u16 {
+    message.find(|a| match a {
+        Attribute::ReceiveWindowSize(window) => Some(window),
+        _ => None,
+    })
+}
+
+/// A LAC that places sixty calls at once.
+fn many_calls(lac: &str) -> String {
+    let calls =
+        (0..60).map(|n| format!("session create tunnel_name=t session_name=s{n} no_ppp=yes\n"));
+    let tunnel: Vec<_> = lac
+        .lines()
+        .filter(|line| !line.contains("session create"))
+        .collect();
+    tunnel.join("\n") + "\n" + &calls.collect::<String>()
+}
+
+/// The most messages of the LAC that were on the wire at a time, or whose acknowledgements were.
+fn most_unacknowledged(lac: &str, lns: &str) -> u16 {
+    let mut pair = Pair::recorded(&many_calls(lac), lns);
+    pair.run(30);
+    assert_eq!(sessions(&mut pair.world, 1).len(), 60);
+    let told = pair.told();
+    let delay = Quality::PERFECT.delay;
+    let (from_lac, from_lns): (Vec<_>, Vec<_>) = told.iter().partition(|told| told.from == 0);
+    let messages = from_lac
+        .iter()
+        .filter(|told| told.message.message_type.is_some());
+    let unacknowledged = messages.map(|told| {
+        let heard = from_lns
+            .iter()
+            .take_while(|answer| answer.at + delay <= told.at);
+        let acknowledged = heard.map(|answer| answer.message.header.nr).max();
+        told.message.header.ns + 1 - acknowledged.unwrap_or(0)
+    });
+    unacknowledged.max().unwrap()
+}
+
+#[test]
+fn rx_window_size_is_told_to_the_peer_which_sends_no_more_at_a_time() {
+    for lac in lacs("rx_window_size=7") {
+        let request = Pair::recorded(&lac, LNS).message(0, MessageType::SCCRQ);
+        assert_eq!(window(&request), 7);
+    }
+    for size in [4, 20] {
+        let lns =
+            format!("{LNS}\ntunnel profile modify profile_name=default rx_window_size={size}\n");
+        let reply = Pair::recorded(&lac(""), &lns).message(1, MessageType::SCCRP);
+        assert_eq!(window(&reply), size);
+        assert_eq!(most_unacknowledged(&lac("tx_window_size=100"), &lns), size);
+    }
+}
+
+#[test]
+fn tx_window_size_is_how_many_messages_may_be_on_the_wire() {
+    let lns = format!("{LNS}\ntunnel profile modify profile_name=default rx_window_size=100\n");
+    for size in [1, 3, 15] {
+        for lac in lacs(&format!("tx_window_size={size}")) {
+            assert_eq!(most_unacknowledged(&lac, &lns), size);
+        }
+    }
 }
