@@ -529,7 +529,9 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         chap_restart: interval(profile.chap_restart()),
         pap_max_requests: small(profile.pap_max_auth_requests()),
         pap_restart: interval(profile.pap_restart_interval()),
-        auth_timeout: unless_zero(profile.pap_timeout()),
+        pap_timeout: unless_zero(profile.pap_timeout()),
+        // The time that a session has to come up is authentication's, too.
+        auth_timeout: None,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct LinkConfig {
     pub pap_max_requests: u8,
     /// How long an answer to an Authenticate-Request is waited for.
     pub pap_restart: Duration,
+    /// How long the peer's first Authenticate-Request is waited for; for ever when absent.
+    pub pap_timeout: Option<Duration>,
     /// How long authentication may take in all, both ways, with the verdict on the peer; for ever when absent.
     pub auth_timeout: Option<Duration>,
 }
@@ -71,6 +73,7 @@ impl Default for LinkConfig {
             chap_restart: Duration::from_secs(3),
             pap_max_requests: 10,
             pap_restart: Duration::from_secs(3),
+            pap_timeout: Some(Duration::from_secs(30)),
             auth_timeout: Some(Duration::from_secs(60)),
         }
     }

@@ -17,7 +17,7 @@ pub enum Timer {
     Ipcp,
     /// IPv6CP's restart timer.
     Ipv6cp,
-    /// The answer to our challenge, or the time for another one.
+    /// The answer to our challenge, or the time for another one; the peer's password.
     Challenge,
     /// The answer to our proof.
     Proof,

@@ -35,7 +35,7 @@ impl Authenticator {
     /// Begins.
     pub(crate) fn start(protocol: AuthProtocol, cx: &mut Context<'_>) -> Self {
         match protocol {
-            AuthProtocol::Pap => Self::Pap(pap::Authenticator::default()),
+            AuthProtocol::Pap => Self::Pap(pap::Authenticator::start(cx)),
             AuthProtocol::ChapMd5 | AuthProtocol::MsChapV1 | AuthProtocol::MsChapV2 => {
                 Self::Chap(chap::Authenticator::start(protocol, cx))
             }
@@ -66,7 +66,7 @@ impl Authenticator {
     /// [`Timer::Challenge`](crate::Timer::Challenge) fired.
     pub(crate) fn timeout(&mut self, cx: &mut Context<'_>) -> Outcome {
         match self {
-            Self::Pap(_) => Outcome::None,
+            Self::Pap(pap) => pap.timeout(),
             Self::Chap(chap) => chap.timeout(cx),
         }
     }

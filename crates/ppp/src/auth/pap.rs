@@ -8,10 +8,9 @@ use crate::io::{Context, Timer};
 use crate::{AuthAttempt, Cause, Credentials, End, Proof, Verdict};
 
 /// The end that is given the password.
-#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Authenticator {
     /// Nothing came yet.
-    #[default]
     Waiting,
     /// A request awaits its verdict.
     Asked {
@@ -24,6 +23,13 @@ pub(crate) enum Authenticator {
 }
 
 impl Authenticator {
+    pub(super) fn start(cx: &mut Context<'_>) -> Self {
+        if let Some(limit) = cx.config.pap_timeout {
+            cx.io.deadlines.set(Timer::Challenge, cx.now + limit);
+        }
+        Self::Waiting
+    }
+
     pub(super) fn handle(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Outcome {
         let (user_name, password) = match PapPacket::decode(packet) {
             Ok(PapPacket::Request { peer_id, password }) => (peer_id, password),
@@ -35,6 +41,7 @@ impl Authenticator {
         };
         match self {
             Self::Waiting => {
+                cx.io.deadlines.clear(Timer::Challenge);
                 cx.io.attempts = cx.io.attempts.wrapping_add(1);
                 let number = cx.io.attempts;
                 *self = Self::Asked {
@@ -58,6 +65,13 @@ impl Authenticator {
                 answer(*accepted, message, packet.identifier, cx);
                 Outcome::None
             }
+        }
+    }
+
+    pub(super) const fn timeout(&self) -> Outcome {
+        match self {
+            Self::Waiting => Outcome::Failed(Cause::AuthTimeout(End::Peer)),
+            Self::Asked { .. } | Self::Decided { .. } => Outcome::None,
         }
     }
 

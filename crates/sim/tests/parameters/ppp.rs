@@ -172,7 +172,7 @@ fn a_peer_that_has_to_authenticate_and_may_by_nothing_is_not_let_in() {
 
 #[test]
 fn chap_restart_says_when_a_challenge_is_sent_again() {
-    let lns = with_ppp(LNS, "chap_restart=7 chap_max_challenge=3 pap_timeout=0");
+    let lns = with_ppp(LNS, "chap_restart=7 chap_max_challenge=3 pap_timeout=1");
     let mut pair = Pair::new(&lac(""), &lns);
     let challenge = (pair.lns, Protocol::CHAP, chap_code::CHALLENGE);
     assert_eq!(pair.unanswered(challenge, 50), [0, 7, 14]);
@@ -183,7 +183,7 @@ fn pap_max_auth_requests_and_pap_restart_interval_say_how_often_and_when_a_passw
 {
     let lac = with_ppp(
         &lac(""),
-        "pap_max_auth_requests=4 pap_restart_interval=5 pap_timeout=0",
+        "pap_max_auth_requests=4 pap_restart_interval=5 pap_timeout=1",
     );
     let mut pair = Pair::new(&lac, &with_ppp(LNS, "auth_chap=no auth_mschapv2=no"));
     let request = (pair.lac, Protocol::PAP, pap_code::REQUEST);
@@ -455,4 +455,12 @@ fn pap_timeout_says_how_long_a_password_is_waited_for() {
     assert_eq!(patience(7), Some(7));
     assert_eq!(patience(50), Some(50));
     assert_eq!(patience(0), None);
+    // Who says it in time has all the time that its own parameters give.
+    let mut pair = Pair::new(
+        &lac(""),
+        &with_ppp(LNS, "auth_chap=no auth_mschapv2=no pap_timeout=1"),
+    );
+    pair.up();
+    pair.run(5);
+    assert_eq!(established(&mut pair.world, 1), 1);
 }
