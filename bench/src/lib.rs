@@ -261,11 +261,11 @@ pub fn open_tunnel(socket: &UdpSocket, id: u16) -> Result<u16> {
     Ok(tunnel)
 }
 
-/// A tunnel whose peer is asked again and again whether it lives.
+/// A tunnel whose peer says again and again that it has a message. It says so at once of one that it had before, where a new one's acknowledgement waits
+/// for more to go with it (RFC 2661 section 5.8).
 pub struct Probe {
     socket: UdpSocket,
-    tunnel: u16,
-    ns: u16,
+    hello: Vec<u8>,
 }
 
 impl Probe {
@@ -275,16 +275,16 @@ impl Probe {
         socket.connect(to)?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         let tunnel = open_tunnel(&socket, 1)?;
-        let ns = 2;
-        Ok(Self { socket, tunnel, ns })
+        let hello = [Attribute::MessageType(MessageType::HELLO)];
+        let hello = message(header(tunnel, 2, 1), &hello)?;
+        let probe = Self { socket, hello };
+        probe.ask()?;
+        Ok(probe)
     }
 
-    /// Sends a Hello; how long until it is acknowledged.
-    pub fn ask(&mut self) -> Result<Duration> {
-        let hello = [Attribute::MessageType(MessageType::HELLO)];
-        let hello = message(header(self.tunnel, self.ns, 1), &hello)?;
-        self.ns = self.ns.wrapping_add(1);
-        let (took, answered) = timed(|| ask(&self.socket, &hello, &mut [0; 2048]));
+    /// Sends the same Hello again; how long until it is acknowledged.
+    pub fn ask(&self) -> Result<Duration> {
+        let (took, answered) = timed(|| ask(&self.socket, &self.hello, &mut [0; 2048]));
         answered.map(|_| took).context("Hello")
     }
 }

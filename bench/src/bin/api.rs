@@ -145,7 +145,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn run(&mut self, daemon: &Daemon, probe: &mut Probe) -> Result<()> {
+    fn run(&mut self, daemon: &Daemon, probe: &Probe) -> Result<()> {
         let client = daemon.client()?;
         let mut idle = Times::default();
         for _ in 0..HELLOS {
@@ -202,7 +202,7 @@ impl Asked {
 }
 
 /// What Hellos take while another client walks through all sessions again and again.
-fn while_listing(daemon: &Daemon, probe: &mut Probe) -> Result<Times> {
+fn while_listing(daemon: &Daemon, probe: &Probe) -> Result<Times> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let lists = scope.spawn(|| -> Result<usize> {
@@ -265,7 +265,8 @@ fn reload(daemon: &Daemon, configuration: &str, changes: (usize, usize)) -> Resu
 fn reloads() -> Result<Value> {
     let all = PEER_PROFILES + USERS;
     let (mut first, mut changed) = (<[Vec<f64>; 2]>::default(), <[Vec<f64>; 2]>::default());
-    for _ in 0..RUNS {
+    for run in 1..=RUNS {
+        eprintln!("reload {run} of {RUNS}");
         let daemon = Daemon::start(LNS_ADDRESS, "")?;
         for (readings, edition, changes) in
             [(&mut first, 0, (all, 0)), (&mut changed, 1, (0, all / 10))]
@@ -289,11 +290,12 @@ fn main() -> Result<()> {
     let lns = Daemon::start(LNS_ADDRESS, &lns()?)?;
     let lac = bench::lac(17_094, TUNNELS, SESSIONS, |t| format!("u{t}"));
     let lac = Daemon::start(LAC_ADDRESS, &lac)?;
-    let mut probe = Probe::open("127.0.0.3:0", lns.address())?;
+    let probe = Probe::open("127.0.0.3:0", lns.address())?;
     let mut asked = Asked::default();
-    for _ in 0..RUNS {
+    for run in 1..=RUNS {
         all_up(&lns)?;
-        asked.run(&lns, &mut probe)?;
+        eprintln!("run {run} of {RUNS}, with {ALL} sessions up");
+        asked.run(&lns, &probe)?;
     }
     drop(lac);
     let line = json!({
