@@ -1,76 +1,134 @@
 //! The datapath of this run of the daemon.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datapath::auto::Auto;
 use datapath::null::Null;
 use datapath::socket::Socket;
-use datapath::tun::{Tun, TunConfig};
-use datapath::{Datapath, DatapathError, Event, EventSink, Request};
+use datapath::tun::TunConfig;
+use datapath::{Choice, Datapath, DatapathError, Event, EventSink, Handle, Request};
 use sansio::Time;
+use tracing::info;
 
 use crate::flags::DatapathName;
 use crate::sockets::Sockets;
 
-/// The `tun` engine, which receives for everybody, and in front of it the `null` engine where that was asked for.
+/// The engines of this machine, of which `tun` receives for everybody, and the `null` engine for sessions that want no other.
 pub(crate) struct Carrier {
-    tun: Tun,
-    null: Option<Null<Sockets>>,
+    engines: Auto,
+    null: Null<Sockets>,
+    on_null: BTreeSet<Handle>,
+    /// Who carries sessions that leave it open.
+    usual: Choice,
+    /// Collected for one submission.
+    for_engines: Vec<Request>,
+    for_null: Vec<Request>,
 }
 
 impl Carrier {
-    /// Starts the datapath on `bound`, which are all of `sockets` so far.
+    /// Starts the datapath on `bound`, which are all of `sockets` so far, and says in the log what it is.
     pub(crate) fn start(
         name: DatapathName,
         sockets: Sockets,
         bound: Vec<Arc<Socket>>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
-        let tun = Tun::start(TunConfig::default(), bound, Arc::clone(&sink))?;
-        let null = (name == DatapathName::Null).then(|| Null::new(sockets, sink));
-        Ok(Self { tun, null })
+        let (usual, kernel) = match name {
+            DatapathName::Auto => (Choice::Auto, true),
+            DatapathName::Kernel => (Choice::Kernel, true),
+            DatapathName::Tun => (Choice::Tun, false),
+            DatapathName::Null => (Choice::Null, false),
+        };
+        let engines = Auto::start(TunConfig::default(), kernel, bound, Arc::clone(&sink))?;
+        match (usual, engines.without_kernel()) {
+            (Choice::Kernel, Some(why)) => return Err(why.clone()),
+            (Choice::Kernel, None) => info!("datapath: the kernel's L2TP for every session"),
+            (Choice::Auto, None) => info!(
+                "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others"
+            ),
+            (Choice::Auto, Some(why)) => {
+                info!("datapath: TUN devices, as the kernel's L2TP is not to be had: {why}");
+            }
+            (Choice::Tun, _) => info!("datapath: TUN devices, as --datapath says"),
+            (Choice::Null, _) => info!("datapath: none, as --datapath says"),
+        }
+        Ok(Self {
+            engines,
+            null: Null::new(sockets, sink),
+            on_null: BTreeSet::new(),
+            usual,
+            for_engines: Vec::new(),
+            for_null: Vec::new(),
+        })
+    }
+
+    /// What carries sessions that leave it open, as `show` has it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.usual {
+            Choice::Auto => self.engines.name(),
+            Choice::Kernel => "kernel",
+            Choice::Tun => "tun",
+            Choice::Null => "null",
+        }
     }
 
     /// Takes the requests out of `requests`, in order.
     pub(crate) fn submit(&mut self, requests: &mut Vec<Request>) {
-        match &mut self.null {
-            Some(null) => null.submit(requests),
-            None => self.tun.submit(requests),
+        for mut request in requests.drain(..) {
+            let handle = request.handle();
+            if let Request::Create { spec, .. } = &mut request {
+                if spec.choice == Choice::Auto || self.usual == Choice::Null {
+                    spec.choice = self.usual;
+                }
+                if spec.choice == Choice::Null {
+                    self.on_null.insert(handle);
+                }
+            }
+            let is_null = match request {
+                Request::Remove { .. } => self.on_null.remove(&handle),
+                _ => self.on_null.contains(&handle),
+            };
+            match is_null {
+                true => self.for_null.push(request),
+                false => self.for_engines.push(request),
+            }
         }
+        self.null.submit(&mut self.for_null);
+        self.engines.submit(&mut self.for_engines);
     }
 
     /// Takes events on their way to the engine, and returns those that are to get there now.
     pub(crate) fn receive(&mut self, events: Vec<Event>, now: Time) -> Vec<Event> {
-        let Some(null) = &mut self.null else {
+        if self.on_null.is_empty() {
             return events;
-        };
+        }
         let mut onward = Vec::with_capacity(events.len());
         for event in events {
-            null.receive(event, now, &mut onward);
+            self.null.receive(event, now, &mut onward);
         }
         onward
     }
 
     /// When to call [`Self::handle_timeout`].
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        self.null.as_ref()?.next_timeout()
+        self.null.next_timeout()
     }
 
     /// What has waited for long enough on its way to the engine.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Event> {
         let mut onward = Vec::new();
-        if let Some(null) = &mut self.null {
-            null.handle_timeout(now, &mut onward);
-        }
+        self.null.handle_timeout(now, &mut onward);
         onward
     }
 
     /// Receives from one more socket.
     pub(crate) fn add_socket(&self, socket: Arc<Socket>) {
-        self.tun.add_socket(socket);
+        self.engines.add_socket(socket);
     }
 
     /// Receives from a socket no more.
     pub(crate) fn remove_socket(&self, socket: &Arc<Socket>) {
-        self.tun.remove_socket(socket);
+        self.engines.remove_socket(socket);
     }
 }

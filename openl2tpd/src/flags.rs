@@ -48,8 +48,9 @@ pub(crate) struct Flags {
     /// Check this configuration file, say what is wrong with it, and start nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,
-    /// What carries the traffic of sessions: tun, which is TUN devices, or null, which carries none
-    #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Tun)]
+    /// What carries the traffic of sessions that leave it open: auto, which is the kernel's L2TP for those with a device of their own, where
+    /// the machine has it, and a TUN device for others; kernel, or no start; tun, which is TUN devices; or null, which carries none of any session
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Auto)]
     pub(crate) datapath: DatapathName,
     /// Where the log goes: stderr, journald, syslog, or a file [default: stderr in the foreground, else syslog]
     #[arg(long, value_name = "WHERE")]
@@ -161,20 +162,14 @@ impl Flags {
 /// The datapaths there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum DatapathName {
+    /// The kernel's L2TP where it is there and gives a session what it wants, else TUN devices.
+    Auto,
+    /// The kernel's L2TP.
+    Kernel,
     /// TUN devices.
     Tun,
     /// Nothing: sessions come up and carry no traffic.
     Null,
-}
-
-impl DatapathName {
-    /// Its name in `show`.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tun => "tun",
-            Self::Null => "null",
-        }
-    }
 }
 
 fn trace_flags(text: &str) -> Result<TraceFlags, String> {

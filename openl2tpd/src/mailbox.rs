@@ -307,7 +307,7 @@ mod tests {
         mailbox.deliver(&mut messages(BACKLOG));
         let completed = Event::Completed {
             token: Token(1),
-            result: Ok(Completion::Done),
+            result: Ok(Completion::Created(datapath::Engine::Null)),
         };
         mailbox.deliver(&mut vec![completed; 3]);
         assert_eq!(received(&inbox), BACKLOG + 3);

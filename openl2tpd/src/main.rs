@@ -119,7 +119,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     if flags.detached {
         background::leave_session().context("cannot leave the terminal")?;
     }
-    if flags.datapath == DatapathName::Tun {
+    if matches!(flags.datapath, DatapathName::Auto | DatapathName::Tun) {
         check_tun()?;
     }
     allow_descriptors();
@@ -144,7 +144,10 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let mut instance = [0; 4];
     getrandom::fill(&mut instance).context("the system gives no randomness")?;
     let happened = Arc::new(EventLog::new(u32::from_ne_bytes(instance), events::KEPT));
-    let engine = Engine::new(engine_config(flags, Arc::clone(&model))?, clock::now());
+    let engine = Engine::new(
+        engine_config(flags, Arc::clone(&model), carrier.name())?,
+        clock::now(),
+    );
     let hooks = Hooks::default();
     let shard = Shard::new(
         engine,
@@ -266,7 +269,7 @@ fn start_log(flags: &Flags) -> anyhow::Result<Log> {
     Log::start(destination, flags.debug, flags.trace).context("cannot start the log")
 }
 
-fn engine_config(flags: &Flags, model: Arc<Model>) -> anyhow::Result<EngineConfig> {
+fn engine_config(flags: &Flags, model: Arc<Model>, datapath: &str) -> anyhow::Result<EngineConfig> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("the system gives no randomness")?;
     Ok(EngineConfig {
@@ -278,6 +281,6 @@ fn engine_config(flags: &Flags, model: Arc<Model>) -> anyhow::Result<EngineConfi
             .into_owned(),
         seed,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        datapath: flags.datapath.as_str().to_owned(),
+        datapath: datapath.to_owned(),
     })
 }

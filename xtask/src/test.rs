@@ -163,6 +163,21 @@ const SUITES: &[Suite] = &[
         root: true,
         run: peers,
     },
+    Suite {
+        name: "kernel",
+        about: "the kernel's L2TP and PPP under our programs, with xl2tpd and pppd and each other, in User-Mode Linux",
+        needs: &[
+            apt::UML,
+            apt::MODPROBE,
+            apt::IP,
+            apt::PING,
+            apt::PPPD,
+            apt::TCPDUMP,
+            apt::XL2TPD,
+        ],
+        root: true,
+        run: kernel,
+    },
 ];
 
 /// What the end-to-end suites run, of this workspace.
@@ -399,17 +414,49 @@ fn l2tpns() -> Result<Counts> {
 
 fn peers() -> Result<Counts> {
     let folder = build()?;
+    in_uml(&[folder.join("peers").into()])
+}
+
+/// First the engine alone, then the programs in bad times and in good.
+fn kernel() -> Result<Counts> {
+    let engine = test_program("datapath", "tun")?;
+    let mut counts = in_uml(&[engine.into(), "--ignored".into(), "kernel::".into()])?;
+    let folder = build()?;
+    counts += in_uml(&[folder.join("kernel").into()])?;
+    counts += in_uml(&[folder.join("peers").into(), "--kernel".into()])?;
+    Ok(counts)
+}
+
+/// A program that counts its tests, in User-Mode Linux.
+fn in_uml(command: &[OsString]) -> Result<Counts> {
     let machine = uml::Machine {
         mem: 1024,
         timeout: Duration::from_secs(600),
     };
     let tally = Tally::default();
-    let status = uml::run(
-        machine,
-        &[OsString::from(folder.join("peers"))],
-        tally.clone(),
-    )?;
+    let status = uml::run(machine, command, tally.clone())?;
     Ok(settled(tally.counts(), status == 0))
+}
+
+/// Builds a file of integration tests, as the suite of unit tests does; the program's path.
+fn test_program(package: &str, test: &str) -> Result<PathBuf> {
+    let features = ["--all-features", "--message-format=json"];
+    let mut build = cargo(&["test", "--quiet", "--no-run", "--package", package]);
+    let built = build
+        .args(["--test", test])
+        .args(features)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !built.status.success() {
+        bail!("the tests of {package} do not build");
+    }
+    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let program = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let its = message["target"]["name"] == test;
+        its.then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    program.with_context(|| format!("cargo does not say where the tests {test} are"))
 }
 
 /// Builds the programs that the end-to-end suites run; returns their folder. The profile is that of the unit tests, so

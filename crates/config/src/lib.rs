@@ -28,8 +28,8 @@ pub use objects::{
     Tunnel, TunnelParams, TunnelProfile, User,
 };
 pub use value::{
-    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
+    LacLns, Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
 };
 pub use words::nearest;
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, Touches, bounds, objects};
 use crate::value::{
-    AddressRange, AuthMode, Bearer, ConnectSpeed, Framing, Host, InterfaceName, Kind, LacLns,
-    Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
+    AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
+    LacLns, Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
 };
 
 objects! {
@@ -204,6 +204,8 @@ objects! {
         [Modify] use_sequence_numbers: bool = false;
         /// How long a numbered data message waits for those that are missing before it; 0: not at all, so that what comes late is dropped.
         [Modify Next] reorder_timeout: u32 { 0..=10_000, "ms" } = 0;
+        /// Which datapath carries the session: the kernel's gives it a device of its own.
+        [Create] datapath: Datapath = Datapath::Auto;
         /// Runs no PPP: the session is there, and nothing is done with what it carries.
         [Create] no_ppp: bool = false;
         /// What to log in detail of the session, of what its tunnel's trace_flags let through; not set: all of that.

@@ -574,6 +574,17 @@ choices! {
         /// That it answers a challenge with the tunnel's secret (RFC 2661 section 5.1.1).
         Challenge = "challenge",
     }
+    /// Which datapath carries a session.
+    Datapath {
+        /// The kernel's for a session with a device of its own, where the machine has it; `tun` otherwise.
+        Auto = "auto",
+        /// The Linux kernel's L2TP and PPP.
+        Kernel = "kernel",
+        /// User space, on a TUN device.
+        Tun = "tun",
+        /// None: the session is there, and carries nothing.
+        Null = "null",
+    }
     /// What a peer is, in the calls that it places.
     LacLns {
         /// A LAC: it places incoming calls.

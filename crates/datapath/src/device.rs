@@ -7,7 +7,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{Updater, ioctl, opcode};
 use rustix::net::{AddressFamily, SocketType, netdevice};
 
-use crate::DatapathError;
+use crate::netlink::Netlink;
+use crate::{DatapathError, Stats};
 
 /// The longest name of a network interface, in octets.
 pub const NAME_MAX: usize = 15;
@@ -27,6 +28,21 @@ struct InterfaceRequest {
     name: [u8; NAME_MAX + 1],
     flags: u16,
     rest_of_union: [u8; 22],
+}
+
+/// A network interface of ours.
+pub trait Interface {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Its index.
+    fn index(&self) -> u32;
+
+    /// What its session has carried, where the kernel counts it; `so_far` is the rest.
+    fn stats(&self, netlink: &Netlink, so_far: Stats) -> Stats {
+        let _ = netlink;
+        so_far
+    }
 }
 
 /// A TUN device that lives as long as this does.
@@ -51,16 +67,6 @@ impl TunDevice {
         Ok(Self { queue, name, index })
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its interface index.
-    pub fn index(&self) -> u32 {
-        self.index
-    }
-
     /// Takes one IP packet that the host sent into the device; `WouldBlock` when there is none.
     pub fn read(&self, packet: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.queue, packet)?)
@@ -70,6 +76,16 @@ impl TunDevice {
     pub fn write(&self, packet: &[u8]) -> io::Result<()> {
         rustix::io::write(&self.queue, packet)?;
         Ok(())
+    }
+}
+
+impl Interface for TunDevice {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn index(&self) -> u32 {
+        self.index
     }
 }
 
@@ -98,13 +114,13 @@ fn attach(queue: &OwnedFd, template: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
 }
 
-fn index_of(name: &str) -> io::Result<u32> {
+pub(crate) fn index_of(name: &str) -> io::Result<u32> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     Ok(netdevice::name_to_index(socket, name)?)
 }
 
 /// What the kernel would refuse with a bare "invalid argument", and a `%` other than that of a template's end.
-fn check_name(name: &str) -> Result<(), DatapathError> {
+pub(crate) fn check_name(name: &str) -> Result<(), DatapathError> {
     let legal = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | ':' | '%');
     let chosen = name.strip_suffix("%d").unwrap_or(name);
     let reason = if chosen.is_empty() || name.len() > NAME_MAX {

@@ -9,14 +9,22 @@
 //! Requests of one caller take effect in the order of submission, so a frame sent after [`Request::Create`] finds its session.
 
 #[cfg(feature = "tun")]
+pub mod auto;
+#[cfg(feature = "tun")]
 pub mod device;
 #[cfg(feature = "tun")]
 mod ecn;
+#[cfg(feature = "tun")]
+mod host;
+#[cfg(feature = "tun")]
+pub mod kernel;
 #[cfg(feature = "tun")]
 pub mod netlink;
 pub mod null;
 #[cfg(feature = "tun")]
 pub mod socket;
+#[cfg(feature = "tun")]
+mod thread;
 #[cfg(feature = "tun")]
 pub mod tun;
 
@@ -33,8 +41,8 @@ use thiserror::Error;
 pub(crate) use ecn::Ecn;
 pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};
 pub use spec::{
-    Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, Listener, NetworkSpec, Outer, Route,
-    SessionSpec, Stats, Transport,
+    Choice, Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, Listener, NetworkSpec, Outer,
+    Route, SessionSpec, Stats, Transport,
 };
 
 /// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
@@ -50,7 +58,7 @@ pub struct Handle(pub u64);
 pub enum Request {
     /// Makes a session known, with no network-layer traffic yet: PPP frames flow both ways as [`Request::Send`] and [`Event::Frame`].
     Create {
-        /// Completed with [`Completion::Done`].
+        /// Completed with [`Completion::Created`].
         token: Token,
         /// The new session's name.
         handle: Handle,
@@ -104,11 +112,50 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The session that it is about.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        match self {
+            Self::Create { handle, .. }
+            | Self::Configure { handle, .. }
+            | Self::Remove { handle, .. }
+            | Self::Stats { handle, .. }
+            | Self::SetSequencing { handle, .. }
+            | Self::SetChecksums { handle, .. }
+            | Self::Send { handle, .. } => *handle,
+        }
+    }
+}
+
+/// An engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Engine {
+    /// [`null`].
+    Null,
+    /// `tun`.
+    Tun,
+    /// `kernel`.
+    Kernel,
+}
+
+impl Engine {
+    /// Its name as configuration and `show` have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Tun => "tun",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
 /// How a request ended well.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Completion {
-    /// It is done.
-    Done,
+    /// The session is on this engine.
+    Created(Engine),
     /// The session's traffic flows through the device of this name.
     Device(String),
     /// The session's counters.

@@ -17,7 +17,7 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope,
 };
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, Stats64,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::DatapathError;
-use crate::device::TunDevice;
+use crate::device::Interface;
 
 pub use proxy::Proxy;
 
@@ -102,7 +102,7 @@ impl Netlink {
     }
 
     /// Sets a device's MTU and brings it up, without the link-local address that the kernel would choose: the session's is negotiated.
-    pub fn bring_up(&self, device: &TunDevice, mtu: u16) -> Result<(), DatapathError> {
+    pub fn bring_up(&self, device: &impl Interface, mtu: u16) -> Result<(), DatapathError> {
         let mut quiet = LinkMessage::default();
         quiet.header.index = device.index();
         quiet.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
@@ -124,8 +124,57 @@ impl Netlink {
             })
     }
 
+    /// Gives a device that is down another name, where `%d` at its end stands for the lowest free number; the name that it has then.
+    pub fn rename(&self, device: u32, name: &str) -> Result<String, DatapathError> {
+        let mut message = LinkMessage::default();
+        message.header.index = device;
+        message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+        let renamed = self.request(RouteNetlinkMessage::SetLink(message), 0);
+        renamed.map_err(|e| {
+            let what = format!("create device {name}");
+            match is(&e, Errno::EXIST) {
+                true => DatapathError::System {
+                    what,
+                    reason: "a device of this name exists".to_owned(),
+                },
+                false => DatapathError::system(what, &e),
+            }
+        })?;
+        self.link(device)?
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name),
+                _ => None,
+            })
+            .ok_or_else(|| no_answer(format!("read the name of device {device}")))
+    }
+
+    /// What a device has carried, if it is there.
+    pub fn counts(&self, device: u32) -> Result<Option<Stats64>, DatapathError> {
+        let attributes = self.link(device)?;
+        Ok(attributes
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(counts) => Some(counts),
+                _ => None,
+            }))
+    }
+
+    fn link(&self, device: u32) -> Result<Vec<LinkAttribute>, DatapathError> {
+        let mut message = LinkMessage::default();
+        message.header.index = device;
+        let replies = self
+            .request(RouteNetlinkMessage::GetLink(message), 0)
+            .map_err(|e| DatapathError::system(format!("look at device {device}"), &e))?;
+        let attributes = replies.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewLink(link) => Some(link.attributes),
+            _ => None,
+        });
+        attributes.ok_or_else(|| no_answer(format!("look at device {device}")))
+    }
+
     /// Removes a device. Closing it is not enough: a program that is being started has a copy of every descriptor for a moment.
-    pub fn remove_device(&self, device: &TunDevice) -> Result<(), DatapathError> {
+    pub fn remove_device(&self, device: &impl Interface) -> Result<(), DatapathError> {
         let mut message = LinkMessage::default();
         message.header.index = device.index();
         gone(self.request(RouteNetlinkMessage::DelLink(message), 0))
@@ -181,10 +230,7 @@ impl Netlink {
             _ => None,
         });
         let Some(path) = path else {
-            return Err(DatapathError::System {
-                what: what(),
-                reason: "the kernel gave no answer".to_owned(),
-            });
+            return Err(no_answer(what()));
         };
         Ok((path.header.kind == RouteType::Unicast)
             .then(|| host_route(destination, &path))
@@ -214,6 +260,13 @@ impl Netlink {
             }
             Ok(answers)
         })
+    }
+}
+
+fn no_answer(what: String) -> DatapathError {
+    DatapathError::System {
+        what,
+        reason: "the kernel gave no answer".to_owned(),
     }
 }
 

@@ -8,8 +8,8 @@ use sansio::Time;
 
 use crate::message::encapsulate;
 use crate::{
-    Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Handle, Ids,
-    Request, Sequencer, SessionSpec, Stats, Transport, Verdict,
+    Completion, Datapath, DatapathError, Device, Encapsulation, Engine, Event, EventSink, Handle,
+    Ids, Request, Sequencer, SessionSpec, Stats, Transport, Verdict,
 };
 
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
@@ -172,7 +172,7 @@ impl<O: Outlet> Null<O> {
         };
         self.sessions.insert(handle, session);
         self.by_ids.insert(local, handle);
-        Ok(Completion::Done)
+        Ok(Completion::Created(Engine::Null))
     }
 
     fn session(&self, handle: Handle) -> Result<&Session, DatapathError> {

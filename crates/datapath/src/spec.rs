@@ -1,3 +1,5 @@
+#[cfg(feature = "tun")]
+use std::net::IpAddr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +40,7 @@ pub enum Encapsulation {
 pub type Listener = Option<Arc<str>>;
 
 /// The UDP path of a session.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Transport {
     /// Whose socket it is.
     pub listener: Listener,
@@ -74,6 +76,20 @@ pub enum Device {
     },
 }
 
+/// Which engine is to carry a session.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Choice {
+    /// The kernel's where it can and the session has a device of its own, else `tun`.
+    #[default]
+    Auto,
+    /// The kernel's, or none.
+    Kernel,
+    /// `tun`.
+    Tun,
+    /// [`null`](crate::null): none, in truth.
+    Null,
+}
+
 /// Everything a datapath must know to send and receive a session's frames.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionSpec {
@@ -85,6 +101,8 @@ pub struct SessionSpec {
     pub outer: Outer,
     /// Where the packets inside go.
     pub device: Device,
+    /// Who carries it.
+    pub choice: Choice,
 }
 
 /// What the peer lets us leave out of the PPP frames that we send: its LCP options (RFC 1661 sections 6.5 and 6.6).
@@ -138,6 +156,26 @@ pub struct NetworkSpec {
     pub routes: Vec<Route>,
     /// Answer for the peer's IPv4 address on the network that it is in, if we are in that too: its hosts reach the peer without a route.
     pub proxy_arp: bool,
+}
+
+#[cfg(feature = "tun")]
+impl NetworkSpec {
+    /// The inner addresses that are behind a session: the peer's own and those of its routes.
+    pub(crate) fn inner_destinations(&self) -> impl Iterator<Item = IpNet> {
+        let ipv4 = self.ipv4.map(|link| IpNet::from(IpAddr::from(link.peer)));
+        let ipv6 = self.ipv6.map(|link| IpNet::from(IpAddr::from(link.peer)));
+        let peer = ipv4.into_iter().chain(ipv6);
+        peer.chain(self.open_routes().map(|route| route.to.trunc()))
+    }
+
+    /// The routes of the network layers that are open.
+    pub(crate) fn open_routes(&self) -> impl Iterator<Item = &Route> {
+        let open = |route: &&Route| match route.to {
+            IpNet::V4(_) => self.ipv4.is_some(),
+            IpNet::V6(_) => self.ipv6.is_some(),
+        };
+        self.routes.iter().filter(open)
+    }
 }
 
 /// Counters of one session since its creation: IP packets carried, both network layers together.

@@ -8,8 +8,8 @@ use api::{Direction, Role};
 use config::TraceFlags;
 use crypto::Secret;
 use datapath::{
-    Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link, Listener,
-    Outer, Request, Sequencing, SessionSpec, Transport,
+    Choice, Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link,
+    Listener, Outer, Request, Sequencing, SessionSpec, Transport,
 };
 use l2tp::{Disconnect, LinkInfo};
 use ppp::{AuthAttempt, Cause, Credentials, LinkConfig, Verdict};
@@ -56,6 +56,8 @@ pub(crate) struct Session {
     reorder_timeout: Duration,
     /// The datapath's device, once traffic flows.
     pub(crate) device: Option<Arc<str>>,
+    /// Who carries it, once the datapath has said.
+    pub(crate) engine: Option<datapath::Engine>,
     /// Who proved to be the peer, or who we claim to be.
     pub(crate) user: Option<Arc<str>>,
     /// What the LAC reported of its line, or we did as LAC.
@@ -238,6 +240,7 @@ impl Engine {
             sequencing,
             reorder_timeout,
             device: None,
+            engine: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             call_errors: None,
             link_info: None,
@@ -315,6 +318,12 @@ impl Engine {
             device: match session.role {
                 Role::Lns => Device::Shared,
                 Role::Lac => Device::Own { name },
+            },
+            choice: match params.datapath() {
+                config::Datapath::Auto => Choice::Auto,
+                config::Datapath::Kernel => Choice::Kernel,
+                config::Datapath::Tun => Choice::Tun,
+                config::Datapath::Null => Choice::Null,
             },
         };
         Some((session.handle, spec))
@@ -579,7 +588,13 @@ impl Engine {
                 self.review(tunnel, id, now);
                 self.recount_session(tunnel, id);
             }
-            Ok(_) => {}
+            Ok(Completion::Created(engine)) => session.engine = Some(engine),
+            Err(error) if matches!(pending, Pending::Create(..)) => {
+                self.counters.refused.datapath += 1;
+                // Nothing that PPP says would reach the peer.
+                self.link_closed(tunnel, id, &Cause::NoResources(error.to_string()));
+                self.settle(tunnel, now);
+            }
             Err(error) => self.datapath_error(tunnel, id, &error, now),
         }
     }

@@ -169,7 +169,9 @@ impl Engine {
                 .unwrap_or_default(),
             user_name: session.and_then(|s| s.user.as_deref().map(str::to_owned)),
             auth_protocol: session.and_then(auth_protocol),
-            datapath: self.datapath.clone(),
+            datapath: session
+                .and_then(|s| s.engine)
+                .map_or_else(|| self.datapath.clone(), |engine| engine.name().to_owned()),
             interface_name: session.and_then(|s| s.device.as_deref().map(str::to_owned)),
             local_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.local)),
             remote_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.peer)),

@@ -10,7 +10,7 @@ mod send;
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,14 +63,16 @@ impl From<SocketAddr> for Place {
 /// A bound, non-blocking UDP socket that knows the local address of each datagram, and those beside it that send what it can't.
 #[derive(Debug)]
 pub struct Socket {
-    // Dropped before the one that receives: the group's first has to be that for as long as there is a group.
-    senders: Senders,
+    // Dropped before the one that receives: the group's first has to be that for as long as there is a group. A connected one has none.
+    senders: Option<Senders>,
     io: UdpSocket,
     state: UdpSocketState,
     /// Connected to one peer after another, to ask for the MTU of the path.
     probe: UdpSocket,
     local: SocketAddr,
-    listener: Listener,
+    /// Who it is connected to: it gets all that comes from there, and nothing else.
+    peer: Option<SocketAddr>,
+    place: Place,
     dropped: AtomicU64,
 }
 
@@ -100,20 +102,50 @@ impl Socket {
 
     fn open_here(place: &Place) -> io::Result<Self> {
         let socket = unbound(place)?;
+        socket.bind(&place.address.into())?;
+        let mut socket = Self::around(socket, place)?;
+        socket.senders = Some(Senders::open(&socket.io, place)?);
+        Ok(socket)
+    }
+
+    /// A socket of the same port that is connected to one peer, for an engine of the kernel: it takes every datagram of that peer from this one.
+    ///
+    /// What others sent while it was bound and not yet connected comes to it, too. The kernel merges nothing there (UDP GRO), as its L2TP
+    /// takes a datagram for one message.
+    pub(crate) fn connected(&self, local: IpAddr, remote: SocketAddr) -> io::Result<Arc<Self>> {
+        let address = SocketAddr::new(local, self.local.port());
+        let place = Place {
+            address,
+            ..self.place.clone()
+        };
+        let open = || {
+            let socket = unbound(&place)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            let mut socket = Self::around(socket, &place)?;
+            options::merge_nothing(&socket.io)?;
+            socket.io.connect(remote)?;
+            socket.peer = Some(remote);
+            Ok(Arc::new(socket))
+        };
+        open().map_err(|e| named(format!("connect UDP {address} to {remote}"), &e))
+    }
+
+    fn around(socket: socket2::Socket, place: &Place) -> io::Result<Self> {
         // Without the privilege the kernel gives what its administrator allows.
         sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_QUEUE)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_QUEUE))?;
-        socket.bind(&place.address.into())?;
         let io = UdpSocket::from(socket);
         let state = with_system_fragmentation(&io, || UdpSocketState::new(UdpSockRef::from(&io)))?;
         options::queue_errors(&io)?;
         Ok(Self {
-            senders: Senders::open(&io, place)?,
+            senders: None,
             probe: UdpSocket::from(unbound(place)?),
             local: io.local_addr()?,
             io,
             state,
-            listener: place.listener.clone(),
+            peer: None,
+            place: place.clone(),
             dropped: AtomicU64::new(0),
         })
     }
@@ -125,15 +157,18 @@ impl Socket {
 
     /// Whose it is.
     pub fn listener(&self) -> &Listener {
-        &self.listener
+        &self.place.listener
+    }
+
+    /// The network namespace that it is in, if not that of the thread that opened it.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.place.namespace.as_deref()
     }
 
     /// Whether datagrams from `local` leave through this socket, if they leave through this listener's.
     pub fn serves(&self, local: SocketAddr) -> bool {
-        self.local == local
-            || (self.local.ip().is_unspecified()
-                && self.local.is_ipv4() == local.is_ipv4()
-                && self.local.port() == local.port())
+        let any = self.local.ip().is_unspecified() && self.local.is_ipv4() == local.is_ipv4();
+        self.peer.is_none() && (self.local == local || (any && self.local.port() == local.port()))
     }
 
     /// Sends one datagram from the address of `local` (the port is the socket's) to `remote`.
@@ -146,7 +181,10 @@ impl Socket {
         headers: Headers,
         payload: &[u8],
     ) -> io::Result<()> {
-        let socket = self.senders.with(headers, &self.io);
+        let socket = match &self.senders {
+            Some(senders) => senders.with(headers, &self.io),
+            None => &self.io,
+        };
         let source = Some(local.ip()).filter(|ip| !ip.is_unspecified());
         match send::send(socket, source, remote, headers.tos, payload) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -155,6 +193,13 @@ impl Socket {
             }
             result => result,
         }
+    }
+
+    /// Makes what the kernel itself sends through a connected socket look like this, but for DF, which it never sets.
+    pub(crate) fn set_headers(&self, headers: Headers) -> io::Result<()> {
+        options::set_tos(&self.io, headers.tos)?;
+        options::leave_out_checksums(&self.io, headers.no_checksum)?;
+        Ok(())
     }
 
     /// Takes datagrams without a UDP checksum over IPv6 too from now on (RFC 6936), as it always does over IPv4.
@@ -176,14 +221,17 @@ impl Socket {
     }
 
     /// The descriptors that errors are reported on beside its own.
-    pub(crate) fn senders(&self) -> [BorrowedFd<'_>; 3] {
-        self.senders.all().map(UdpSocket::as_fd)
+    pub(crate) fn senders(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.its_senders().map(UdpSocket::as_fd)
+    }
+
+    fn its_senders(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.senders.iter().flat_map(Senders::all)
     }
 
     /// Takes what the network said of datagrams that did not arrive.
     pub(crate) fn take_complaints(&self) -> impl Iterator<Item = Complaint> {
-        let senders = self.senders.all().into_iter();
-        senders.chain([&self.io]).flat_map(errors::take)
+        self.its_senders().chain([&self.io]).flat_map(errors::take)
     }
 
     /// Datagrams that a full send queue dropped.

@@ -54,12 +54,13 @@ pub(super) fn forbid_fragments(socket: &UdpSocket) -> io::Result<()> {
     }
 }
 
-/// Leaves the UDP checksum out of what is sent.
-pub(super) fn leave_out_checksums(socket: &UdpSocket) -> io::Result<()> {
+/// Leaves the UDP checksum out of what is sent, or puts it in.
+pub(super) fn leave_out_checksums(socket: &UdpSocket, leave_out: bool) -> io::Result<()> {
+    let leave_out = c_int::from(leave_out);
     if is_ipv4(socket)? {
-        set(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, &ON)
+        set(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, &leave_out)
     } else {
-        set(socket, SOL_UDP, UDP_NO_CHECK6_TX, &ON)
+        set(socket, SOL_UDP, UDP_NO_CHECK6_TX, &leave_out)
     }
 }
 
@@ -69,6 +70,21 @@ pub(super) fn take_without_checksum(socket: &UdpSocket) -> io::Result<()> {
         return Ok(());
     }
     set(socket, SOL_UDP, UDP_NO_CHECK6_RX, &ON)
+}
+
+/// Lets the kernel hand up each datagram as it came.
+pub(super) fn merge_nothing(socket: &UdpSocket) -> io::Result<()> {
+    set(socket, SOL_UDP, libc::UDP_GRO, &OFF)
+}
+
+/// The TOS octet, or the traffic class, of what the kernel itself sends through it.
+pub(crate) fn set_tos(socket: &UdpSocket, tos: u8) -> io::Result<()> {
+    let tos = c_int::from(tos);
+    if is_ipv4(socket)? {
+        set(socket, libc::IPPROTO_IP, libc::IP_TOS, &tos)
+    } else {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &tos)
+    }
 }
 
 /// Keeps the ICMP errors about what was sent, to be read with the datagram's destination.

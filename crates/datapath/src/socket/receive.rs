@@ -57,7 +57,7 @@ impl ReceiveBuffers {
             let ecn = Ecn::of(meta.ecn.map_or(0, |codepoint| codepoint as u8));
             let local = local_address(socket.local, meta);
             segments(&octets[..meta.len], meta.stride).map(move |payload| Datagram {
-                listener: &socket.listener,
+                listener: socket.listener(),
                 local,
                 remote: meta.addr,
                 ecn,

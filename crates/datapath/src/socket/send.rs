@@ -39,7 +39,7 @@ impl Senders {
             options::forbid_fragments(socket)?;
         }
         for socket in [&no_checksum, &both] {
-            options::leave_out_checksums(socket)?;
+            options::leave_out_checksums(socket, true)?;
         }
         Ok(Self {
             dont_fragment,

@@ -16,25 +16,24 @@
 //! the same. On a device of its own a session gets everything, and its peer may send from any address.
 
 mod clock;
-mod host;
 mod packet;
 mod paths;
 mod table;
 mod traffic;
 mod worker;
 
-use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
-
+use crate::device::TunDevice;
+use crate::host::{self, Maker, SharedDevice};
+use crate::kernel::Receiver;
 use crate::netlink::Netlink;
 use crate::socket::Socket;
+use crate::thread::{self, Wake, spawn};
 use crate::{Datapath, DatapathError, EventSink, Request};
 use worker::{Message, Worker};
 
@@ -82,39 +81,30 @@ impl Tun {
             sender,
             wake: Arc::new(Wake::new()?),
         };
-        let (jobs, job_queue) = mpsc::channel();
-        let mut worker = Worker::new(
-            messages,
-            Arc::clone(&inbox.wake),
-            jobs,
-            sink,
-            config.path_interval,
-        )?;
-        for socket in sockets {
-            worker.watch_socket(socket)?;
-        }
+        let shared = SharedDevice {
+            name: config.shared_device,
+            mtu: config.shared_mtu,
+        };
         let reports = inbox.clone();
-        let (opened, ready) = mpsc::channel();
-        let host = spawn("tun-host", move || match Netlink::open() {
-            Ok(netlink) => {
-                let _ = opened.send(Ok(()));
-                let report = |report| reports.send(Message::Report(report));
-                host::run(netlink, config, &job_queue, report);
-            }
-            Err(error) => {
-                let _ = opened.send(Err(error));
-            }
-        })?;
+        let report = move |report| reports.send(Message::Report(report));
+        let (jobs, host) = host::start("tun-host", TunMaker, shared, report)?;
         let mut tun = Self {
             inbox,
             worker: None,
             host: Some(host),
         };
-        if let Ok(Err(error)) = ready.recv() {
-            return Err(error);
+        let wake = Arc::clone(&tun.inbox.wake);
+        let mut worker = Worker::new(messages, wake, jobs, sink, config.path_interval)?;
+        for socket in sockets {
+            worker.watch_socket(socket)?;
         }
         tun.worker = Some(spawn("tun-worker", move || worker.run())?);
         Ok(tun)
+    }
+
+    /// The way to its worker, from whatever thread.
+    pub(crate) fn inbox(&self) -> Inbox {
+        self.inbox.clone()
     }
 
     /// Receives from one more socket and lets sessions use it, from the next request on.
@@ -128,15 +118,23 @@ impl Tun {
     }
 }
 
+impl Receiver for Inbox {
+    fn add_socket(&self, socket: Arc<Socket>) {
+        self.send(Message::AddSocket(socket));
+    }
+
+    fn remove_socket(&self, socket: Arc<Socket>) {
+        self.send(Message::RemoveSocket(socket));
+    }
+}
+
 impl Datapath for Tun {
     fn name(&self) -> &'static str {
         "tun"
     }
 
     fn submit(&mut self, requests: &mut Vec<Request>) {
-        if !requests.is_empty() {
-            self.inbox.send(Message::Requests(mem::take(requests)));
-        }
+        self.inbox.submit(mem::take(requests));
     }
 }
 
@@ -145,59 +143,42 @@ impl Drop for Tun {
         self.inbox.send(Message::Stop);
         // The worker holds the host's job queue: the host ends after it.
         for thread in [self.worker.take(), self.host.take()].into_iter().flatten() {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the tun engine panicked");
-            }
+            thread::join(thread);
         }
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DatapathError> {
-    let thread = thread::Builder::new().name(name.to_owned());
-    thread
-        .spawn(run)
-        .map_err(|e| DatapathError::system(format!("start thread {name}"), &e))
+/// Makes TUN devices, of nothing.
+struct TunMaker;
+
+impl Maker for TunMaker {
+    type Seed = ();
+    type Device = TunDevice;
+
+    fn make(&self, name: Option<&str>, (): &(), _: &Netlink) -> Result<TunDevice, DatapathError> {
+        TunDevice::create(name)
+    }
 }
 
 /// The way to the worker.
 #[derive(Clone)]
-struct Inbox {
+pub(crate) struct Inbox {
     sender: Sender<Message>,
     wake: Arc<Wake>,
 }
 
 impl Inbox {
+    /// Has requests carried out, in order.
+    pub(crate) fn submit(&self, requests: Vec<Request>) {
+        if !requests.is_empty() {
+            self.send(Message::Requests(requests));
+        }
+    }
+
     fn send(&self, message: Message) {
         // A worker that is gone has no use for messages.
         if self.sender.send(message).is_ok() {
             self.wake.wake();
         }
-    }
-}
-
-/// An eventfd that ends the worker's wait.
-struct Wake(OwnedFd);
-
-impl Wake {
-    fn new() -> Result<Self, DatapathError> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let made = eventfd(0, flags).map_err(io::Error::from);
-        made.map(Self)
-            .map_err(|e| DatapathError::system("make an eventfd", &e))
-    }
-
-    fn wake(&self) {
-        // It can fail only when its count is full, and then the worker is awake.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Wake {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::packet::Layer;
-use crate::device::TunDevice;
+use crate::device::{Interface, TunDevice};
 use crate::socket::Socket;
 use crate::{
-    DatapathError, Device, Ecn, Encapsulation, Handle, Ids, NetworkSpec, Route, Sequencer,
-    SessionSpec, Stats, Transport,
+    DatapathError, Device, Ecn, Encapsulation, Handle, Ids, NetworkSpec, Sequencer, SessionSpec,
+    Stats, Transport,
 };
 
 /// Where a session stands in the table, for as long as it is there.
@@ -187,13 +187,13 @@ impl Table {
     }
 
     fn claim(&mut self, slot: Slot, spec: &NetworkSpec) {
-        for destination in inner_destinations(spec) {
+        for destination in spec.inner_destinations() {
             self.destinations.insert(destination, slot);
         }
     }
 
     fn release(&mut self, slot: Slot, spec: &NetworkSpec) {
-        for destination in inner_destinations(spec) {
+        for destination in spec.inner_destinations() {
             self.destinations.remove(destination, slot);
         }
     }
@@ -222,23 +222,6 @@ impl Table {
             .map(|(index, _)| Slot(index))
             .collect()
     }
-}
-
-/// The inner addresses that are behind a session: the peer's own and those of its routes.
-pub(super) fn inner_destinations(spec: &NetworkSpec) -> impl Iterator<Item = IpNet> {
-    let ipv4 = spec.ipv4.map(|link| IpNet::from(IpAddr::from(link.peer)));
-    let ipv6 = spec.ipv6.map(|link| IpNet::from(IpAddr::from(link.peer)));
-    let peer = ipv4.into_iter().chain(ipv6);
-    peer.chain(open_routes(spec).map(|route| route.to.trunc()))
-}
-
-/// The routes of the network layers that are open.
-pub(super) fn open_routes(spec: &NetworkSpec) -> impl Iterator<Item = &Route> {
-    let open = |route: &&Route| match route.to {
-        IpNet::V4(_) => spec.ipv4.is_some(),
-        IpNet::V6(_) => spec.ipv6.is_some(),
-    };
-    spec.routes.iter().filter(open)
 }
 
 /// Prefixes and the sessions behind them, the longest first.
@@ -280,7 +263,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Framing, Ipv4Link, Ipv6Link, Outer, Sequencing};
+    use crate::{Choice, Framing, Ipv4Link, Ipv6Link, Outer, Route, Sequencing};
 
     fn session(socket: &Arc<Socket>, number: u16) -> Session {
         let ids = Ids {
@@ -302,6 +285,7 @@ mod tests {
             },
             outer: Outer::default(),
             device: Device::Shared,
+            choice: Choice::Tun,
         };
         Session::new(Handle(number.into()), spec, Arc::clone(socket))
     }

@@ -10,7 +10,7 @@ use wire::ppp::Frame;
 
 use super::clock::Clock;
 use super::packet::{HEADROOM, IpHeader, Layer, put_before, set_ecn};
-use super::table::{HeldFrame, Network, Session, Slot, Table, open_routes};
+use super::table::{HeldFrame, Network, Session, Slot, Table};
 use crate::message::{classify, encapsulate};
 use crate::socket::{Datagram, Headers};
 use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
@@ -290,5 +290,5 @@ fn may_be_source(header: &IpHeader, spec: &NetworkSpec) -> bool {
         Layer::Ipv4 => spec.ipv4.is_some_and(|link| source == link.peer),
         Layer::Ipv6 => spec.ipv6.is_some_and(|link| source == link.peer),
     };
-    peers || open_routes(spec).any(|route| route.to.contains(&source))
+    peers || spec.open_routes().any(|route| route.to.contains(&source))
 }

@@ -10,18 +10,19 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use super::Wake;
+use super::TunMaker;
 use super::clock::Clock;
-use super::host::{Job, Report};
 use super::packet::HEADROOM;
 use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
-use crate::device::TunDevice;
+use crate::device::{Interface, TunDevice};
+use crate::host::{Job, Report};
 use crate::socket::{ReceiveBuffers, Socket};
+use crate::thread::Wake;
 use crate::{
-    Completion, DatapathError, Device, Event, EventSink, Handle, NetworkSpec, Request, SessionSpec,
-    Stats, Token, Transport,
+    Completion, DatapathError, Device, Engine, Event, EventSink, Handle, NetworkSpec, Request,
+    SessionSpec, Stats, Token, Transport,
 };
 
 /// Descriptors looked at in one turn; the kernel brings the others first in the next.
@@ -38,7 +39,7 @@ pub(super) enum Message {
     Requests(Vec<Request>),
     AddSocket(Arc<Socket>),
     RemoveSocket(Arc<Socket>),
-    Report(Report),
+    Report(Report<TunDevice>),
     Stop,
 }
 
@@ -88,7 +89,7 @@ pub(super) struct Worker {
     wake: Arc<Wake>,
     messages: Receiver<Message>,
     requests: VecDeque<Request>,
-    jobs: Sender<Job>,
+    jobs: Sender<Job<TunMaker>>,
     sink: Arc<dyn EventSink>,
     sockets: BTreeMap<u32, Arc<Socket>>,
     next_socket: u32,
@@ -112,7 +113,7 @@ impl Worker {
     pub(super) fn new(
         messages: Receiver<Message>,
         wake: Arc<Wake>,
-        jobs: Sender<Job>,
+        jobs: Sender<Job<TunMaker>>,
         sink: Arc<dyn EventSink>,
         path_interval: Duration,
     ) -> Result<Self, DatapathError> {
@@ -294,6 +295,10 @@ impl Worker {
     }
 
     fn forget_socket(&mut self, socket: &Arc<Socket>) {
+        // What came before is not to be lost with it.
+        while let Ok(datagrams) = self.datagrams.receive(socket) {
+            datagrams.for_each(|datagram| self.traffic.inbound(datagram));
+        }
         self.sockets.retain(|_, known| !Arc::ptr_eq(known, socket));
         let _ = epoll::delete(&self.poll, socket);
         for sender in socket.senders() {
@@ -319,7 +324,7 @@ impl Worker {
                 spec,
             } => {
                 let result = self.create(handle, spec);
-                self.complete(token, result.map(|()| Completion::Done));
+                self.complete(token, result.map(|()| Completion::Created(Engine::Tun)));
             }
             Request::Stats { token, handle } => {
                 let result = self.session(handle).map(|session| session.stats());
@@ -349,7 +354,7 @@ impl Worker {
         self.traffic.events.push(Event::Completed { token, result });
     }
 
-    fn submit(&self, job: Job) {
+    fn submit(&self, job: Job<TunMaker>) {
         // The host's thread ends after this one.
         if self.jobs.send(job).is_err() {
             tracing::error!("the tun engine's host thread is gone");
@@ -396,7 +401,7 @@ impl Worker {
             let all = self.sockets.values();
             all.filter(|socket| *socket.listener() == path.listener)
         };
-        let exact = its().find(|socket| socket.local_addr() == local);
+        let exact = its().find(|socket| socket.local_addr() == local && socket.serves(local));
         let socket = exact.or_else(|| its().find(|socket| socket.serves(local)));
         socket.cloned().ok_or_else(|| DatapathError::System {
             what: format!("send from {local}"),
@@ -417,6 +422,7 @@ impl Worker {
             token,
             handle,
             device: session.spec.device.clone(),
+            seed: (),
             remote: session.transport().remote,
             spec: Arc::new(network),
         };
@@ -441,9 +447,9 @@ impl Worker {
         Ok(session.stats())
     }
 
-    fn take_report(&mut self, report: Report) {
+    fn take_report(&mut self, report: Report<TunDevice>) {
         match report {
-            Report::Removed { token, stats } => self.complete(token, Ok(Completion::Stats(stats))),
+            Report::Stats { token, stats } => self.complete(token, Ok(Completion::Stats(stats))),
             Report::Configured {
                 token,
                 handle,

@@ -1,5 +1,6 @@
 //! Two network namespaces joined by a veth pair, and engines in them.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -10,12 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use datapath::auto::Auto;
 use datapath::socket::Socket;
-use datapath::tun::{Tun, TunConfig};
+use datapath::tun::TunConfig;
 use datapath::{
-    Completion, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Framing, Handle,
-    Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer, Request, Sequencing, SessionSpec, Stats, Token,
-    Transport,
+    Choice, Completion, Datapath, DatapathError, Device, Encapsulation, Engine, Event, EventSink,
+    Framing, Handle, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer, Request, Sequencing, SessionSpec,
+    Stats, Token, Transport,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use socket2::{Domain, Socket as Socket2, Type};
@@ -212,22 +214,39 @@ impl EventSink for Recorder {
     }
 }
 
-/// An engine with one socket.
+/// Engines with one socket.
 pub(crate) struct End {
-    tun: Tun,
+    engines: Auto,
+    /// The kernel's engine opens sockets where it is called.
+    place: Option<Namespace>,
     pub(crate) socket: Arc<Socket>,
     events: Receiver<Event>,
     tokens: u64,
+    /// What came while a completion was waited for.
+    meanwhile: VecDeque<Event>,
+    carriers: Vec<(Handle, Engine)>,
 }
 
 impl End {
-    /// Starts an engine in a namespace, on this address.
+    /// Starts `tun` in a namespace, on this address.
     pub(crate) fn start(namespace: &Namespace, address: &str) -> Self {
         namespace.enter(|| Self::start_here(address))
     }
 
-    /// Starts an engine in the namespace of this thread, with its privileges. It looks after paths ten times a second.
+    /// Starts `tun` in the namespace of this thread, with its privileges. It looks after paths ten times a second.
     pub(crate) fn start_here(address: &str) -> Self {
+        Self::start_engines(address, false)
+    }
+
+    /// Starts the kernel's engine and `tun` in a namespace.
+    pub(crate) fn start_with_kernel(namespace: &Namespace, address: &str) -> Self {
+        let mut end = namespace.enter(|| Self::start_engines(address, true));
+        end.place = Some(Namespace(namespace.0.try_clone().unwrap()));
+        assert_eq!(end.engines.without_kernel(), None);
+        end
+    }
+
+    fn start_engines(address: &str, kernel: bool) -> Self {
         let socket = Socket::bind(address.parse().unwrap()).unwrap();
         let config = TunConfig {
             path_interval: Duration::from_millis(100),
@@ -236,21 +255,34 @@ impl End {
         let (sender, events) = channel();
         let sink = Arc::new(Recorder(Mutex::new(sender)));
         let sockets = vec![Arc::clone(&socket)];
-        let tun = Tun::start(config, sockets, sink).unwrap();
+        let engines = Auto::start(config, kernel, sockets, sink).unwrap();
         Self {
-            tun,
+            engines,
+            place: None,
             socket,
             events,
             tokens: 0,
+            meanwhile: VecDeque::new(),
+            carriers: Vec::new(),
         }
     }
 
-    pub(crate) fn tun(&self) -> &Tun {
-        &self.tun
+    pub(crate) fn engines(&self) -> &Auto {
+        &self.engines
+    }
+
+    /// Who carried this session when it was made.
+    pub(crate) fn carrier(&self, handle: u64) -> Engine {
+        let made = self.carriers.iter().rev();
+        made.clone().find(|(h, _)| *h == Handle(handle)).unwrap().1
     }
 
     pub(crate) fn submit(&mut self, request: Request) {
-        self.tun.submit(&mut vec![request]);
+        let engines = &mut self.engines;
+        match &self.place {
+            Some(place) => place.enter(|| engines.submit(&mut vec![request])),
+            None => engines.submit(&mut vec![request]),
+        }
     }
 
     /// The next event that is not a completion.
@@ -263,6 +295,11 @@ impl End {
         }
     }
 
+    /// The next event that is not a completion, of those too that came while one was waited for.
+    pub(crate) fn any_event(&mut self) -> Event {
+        self.meanwhile.pop_front().unwrap_or_else(|| self.event())
+    }
+
     fn ask(&mut self, request: impl FnOnce(Token) -> Request) -> Result<Completion, DatapathError> {
         self.tokens += 1;
         let asked = Token(self.tokens);
@@ -270,7 +307,10 @@ impl End {
         loop {
             match self.events.recv_timeout(PATIENCE).expect("a completion") {
                 Event::Completed { token, result } if token == asked => return result,
-                other => eprintln!("meanwhile: {other:?}"),
+                other => {
+                    eprintln!("meanwhile: {other:?}");
+                    self.meanwhile.push_back(other);
+                }
             }
         }
     }
@@ -282,7 +322,10 @@ impl End {
             handle,
             spec,
         })?;
-        assert_eq!(completion, Completion::Done);
+        let Completion::Created(engine) = completion else {
+            panic!("{completion:?}");
+        };
+        self.carriers.push((handle, engine));
         Ok(())
     }
 
@@ -355,6 +398,7 @@ pub(crate) fn session(
         },
         outer: Outer::default(),
         device,
+        choice: Choice::Auto,
     }
 }
 

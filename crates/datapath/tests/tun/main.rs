@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod kernel;
+#[cfg(test)]
 mod outer;
 mod proxy;
 #[cfg(test)]
@@ -552,13 +554,13 @@ fn sockets_come_and_go() {
     let error = lns.create(1, spec.clone()).unwrap_err();
     assert!(error.to_string().contains(&local.to_string()), "{error}");
 
-    lns.tun().add_socket(more.clone());
+    lns.engines().add_socket(more.clone());
     lns.create(1, spec).unwrap();
     let lac = bed.lac.udp(LAC);
     lac.send_to(b"hello", local).unwrap();
     assert!(matches!(lns.event(), Event::Control { local: at, .. } if at == local));
     lns.remove(1).unwrap();
-    lns.tun().remove_socket(&more);
+    lns.engines().remove_socket(&more);
     drop(more);
     // A request after the removal: when it is done, so is that.
     assert_eq!(lns.remove(1), Err(DatapathError::NoSuchSession));

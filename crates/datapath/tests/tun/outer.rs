@@ -359,7 +359,7 @@ fn the_same_addresses_in_two_networks_are_two_peers() {
             interface: Some("wire".to_owned()),
             namespace: Some(there.lns.path()),
         };
-        lns.tun().add_socket(Socket::open(&place).unwrap());
+        lns.engines().add_socket(Socket::open(&place).unwrap());
     }
     for (number, name) in [(1, "red"), (2, "blue")] {
         let mut spec = session(number, true, LNS, LAC, own());

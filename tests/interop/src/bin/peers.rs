@@ -1,4 +1,5 @@
-//! xl2tpd and pppd against our daemon, in both directions: run it in User-Mode Linux (`cargo xtask test --only peers`).
+//! xl2tpd and pppd against our daemon, in both directions, in User-Mode Linux: `cargo xtask test --only peers` with our sessions on TUN devices,
+//! `--only kernel` with those of one end or both in the kernel.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that measures reads the clock"
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 struct Options {
     #[command(flatten)]
     suite: Suite,
+    /// Our sessions are in the kernel, which its own counters have to confirm.
+    #[arg(long)]
+    kernel: bool,
     /// Leave our daemon out: xl2tpd against xl2tpd, which shows whether the test bed itself works.
     #[arg(long)]
     control: bool,
@@ -40,7 +44,10 @@ struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     Xl2tpd,
-    Openl2tpd,
+    /// openl2tpd, whose datapath is `tun`.
+    Tun,
+    /// openl2tpd, whose datapath is the kernel's.
+    Kernel,
 }
 
 /// How the session ends.
@@ -99,7 +106,8 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |program| match program {
             Program::Xl2tpd => "xl2tpd",
-            Program::Openl2tpd => "openl2tpd",
+            Program::Tun => "openl2tpd",
+            Program::Kernel => "ours/kernel",
         };
         let secret = match (self.secret, self.sequenced) {
             (false, false) => "open",
@@ -116,18 +124,36 @@ impl fmt::Display for Case {
         let (lac, lns) = (name(self.lac), name(self.lns));
         write!(
             f,
-            "{lac:>9} -> {lns:<9} {:<8} {secret:<10} {message:>7} by {by}",
+            "{lac:>11} -> {lns:<11} {:<8} {secret:<10} {message:>7} by {by}",
             self.auth
         )
     }
 }
 
 fn main() -> Result<ExitCode> {
-    let Options { suite, control } = Options::parse();
+    let Options {
+        suite,
+        kernel,
+        control,
+    } = Options::parse();
     prepare()?;
     let programs = suite.programs()?;
     let mut report = suite.report();
-    for case in cases(control) {
+    let directions: &[_] = match (control, kernel) {
+        (true, _) => &[(Program::Xl2tpd, Program::Xl2tpd)],
+        (_, false) => &[
+            (Program::Xl2tpd, Program::Tun),
+            (Program::Tun, Program::Xl2tpd),
+        ],
+        (_, true) => &[
+            (Program::Xl2tpd, Program::Kernel),
+            (Program::Kernel, Program::Xl2tpd),
+            (Program::Tun, Program::Kernel),
+            (Program::Kernel, Program::Tun),
+            (Program::Kernel, Program::Kernel),
+        ],
+    };
+    for case in cases(directions) {
         report.case(&case.to_string(), || run(case, &programs));
     }
     Ok(report.conclude())
@@ -147,17 +173,11 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// Both directions, every authentication, with and without a secret; the endings in turn.
-fn cases(control: bool) -> Vec<Case> {
-    use Program::{Openl2tpd, Xl2tpd};
-    let directions = if control {
-        vec![(Xl2tpd, Xl2tpd)]
-    } else {
-        vec![(Xl2tpd, Openl2tpd), (Openl2tpd, Xl2tpd)]
-    };
+/// In each direction every authentication, with and without a secret; the endings in turn.
+fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
     let mut endings = Ending::ALL.into_iter().cycle();
     let mut cases = Vec::new();
-    for (lac, lns) in directions {
+    for &(lac, lns) in directions {
         for secret in [false, true] {
             for auth in Auth::ALL {
                 cases.extend(endings.next().map(|ending| Case {
@@ -237,7 +257,7 @@ fn start(
             let (auth, secret, sequenced) = (case.auth, case.secret, case.sequenced);
             Box::new(Xl2tpd::start(bed, folder, role, auth, secret, sequenced)?)
         }
-        Program::Openl2tpd => {
+        Program::Tun | Program::Kernel => {
             let mut configuration = match role {
                 Role::Lac => ours::lac(case.secret, &netns::LNS.to_string(), PASSWORD),
                 Role::Lns => ours::lns(case.auth, case.secret),
@@ -245,6 +265,14 @@ fn start(
             if case.sequenced {
                 configuration.push_str(ours::SEQUENCED);
             }
+            let datapath = if program == Program::Tun {
+                "tun"
+            } else {
+                "kernel"
+            };
+            configuration.push_str(&format!(
+                "session profile modify profile_name=default datapath={datapath}\n"
+            ));
             if role == Role::Lac && case.auth == Auth::MsChapV1 {
                 configuration.push_str(ours::MSCHAPV1);
             }
@@ -312,6 +340,28 @@ fn check_counters(side: &dyn Side, place: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// The only session of a namespace is the kernel's, which carried the transfer both ways.
+fn is_in_kernel(place: &Namespace) -> Result<()> {
+    let table = place.enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/pppol2tp")?))?;
+    let mut lines = table.lines();
+    // A tunnel has a session 0 that is only its own.
+    let is_session = |line: &str| line.contains("SESSION '") && !line.contains("/0' ");
+    let session = lines.position(is_session);
+    session.with_context(|| format!("no session: {table}"))?;
+    // Then its options, then `nr/ns packets/octets/errors packets/octets/errors`, sent and received.
+    let counts = lines.nth(1).unwrap_or_default();
+    let packets = counts.split_whitespace().skip(1).map(|count| {
+        let packets = count.split('/').next().unwrap_or_default();
+        packets.parse::<usize>()
+    });
+    let packets: Vec<_> = packets.collect::<Result<_, _>>()?;
+    ensure!(
+        packets.len() == 2 && packets.iter().all(|&count| count > TRANSFER / 1500),
+        "the kernel did not carry the transfer: {table}"
+    );
+    Ok(())
+}
+
 /// How many datagrams the sockets of a namespace had no room for: the last column of its table of them.
 fn dropped_datagrams(place: &Namespace) -> Result<u64> {
     let table = place.enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/udp")?))?;
@@ -363,6 +413,11 @@ fn live<'a>(
     if case.sequenced {
         for (side, place) in [(&*lac, &bed.lac), (&*lns, &bed.lns)] {
             check_counters(side, place)?;
+        }
+    }
+    for (program, place) in [(case.lac, &bed.lac), (case.lns, &bed.lns)] {
+        if program == Program::Kernel {
+            is_in_kernel(place)?;
         }
     }
     let (ender, other) = match case.ending.by {

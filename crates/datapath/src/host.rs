@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::TunConfig;
-use super::table::{inner_destinations, open_routes};
-use crate::device::TunDevice;
+use crate::device::Interface;
 use crate::netlink::{Address, Netlink, Proxy, RouteEntry};
+use crate::thread;
 use crate::{DatapathError, Device, Handle, NetworkSpec, Stats, Token};
 
 /// The smallest MTU that IPv6 runs on (RFC 8200 section 5).
@@ -22,18 +22,50 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// How often kept paths to peers are looked after.
 const PATH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How an engine makes its devices.
+pub(crate) trait Maker {
+    /// What a session's own device is made from.
+    type Seed;
+    /// What it makes.
+    type Device: Interface;
+
+    /// Makes a device of this name; without one, `pppN`. It is down and has no address.
+    fn make(
+        &self,
+        name: Option<&str>,
+        seed: &Self::Seed,
+        netlink: &Netlink,
+    ) -> Result<Self::Device, DatapathError>;
+}
+
+/// The device that sessions share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SharedDevice {
+    /// Its name, at most 15 octets.
+    pub(crate) name: String,
+    /// Its MTU, octets.
+    pub(crate) mtu: u16,
+}
+
 /// What is asked of the host's thread.
-pub(super) enum Job {
+pub(crate) enum Job<M: Maker> {
     /// Makes the host send and take a session's packets as `spec` says, in place of what was said before.
     Configure {
         token: Token,
         handle: Handle,
         device: Device,
+        seed: M::Seed,
         /// The peer's outer address.
         remote: SocketAddr,
         spec: Arc<NetworkSpec>,
     },
-    /// Takes away what a session added. `stats` are its last.
+    /// Reads what a session's device counts, beside `stats`.
+    Count {
+        token: Token,
+        handle: Handle,
+        stats: Stats,
+    },
+    /// Takes away what a session added. `stats` are its last, but for what its device counts.
     Remove {
         token: Token,
         handle: Handle,
@@ -44,27 +76,55 @@ pub(super) enum Job {
 }
 
 /// What the host's thread answers.
-pub(super) enum Report {
+pub(crate) enum Report<D> {
     Configured {
         token: Token,
         handle: Handle,
         spec: Arc<NetworkSpec>,
-        result: Result<Arc<TunDevice>, DatapathError>,
+        result: Result<Arc<D>, DatapathError>,
     },
-    Removed {
-        token: Token,
-        stats: Stats,
-    },
+    /// Counted, or removed.
+    Stats { token: Token, stats: Stats },
+}
+
+/// Starts the thread that does jobs until no one is left to submit any, in the caller's network namespace. An error when the kernel's routing
+/// configuration can't be reached.
+pub(crate) fn start<M>(
+    name: &str,
+    maker: M,
+    shared: SharedDevice,
+    report: impl FnMut(Report<M::Device>) + Send + 'static,
+) -> Result<(Sender<Job<M>>, JoinHandle<()>), DatapathError>
+where
+    M: Maker + Send + 'static,
+    Job<M>: Send,
+{
+    let (jobs, queue) = mpsc::channel();
+    let (opened, ready) = mpsc::channel();
+    let thread = thread::spawn(name, move || match Netlink::open() {
+        Ok(netlink) => {
+            let _ = opened.send(Ok(()));
+            run(netlink, maker, shared, &queue, report);
+        }
+        Err(error) => {
+            let _ = opened.send(Err(error));
+        }
+    })?;
+    match ready.recv() {
+        Ok(Err(error)) => Err(error),
+        _ => Ok((jobs, thread)),
+    }
 }
 
 /// Does jobs until no one is left to submit any, then takes away everything that is left.
-pub(super) fn run(
+fn run<M: Maker>(
     netlink: Netlink,
-    config: TunConfig,
-    jobs: &Receiver<Job>,
-    mut report: impl FnMut(Report),
+    maker: M,
+    shared: SharedDevice,
+    jobs: &Receiver<Job<M>>,
+    mut report: impl FnMut(Report<M::Device>),
 ) {
-    let mut host = Host::new(netlink, config);
+    let mut host = Host::new(netlink, maker, shared);
     loop {
         let job = match host.next_check() {
             Some(interval) => jobs.recv_timeout(interval),
@@ -83,10 +143,11 @@ pub(super) fn run(
                 token,
                 handle,
                 device,
+                seed,
                 remote,
                 spec,
             } => {
-                let result = host.configure(handle, &device, remote.ip(), &spec);
+                let result = host.configure(handle, (&device, &seed), remote.ip(), &spec);
                 report(Report::Configured {
                     token,
                     handle,
@@ -99,8 +160,17 @@ pub(super) fn run(
                 handle,
                 stats,
             } => {
+                let stats = host.count(handle, stats);
                 host.remove(handle);
-                report(Report::Removed { token, stats });
+                report(Report::Stats { token, stats });
+            }
+            Job::Count {
+                token,
+                handle,
+                stats,
+            } => {
+                let stats = host.count(handle, stats);
+                report(Report::Stats { token, stats });
             }
             Job::DeviceGone(index) => host.forget_device(index),
         }
@@ -120,8 +190,8 @@ enum Item {
 }
 
 /// What a session has on the host now.
-struct Held {
-    device: Arc<TunDevice>,
+struct Held<D> {
+    device: Arc<D>,
     mtu: u16,
     items: Vec<Item>,
     /// What its peer may be on the shared device: no other session may have the same.
@@ -135,11 +205,12 @@ struct Shared<T> {
     added: T,
 }
 
-struct Host {
+struct Host<M: Maker> {
     netlink: Netlink,
-    config: TunConfig,
-    shared_device: Option<Arc<TunDevice>>,
-    sessions: BTreeMap<Handle, Held>,
+    maker: M,
+    shared: SharedDevice,
+    shared_device: Option<Arc<M::Device>>,
+    sessions: BTreeMap<Handle, Held<M::Device>>,
     /// Who has a destination on the shared device.
     destinations: BTreeMap<IpNet, Handle>,
     /// Local addresses, by device.
@@ -150,11 +221,12 @@ struct Host {
     proxies: BTreeMap<Ipv4Addr, Shared<Option<Proxy>>>,
 }
 
-impl Host {
-    fn new(netlink: Netlink, config: TunConfig) -> Self {
+impl<M: Maker> Host<M> {
+    fn new(netlink: Netlink, maker: M, shared: SharedDevice) -> Self {
         Self {
             netlink,
-            config,
+            maker,
+            shared,
             shared_device: None,
             sessions: BTreeMap::new(),
             destinations: BTreeMap::new(),
@@ -168,14 +240,14 @@ impl Host {
     fn configure(
         &mut self,
         handle: Handle,
-        device: &Device,
+        (device, seed): (&Device, &M::Seed),
         remote: IpAddr,
         spec: &NetworkSpec,
-    ) -> Result<Arc<TunDevice>, DatapathError> {
+    ) -> Result<Arc<M::Device>, DatapathError> {
         check(remote, spec)?;
         let shared = *device == Device::Shared;
         let destinations: Vec<IpNet> = if shared {
-            inner_destinations(spec).collect()
+            spec.inner_destinations().collect()
         } else {
             Vec::new()
         };
@@ -184,9 +256,9 @@ impl Host {
         let keep = known.is_some();
         let mut held = match known {
             Some(held) => held,
-            None => self.new_held(device, spec)?,
+            None => self.new_held(device, seed, spec)?,
         };
-        let shared_mtu = shared.then_some(self.config.shared_mtu);
+        let shared_mtu = shared.then_some(self.shared.mtu);
         let wanted = plan(held.device.index(), shared_mtu, remote, spec);
         let result = self.change(&mut held, shared, spec.mtu, wanted);
         if result.is_ok() {
@@ -213,23 +285,28 @@ impl Host {
         }
     }
 
-    fn give_up_destinations(&mut self, held: &Held) {
+    fn give_up_destinations(&mut self, held: &Held<M::Device>) {
         for net in &held.destinations {
             self.destinations.remove(net);
         }
     }
 
     /// A session's device, with nothing of the session on it yet.
-    fn new_held(&mut self, device: &Device, spec: &NetworkSpec) -> Result<Held, DatapathError> {
+    fn new_held(
+        &mut self,
+        device: &Device,
+        seed: &M::Seed,
+        spec: &NetworkSpec,
+    ) -> Result<Held<M::Device>, DatapathError> {
         let (device, mtu) = match device {
-            Device::Own { name } => (self.new_device(name.as_deref(), spec.mtu)?, spec.mtu),
+            Device::Own { name } => (self.new_device(name.as_deref(), seed, spec.mtu)?, spec.mtu),
             Device::Shared => {
-                let mtu = self.config.shared_mtu;
+                let mtu = self.shared.mtu;
                 let device = match &self.shared_device {
                     Some(device) => Arc::clone(device),
                     None => {
-                        let name = self.config.shared_device.clone();
-                        let device = self.new_device(Some(&name), mtu)?;
+                        let name = self.shared.name.clone();
+                        let device = self.new_device(Some(&name), seed, mtu)?;
                         Arc::clone(self.shared_device.insert(device))
                     }
                 };
@@ -244,8 +321,13 @@ impl Host {
         })
     }
 
-    fn new_device(&self, name: Option<&str>, mtu: u16) -> Result<Arc<TunDevice>, DatapathError> {
-        let device = TunDevice::create(name)?;
+    fn new_device(
+        &self,
+        name: Option<&str>,
+        seed: &M::Seed,
+        mtu: u16,
+    ) -> Result<Arc<M::Device>, DatapathError> {
+        let device = self.maker.make(name, seed, &self.netlink)?;
         self.netlink.bring_up(&device, mtu)?;
         Ok(Arc::new(device))
     }
@@ -253,13 +335,13 @@ impl Host {
     /// Brings a session from what it holds to what it wants; back again when that fails.
     fn change(
         &mut self,
-        held: &mut Held,
+        held: &mut Held<M::Device>,
         shared: bool,
         mtu: u16,
         wanted: Vec<Item>,
     ) -> Result<(), DatapathError> {
         if !shared && held.mtu != mtu {
-            self.netlink.bring_up(&held.device, mtu)?;
+            self.netlink.bring_up(&*held.device, mtu)?;
             held.mtu = mtu;
         }
         let before = std::mem::take(&mut held.items);
@@ -379,6 +461,13 @@ impl Host {
         warn_of(result);
     }
 
+    fn count(&self, handle: Handle, stats: Stats) -> Stats {
+        match self.sessions.get(&handle) {
+            Some(held) => held.device.stats(&self.netlink, stats),
+            None => stats,
+        }
+    }
+
     fn remove(&mut self, handle: Handle) {
         if let Some(held) = self.sessions.remove(&handle) {
             self.give_up_destinations(&held);
@@ -389,17 +478,18 @@ impl Host {
         }
     }
 
-    fn remove_own_device(&self, held: &Held) {
+    fn remove_own_device(&self, held: &Held<M::Device>) {
         let shared = self.shared_device.as_ref();
         if !shared.is_some_and(|shared| Arc::ptr_eq(shared, &held.device)) {
-            warn_of(self.netlink.remove_device(&held.device));
+            warn_of(self.netlink.remove_device(&*held.device));
         }
     }
 
     /// Forgets what was on a device that someone else removed.
     fn forget_device(&mut self, index: u32) {
-        let on_it =
-            |(&handle, held): (&Handle, &Held)| (held.device.index() == index).then_some(handle);
+        let on_it = |(&handle, held): (&Handle, &Held<M::Device>)| {
+            (held.device.index() == index).then_some(handle)
+        };
         let orphans: Vec<Handle> = self.sessions.iter().filter_map(on_it).collect();
         for handle in orphans {
             self.remove(handle);
@@ -412,7 +502,7 @@ impl Host {
             self.remove(handle);
         }
         if let Some(device) = &self.shared_device {
-            warn_of(self.netlink.remove_device(device));
+            warn_of(self.netlink.remove_device(&**device));
         }
     }
 }
@@ -469,7 +559,7 @@ fn plan(device: u32, shared_mtu: Option<u16>, remote: IpAddr, spec: &NetworkSpec
         })
     };
     let mut items = Vec::new();
-    if open_routes(spec).any(|route| route.to.contains(&remote)) {
+    if spec.open_routes().any(|route| route.to.contains(&remote)) {
         items.push(Item::OuterPath(remote));
     }
     for (local, peer) in ipv4.into_iter().chain(ipv6) {
@@ -490,7 +580,7 @@ fn plan(device: u32, shared_mtu: Option<u16>, remote: IpAddr, spec: &NetworkSpec
             items.extend(peer.map(|peer| route(peer.into(), None)));
         }
     }
-    items.extend(open_routes(spec).map(|r| route(r.to.trunc(), r.metric)));
+    items.extend(spec.open_routes().map(|r| route(r.to.trunc(), r.metric)));
     let neighbour = spec.ipv4.map(|link| link.peer);
     let neighbour = neighbour.filter(|peer| spec.proxy_arp && !peer.is_unspecified());
     items.extend(neighbour.map(Item::Proxy));

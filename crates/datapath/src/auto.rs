@@ -1,0 +1,338 @@
+//! The engines of this machine, each session on one of them.
+//!
+//! `tun` is always there and receives for all. The kernel's engine is there where the machine has it; a session that wants a device of its own goes
+//! to it, where its profile does not say otherwise.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::kernel::{Kernel, Listeners};
+use crate::socket::Socket;
+use crate::tun::{Inbox, Tun, TunConfig};
+use crate::{
+    Choice, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Handle, NetworkSpec,
+    Request, SessionSpec, Token, Transport,
+};
+
+/// Tokens of requests of our own; a caller's never have this bit.
+const OURS: u64 = 1 << 63;
+
+/// The engines of this machine.
+pub struct Auto {
+    tun: Tun,
+    kernel: Result<Kernel, DatapathError>,
+    listeners: Listeners,
+    moves: Arc<Moves>,
+    /// The sessions of the kernel's engine.
+    in_kernel: BTreeMap<Handle, Carried>,
+    /// The sessions of `tun`, where the kernel's engine is there too, and who has an id between two addresses and ports.
+    on_tun: BTreeMap<Handle, (Transport, u16)>,
+    ids_on_tun: BTreeMap<(Transport, u16), Handle>,
+}
+
+/// What it takes to have a session carried by another engine.
+struct Carried {
+    spec: SessionSpec,
+    network: Option<NetworkSpec>,
+}
+
+impl Auto {
+    /// Starts the engines, in the caller's network namespace; events of what arrives on `sockets` may come at once. `kernel` says whether to look
+    /// for the kernel's.
+    pub fn start(
+        config: TunConfig,
+        kernel: bool,
+        sockets: Vec<Arc<Socket>>,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Self, DatapathError> {
+        let moves = Arc::new(Moves {
+            sink,
+            state: Mutex::default(),
+        });
+        let listeners: Listeners = Arc::new(RwLock::new(sockets.clone()));
+        let sink: Arc<dyn EventSink> = Arc::<Moves>::clone(&moves);
+        let tun = Tun::start(config, sockets, Arc::clone(&sink))?;
+        moves.state().tun = Some(tun.inbox());
+        let kernel = if kernel {
+            Kernel::start(Arc::clone(&listeners), Box::new(tun.inbox()), sink)
+        } else {
+            Err(DatapathError::Unsupported("switched off".to_owned()))
+        };
+        Ok(Self {
+            tun,
+            kernel,
+            listeners,
+            moves,
+            in_kernel: BTreeMap::new(),
+            on_tun: BTreeMap::new(),
+            ids_on_tun: BTreeMap::new(),
+        })
+    }
+
+    /// Why there is no kernel engine, where there is none.
+    pub fn without_kernel(&self) -> Option<&DatapathError> {
+        self.kernel.as_ref().err()
+    }
+
+    /// Receives from one more socket and lets sessions use it, from the next request on.
+    pub fn add_socket(&self, socket: Arc<Socket>) {
+        self.listeners().push(Arc::clone(&socket));
+        self.tun.add_socket(socket);
+    }
+
+    /// Stops receiving from a socket. Sessions that use it keep sending through it.
+    pub fn remove_socket(&self, socket: &Arc<Socket>) {
+        self.listeners().retain(|known| !Arc::ptr_eq(known, socket));
+        self.tun.remove_socket(socket);
+    }
+
+    fn listeners(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Arc<Socket>>> {
+        self.listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out a request, or leaves it to `tun`.
+    fn carry_out(&mut self, request: Request, for_tun: &mut Vec<Request>) {
+        let Ok(kernel) = &mut self.kernel else {
+            return self.without(request, for_tun);
+        };
+        let handle = request.handle();
+        match request {
+            Request::Create {
+                token,
+                handle,
+                spec,
+            } => self.create(token, handle, spec, for_tun),
+            request if self.in_kernel.contains_key(&handle) => {
+                match &request {
+                    Request::Configure { network, .. } => {
+                        if let Some(carried) = self.in_kernel.get_mut(&handle) {
+                            carried.network = Some(network.clone());
+                        }
+                    }
+                    Request::Remove { .. } => {
+                        self.in_kernel.remove(&handle);
+                    }
+                    _ => {}
+                }
+                kernel.carry_out(request);
+            }
+            request => {
+                if let Request::Remove { .. } = request
+                    && let Some(place) = self.on_tun.remove(&handle)
+                {
+                    self.ids_on_tun.remove(&place);
+                }
+                if let Some(request) = self.moves.hold(handle, request) {
+                    for_tun.push(request);
+                }
+            }
+        }
+    }
+
+    /// Only `tun` is there.
+    fn without(&self, request: Request, for_tun: &mut Vec<Request>) {
+        match (request, &self.kernel) {
+            (Request::Create { token, spec, .. }, Err(why)) if spec.choice == Choice::Kernel => {
+                let result = Err(DatapathError::Unsupported(format!(
+                    "the kernel's L2TP: {why}"
+                )));
+                self.moves
+                    .sink
+                    .deliver(&mut vec![Event::Completed { token, result }]);
+            }
+            (request, _) => for_tun.push(request),
+        }
+    }
+
+    fn create(
+        &mut self,
+        token: Token,
+        handle: Handle,
+        spec: SessionSpec,
+        for_tun: &mut Vec<Request>,
+    ) {
+        let own = matches!(spec.device, Device::Own { .. });
+        let wanted = spec.choice == Choice::Kernel || (spec.choice == Choice::Auto && own);
+        let place = place(&spec);
+        if wanted && !self.ids_on_tun.contains_key(&place) {
+            let made = match &mut self.kernel {
+                Ok(kernel) => kernel.create(handle, spec.clone()),
+                Err(error) => Err(error.clone()),
+            };
+            match made {
+                Ok(()) => {
+                    let network = None;
+                    self.in_kernel.insert(handle, Carried { spec, network });
+                    return self.complete_created(token);
+                }
+                Err(error) if spec.choice == Choice::Kernel => {
+                    let result = Err(error);
+                    let mut events = vec![Event::Completed { token, result }];
+                    return self.moves.sink.deliver(&mut events);
+                }
+                Err(error) => tracing::debug!("not in the kernel: {error}"),
+            }
+        }
+        self.make_way(&spec, for_tun);
+        self.ids_on_tun.insert(place.clone(), handle);
+        self.on_tun.insert(handle, place);
+        for_tun.push(Request::Create {
+            token,
+            handle,
+            spec,
+        });
+    }
+
+    fn complete_created(&self, token: Token) {
+        let result = Ok(crate::Completion::Created(crate::Engine::Kernel));
+        self.moves
+            .sink
+            .deliver(&mut vec![Event::Completed { token, result }]);
+    }
+
+    /// Moves the session of the kernel to `tun` that would get what comes for this one.
+    fn make_way(&mut self, spec: &SessionSpec, for_tun: &mut Vec<Request>) {
+        let Ok(kernel) = &mut self.kernel else {
+            return;
+        };
+        let Some(handle) = kernel.in_the_way_of(spec) else {
+            return;
+        };
+        let Some(mut carried) = self.in_kernel.remove(&handle) else {
+            return;
+        };
+        if let (Device::Own { name }, Some(interface)) =
+            (&mut carried.spec.device, kernel.interface(handle))
+        {
+            *name = Some(interface);
+        }
+        let place = place(&carried.spec);
+        self.ids_on_tun.insert(place.clone(), handle);
+        self.on_tun.insert(handle, place);
+        // Nothing that was submitted to `tun` before is held up.
+        self.tun.submit(for_tun);
+        kernel.carry_out(self.moves.begin(handle, carried));
+    }
+}
+
+impl Datapath for Auto {
+    fn name(&self) -> &'static str {
+        match self.kernel {
+            Ok(_) => "auto",
+            Err(_) => "tun",
+        }
+    }
+
+    fn submit(&mut self, requests: &mut Vec<Request>) {
+        let mut for_tun = Vec::with_capacity(requests.len());
+        for request in requests.drain(..) {
+            self.carry_out(request, &mut for_tun);
+        }
+        self.tun.submit(&mut for_tun);
+        if let Ok(kernel) = &mut self.kernel {
+            kernel.sweep();
+        }
+    }
+}
+
+/// Where a session's messages come in, and the id that they have there.
+fn place(spec: &SessionSpec) -> (Transport, u16) {
+    let Encapsulation::V2 { local, .. } = spec.encapsulation;
+    (spec.transport.clone(), local.session)
+}
+
+/// Sessions on their way from the kernel to `tun`, and everybody's events, from which it is known how far they are.
+struct Moves {
+    sink: Arc<dyn EventSink>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tun: Option<Inbox>,
+    last: u64,
+    /// What `tun` is to do once the kernel's engine has removed a session.
+    waiting: BTreeMap<Handle, Vec<Request>>,
+    /// Requests of our own: whose, and whether the kernel's removal.
+    ours: BTreeMap<Token, (Handle, bool)>,
+}
+
+impl State {
+    fn token(&mut self, handle: Handle, removal: bool) -> Token {
+        self.last += 1;
+        let token = Token(OURS | self.last);
+        self.ours.insert(token, (handle, removal));
+        token
+    }
+}
+
+impl Moves {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to move a session: the request that the kernel's engine is to carry out.
+    fn begin(&self, handle: Handle, carried: Carried) -> Request {
+        let mut state = self.state();
+        let mut then = vec![Request::Create {
+            token: state.token(handle, false),
+            handle,
+            spec: carried.spec,
+        }];
+        then.extend(carried.network.map(|network| Request::Configure {
+            token: state.token(handle, false),
+            handle,
+            network,
+        }));
+        state.waiting.insert(handle, then);
+        Request::Remove {
+            token: state.token(handle, true),
+            handle,
+        }
+    }
+
+    /// Keeps a request of a session that is being moved; gives back that of any other.
+    fn hold(&self, handle: Handle, request: Request) -> Option<Request> {
+        match self.state().waiting.get_mut(&handle) {
+            Some(waiting) => {
+                waiting.push(request);
+                None
+            }
+            None => Some(request),
+        }
+    }
+
+    /// An event on its way: none of a request of our own, but for what failed.
+    fn pass(&self, event: Event) -> Option<Event> {
+        let Event::Completed { token, result } = event else {
+            return Some(event);
+        };
+        if token.0 & OURS == 0 {
+            return Some(Event::Completed { token, result });
+        }
+        let mut state = self.state();
+        let (handle, removal) = state.ours.remove(&token)?;
+        if removal {
+            let requests = state.waiting.remove(&handle).unwrap_or_default();
+            state.tun.as_ref()?.submit(requests);
+            return None;
+        }
+        let error = result.err()?;
+        Some(Event::Failed { handle, error })
+    }
+}
+
+impl EventSink for Moves {
+    fn deliver(&self, events: &mut Vec<Event>) {
+        let mut onward: Vec<Event> = mem::take(events)
+            .into_iter()
+            .filter_map(|event| self.pass(event))
+            .collect();
+        if !onward.is_empty() {
+            self.sink.deliver(&mut onward);
+        }
+    }
+}

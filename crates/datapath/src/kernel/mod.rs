@@ -1,0 +1,350 @@
+//! The engine of the Linux kernel's own L2TP and PPP (`l2tp_ppp`, `ppp_generic`): data packets never come to user space.
+//!
+//! ```text
+//!  caller ──requests──▶ sockets, channels, counters          reader thread ──frames──▶ EventSink
+//!                │                                                 ▲
+//!                └──jobs──▶ host thread: interfaces, addresses, routes ──completions──▶ EventSink
+//! ```
+//!
+//! A session is a PPPoL2TP socket over its tunnel's connected UDP socket, and a PPP channel. All of it is made within [`Datapath::submit`], which
+//! waits for nothing there: a frame that the peer sends once it is told of the session finds its channel. With [`Request::Configure`] the channel
+//! gets a unit, which is the session's network interface. PPP's control frames stay with the caller.
+//!
+//! A connected UDP socket takes each datagram of its peer. What the kernel has no session for comes out of it as from any socket: the engine
+//! that receives ([`Receiver`]) gets it.
+
+mod ppp;
+mod pppox;
+mod reader;
+mod session;
+mod tunnel;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use crate::device::Interface;
+use crate::host::{self, Job, Maker, Report, SharedDevice};
+use crate::netlink::Netlink;
+use crate::socket::Socket;
+use crate::thread;
+use crate::{
+    Completion, Datapath, DatapathError, Device, Engine, Event, EventSink, Handle, Request,
+    SessionSpec, Token,
+};
+use ppp::Unit;
+use reader::Reader;
+use session::Session;
+use tunnel::Tunnels;
+
+/// Who receives from UDP sockets.
+pub(crate) trait Receiver: Send {
+    /// Receives from one more socket.
+    fn add_socket(&self, socket: Arc<Socket>);
+
+    /// Takes what waits in a socket and receives from it no more.
+    fn remove_socket(&self, socket: Arc<Socket>);
+}
+
+/// The sockets that the daemon listens on.
+pub(crate) type Listeners = Arc<RwLock<Vec<Arc<Socket>>>>;
+
+/// Whether this machine has what the engine needs, loading modules where that is allowed; what it lacks otherwise.
+pub fn probe() -> Result<(), DatapathError> {
+    let lacks = |what: &str, error: &io::Error, absent: &str| match error.raw_os_error() {
+        Some(
+            libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENOENT | libc::ENXIO | libc::ENODEV,
+        ) => DatapathError::System {
+            what: what.to_owned(),
+            reason: absent.to_owned(),
+        },
+        _ => DatapathError::system(what, error),
+    };
+    pppox::PppoxSocket::probe().map_err(|e| {
+        let absent = "the kernel has no module l2tp_ppp, or may not load it";
+        lacks("open a PPPoL2TP socket", &e, absent)
+    })?;
+    ppp::probe().map_err(|e| {
+        let absent =
+            "the kernel has no module ppp_generic, or the container does not show its device";
+        lacks("open /dev/ppp", &e, absent)
+    })
+}
+
+/// A running engine. Dropping it ends its sessions, its threads, and all that they have on the host.
+pub(crate) struct Kernel {
+    listeners: Listeners,
+    receiver: Box<dyn Receiver>,
+    tunnels: Tunnels,
+    sessions: BTreeMap<Handle, Arc<Session>>,
+    sink: Arc<dyn EventSink>,
+    reader: Arc<Reader>,
+    jobs: Option<Sender<Job<UnitMaker>>>,
+    host: Option<JoinHandle<()>>,
+}
+
+impl Kernel {
+    /// Starts the engine's threads, in the caller's network namespace.
+    pub(crate) fn start(
+        listeners: Listeners,
+        receiver: Box<dyn Receiver>,
+        sink: Arc<dyn EventSink>,
+    ) -> Result<Self, DatapathError> {
+        probe()?;
+        let reader = Arc::new(Reader::start(Arc::clone(&sink))?);
+        // No session shares a device here.
+        let shared = SharedDevice {
+            name: String::new(),
+            mtu: 0,
+        };
+        let reports = Reports {
+            sink: Arc::clone(&sink),
+            reader: Arc::clone(&reader),
+        };
+        let report = move |report| reports.take(report);
+        let (jobs, host) = host::start("kernel-host", UnitMaker, shared, report)?;
+        Ok(Self {
+            listeners,
+            receiver,
+            tunnels: Tunnels::default(),
+            sessions: BTreeMap::new(),
+            sink,
+            reader,
+            jobs: Some(jobs),
+            host: Some(host),
+        })
+    }
+
+    /// Carries out one request, but for what the host's thread completes.
+    pub(crate) fn carry_out(&mut self, request: Request) {
+        match request {
+            Request::Create {
+                token,
+                handle,
+                spec,
+            } => {
+                let result = self.create(handle, spec);
+                self.complete(token, result.map(|()| Completion::Created(Engine::Kernel)));
+            }
+            Request::Send { handle, frame } => {
+                if let Ok(session) = self.session(handle) {
+                    session.send(&frame);
+                }
+            }
+            Request::SetSequencing { handle, send } => {
+                if let Ok(session) = self.session(handle) {
+                    session.set_sequencing(send);
+                }
+            }
+            Request::SetChecksums {
+                handle,
+                no_checksum,
+            } => {
+                if let Ok(session) = self.session(handle) {
+                    self.tunnels
+                        .set_checksums(&session.spec.transport, no_checksum);
+                }
+            }
+            Request::Configure {
+                token,
+                handle,
+                network,
+            } => match self.session(handle) {
+                Ok(session) => {
+                    session.settle();
+                    self.submit_job(Job::Configure {
+                        token,
+                        handle,
+                        device: session.own_device(),
+                        remote: session.spec.transport.remote,
+                        seed: session,
+                        spec: Arc::new(network),
+                    })
+                }
+                Err(error) => self.complete(token, Err(error)),
+            },
+            Request::Stats { token, handle } => match self.session(handle) {
+                Ok(session) => self.submit_job(Job::Count {
+                    token,
+                    handle,
+                    stats: session.stats(),
+                }),
+                Err(error) => self.complete(token, Err(error)),
+            },
+            Request::Remove { token, handle } => match self.forget(handle) {
+                Ok(session) => self.submit_job(Job::Remove {
+                    token,
+                    handle,
+                    stats: session.stats(),
+                }),
+                Err(error) => self.complete(token, Err(error)),
+            },
+        }
+    }
+
+    /// Makes a session, at once.
+    pub(crate) fn create(
+        &mut self,
+        handle: Handle,
+        spec: SessionSpec,
+    ) -> Result<(), DatapathError> {
+        if self.sessions.contains_key(&handle) {
+            return Err(DatapathError::InUse);
+        }
+        let tunnel = {
+            let listeners = self
+                .listeners
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.tunnels
+                .join(handle, &spec, &listeners, &*self.receiver)?
+        };
+        let made = Session::open(handle, spec.clone(), &tunnel)
+            .and_then(|session| self.reader.watch_channel(session));
+        match made {
+            Ok(session) => {
+                self.sessions.insert(handle, session);
+                Ok(())
+            }
+            Err(error) => {
+                self.tunnels.leave(&spec);
+                Err(error)
+            }
+        }
+    }
+
+    fn session(&self, handle: Handle) -> Result<Arc<Session>, DatapathError> {
+        let session = self.sessions.get(&handle).map(Arc::clone);
+        session.ok_or(DatapathError::NoSuchSession)
+    }
+
+    /// Stops a session's traffic; what it has on the host is the host's thread's.
+    fn forget(&mut self, handle: Handle) -> Result<Arc<Session>, DatapathError> {
+        let session = self
+            .sessions
+            .remove(&handle)
+            .ok_or(DatapathError::NoSuchSession)?;
+        self.reader.forget(handle);
+        session.stop();
+        self.tunnels.leave(&session.spec);
+        Ok(session)
+    }
+
+    /// The name of a session's interface, if it has one.
+    pub(crate) fn interface(&self, handle: Handle) -> Option<String> {
+        self.sessions.get(&handle)?.interface.get().cloned()
+    }
+
+    /// A session of ours that would get what comes for this one of another tunnel, as the kernel does not read tunnel ids.
+    pub(crate) fn in_the_way_of(&self, spec: &SessionSpec) -> Option<Handle> {
+        self.tunnels.in_the_way_of(spec)
+    }
+
+    /// Closes tunnels that have had no session for a while.
+    pub(crate) fn sweep(&mut self) {
+        for socket in self.tunnels.sweep() {
+            self.receiver.remove_socket(socket);
+        }
+    }
+
+    fn complete(&self, token: Token, result: Result<Completion, DatapathError>) {
+        self.sink
+            .deliver(&mut vec![Event::Completed { token, result }]);
+    }
+
+    fn submit_job(&self, job: Job<UnitMaker>) {
+        if self
+            .jobs
+            .as_ref()
+            .is_none_or(|jobs| jobs.send(job).is_err())
+        {
+            tracing::error!("the kernel engine's host thread is gone");
+        }
+    }
+}
+
+impl Datapath for Kernel {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn submit(&mut self, requests: &mut Vec<Request>) {
+        for request in requests.drain(..) {
+            self.carry_out(request);
+        }
+        self.sweep();
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let handles: Vec<Handle> = self.sessions.keys().copied().collect();
+        for handle in handles {
+            let _ = self.forget(handle);
+        }
+        // The host's thread ends without anyone to submit jobs.
+        self.jobs = None;
+        if let Some(host) = self.host.take() {
+            thread::join(host);
+        }
+        self.reader.stop();
+    }
+}
+
+/// Makes PPP units, each on its session's channel.
+struct UnitMaker;
+
+impl Maker for UnitMaker {
+    type Seed = Arc<Session>;
+    type Device = Unit;
+
+    fn make(
+        &self,
+        name: Option<&str>,
+        seed: &Arc<Session>,
+        netlink: &Netlink,
+    ) -> Result<Unit, DatapathError> {
+        Unit::create(seed, name, netlink)
+    }
+}
+
+/// What becomes of the host's reports, on its thread.
+struct Reports {
+    sink: Arc<dyn EventSink>,
+    reader: Arc<Reader>,
+}
+
+impl Reports {
+    fn take(&self, report: Report<Unit>) {
+        let (token, result) = match report {
+            Report::Stats { token, stats } => (token, Ok(Completion::Stats(stats))),
+            Report::Configured {
+                token,
+                handle,
+                spec,
+                result,
+            } => {
+                let result = result.and_then(|unit| {
+                    unit.set_framing(spec.framing)
+                        .map_err(|e| DatapathError::system("set what frames leave out", &e))?;
+                    let name = unit.name().to_owned();
+                    self.reader.watch_unit(handle, unit)?;
+                    Ok(Completion::Device(name))
+                });
+                (token, result)
+            }
+        };
+        self.sink
+            .deliver(&mut vec![Event::Completed { token, result }]);
+    }
+}
+
+/// The device that a session gets: here each has its own.
+fn own(device: &Device) -> Device {
+    match device {
+        Device::Shared => Device::Own { name: None },
+        own @ Device::Own { .. } => own.clone(),
+    }
+}

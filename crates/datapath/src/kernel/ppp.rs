@@ -1,0 +1,170 @@
+//! The kernel's generic PPP, `/dev/ppp` (`linux/ppp-ioctl.h`): channels, which take and give PPP frames, and units, which are network interfaces.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use libc::c_int;
+use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
+
+use super::session::Session;
+use crate::device::{Interface, check_name, index_of};
+use crate::netlink::Netlink;
+use crate::{DatapathError, Framing, Stats};
+
+const PPPIOCATTCHAN: Opcode = opcode::write::<c_int>(b't', 56);
+const PPPIOCCONNECT: Opcode = opcode::write::<c_int>(b't', 58);
+const PPPIOCDISCONN: Opcode = opcode::none(b't', 57);
+const PPPIOCNEWUNIT: Opcode = opcode::read_write::<c_int>(b't', 62);
+const PPPIOCSFLAGS: Opcode = opcode::write::<c_int>(b't', 89);
+
+/// `SC_COMP_PROT`: the protocol field may be one octet in what we send.
+const SC_COMP_PROT: c_int = 1;
+
+/// Whether `/dev/ppp` can be opened; the kernel's refusal otherwise.
+pub(super) fn probe() -> io::Result<()> {
+    open().map(drop)
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::open("/dev/ppp", flags, Mode::empty())?)
+}
+
+/// The way of a session's frames. Without a unit all of them come here, with one those whose protocol is 0xc000 or more (RFC 1661 section 2).
+#[derive(Debug)]
+pub(super) struct Channel(OwnedFd);
+
+impl Channel {
+    /// Attaches to the channel of this number.
+    pub(super) fn attach(number: c_int) -> io::Result<Self> {
+        let file = open()?;
+        // SAFETY: the number's argument is a pointer to one `int`.
+        unsafe { ioctl(&file, Setter::<PPPIOCATTCHAN, c_int>::new(number)) }?;
+        Ok(Self(file))
+    }
+
+    /// Joins it with a unit: network-layer packets are the interface's from now on.
+    fn connect(&self, unit: c_int) -> io::Result<()> {
+        // SAFETY: the number's argument is a pointer to one `int`.
+        Ok(unsafe { ioctl(&self.0, Setter::<PPPIOCCONNECT, c_int>::new(unit)) }?)
+    }
+
+    /// Takes it off its unit again.
+    pub(super) fn disconnect(&self) -> io::Result<()> {
+        // SAFETY: it has no argument.
+        Ok(unsafe { ioctl(&self.0, NoArg::<PPPIOCDISCONN>::new()) }?)
+    }
+
+    /// Takes one frame, from its protocol field on; `WouldBlock` when there is none, no octets when the session is gone.
+    pub(super) fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.0, frame)?)
+    }
+
+    /// Sends one frame, which begins with a protocol field of two octets.
+    pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.0, frame)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A network interface that lives as long as this does. What it takes from the peer and is neither IP nor IPv6 (IPCP, CCP, what nobody knows)
+/// is read from it.
+#[derive(Debug)]
+pub(super) struct Unit {
+    session: Arc<Session>,
+    file: OwnedFd,
+    name: String,
+    index: u32,
+}
+
+impl Unit {
+    /// Makes an interface of this name on a session's channel, where `%d` at its end stands for the lowest free number; without one `pppN`.
+    ///
+    /// The kernel numbers units by themselves, however many there are: only a name with `%d` has its limit of 32,768.
+    pub(super) fn create(
+        session: &Arc<Session>,
+        name: Option<&str>,
+        netlink: &Netlink,
+    ) -> Result<Self, DatapathError> {
+        if let Some(name) = name {
+            check_name(name)?;
+        }
+        let what = || format!("create device {}", name.unwrap_or("pppN"));
+        let failed = |error: io::Error| DatapathError::system(what(), &error);
+        let file = open().map_err(|e| DatapathError::system("open /dev/ppp", &e))?;
+        let mut number: c_int = -1;
+        // SAFETY: the number's argument is a pointer to one `int`, which is read and written.
+        unsafe { ioctl(&file, Updater::<PPPIOCNEWUNIT, _>::new(&mut number)) }
+            .map_err(|e| failed(e.into()))?;
+        let given = format!("ppp{number}");
+        let index = index_of(&given).map_err(failed)?;
+        let name = match name {
+            Some(name) => netlink.rename(index, name)?,
+            None => given,
+        };
+        session.channel.connect(number).map_err(failed)?;
+        let _ = session.interface.set(name.clone());
+        Ok(Self {
+            session: Arc::clone(session),
+            file,
+            name,
+            index,
+        })
+    }
+
+    /// What may be left out of frames.
+    pub(super) fn set_framing(&self, framing: Framing) -> io::Result<()> {
+        let flags = if framing.protocol_compression {
+            SC_COMP_PROT
+        } else {
+            0
+        };
+        // SAFETY: the number's argument is a pointer to one `int`.
+        Ok(unsafe { ioctl(&self.file, Setter::<PPPIOCSFLAGS, c_int>::new(flags)) }?)
+    }
+
+    /// Takes one frame that the interface does not, from its protocol field on; `WouldBlock` when there is none, no octets when it is gone.
+    pub(super) fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.file, frame)?)
+    }
+}
+
+impl Interface for Unit {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn stats(&self, netlink: &Netlink, so_far: Stats) -> Stats {
+        let Ok(Some(counts)) = netlink.counts(self.index) else {
+            return so_far;
+        };
+        let (frames, bytes) = self.session.control();
+        Stats {
+            rx_packets: counts.rx_packets.saturating_sub(frames),
+            rx_bytes: counts.rx_bytes.saturating_sub(bytes),
+            rx_errors: so_far.rx_errors + counts.rx_errors,
+            tx_packets: counts.tx_packets,
+            tx_bytes: counts.tx_bytes,
+            tx_errors: so_far.tx_errors + counts.tx_errors,
+            ..so_far
+        }
+    }
+}
+
+impl AsFd for Unit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,226 @@
+//! The thread that reads PPP's control frames: of channels, and of units.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+
+use super::ppp::Unit;
+use super::session::Session;
+use crate::thread::{self, Wake, spawn};
+use crate::{DatapathError, Event, EventSink, Handle};
+
+/// Descriptors looked at in one turn.
+const READY_PER_TURN: usize = 64;
+/// Frames taken from one descriptor in one turn.
+const FRAMES_PER_TURN: usize = 16;
+/// The largest frame that is taken.
+const FRAME_MAX: usize = 1 << 14;
+/// Names no descriptor of a session.
+const WAKE: u64 = 0;
+
+/// Reads until it is stopped.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    poll: OwnedFd,
+    wake: Wake,
+    stops: AtomicBool,
+    sources: Mutex<Sources>,
+    sink: Arc<dyn EventSink>,
+}
+
+#[derive(Default)]
+struct Sources {
+    last: u64,
+    by_number: BTreeMap<u64, Source>,
+    numbers: BTreeMap<Handle, (u64, Option<u64>)>,
+}
+
+#[derive(Clone)]
+struct Source {
+    session: Arc<Session>,
+    /// None: the session's channel.
+    unit: Option<Arc<Unit>>,
+}
+
+impl Reader {
+    pub(super) fn start(sink: Arc<dyn EventSink>) -> Result<Self, DatapathError> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|e| DatapathError::system("make an epoll", &e.into()))?;
+        let shared = Arc::new(Shared {
+            poll,
+            wake: Wake::new()?,
+            stops: AtomicBool::new(false),
+            sources: Mutex::default(),
+            sink,
+        });
+        shared.watch(&shared.wake, WAKE)?;
+        let run = Arc::clone(&shared);
+        let thread = spawn("kernel-reader", move || run.run())?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Reads a new session's channel, after what came before there was one.
+    pub(super) fn watch_channel(&self, session: Session) -> Result<Arc<Session>, DatapathError> {
+        let session = Arc::new(session);
+        let mut early = session.take_early();
+        if !early.is_empty() {
+            self.shared.sink.deliver(&mut early);
+        }
+        let mut sources = self.shared.sources();
+        let number = sources.add(Source {
+            session: Arc::clone(&session),
+            unit: None,
+        });
+        sources.numbers.insert(session.handle, (number, None));
+        self.shared.watch(&session.channel, number)?;
+        Ok(session)
+    }
+
+    /// Reads a session's unit too; once, however often it is asked.
+    pub(super) fn watch_unit(&self, handle: Handle, unit: Arc<Unit>) -> Result<(), DatapathError> {
+        let mut sources = self.shared.sources();
+        let Some(&(channel, known)) = sources.numbers.get(&handle) else {
+            return Err(DatapathError::NoSuchSession);
+        };
+        let session = sources
+            .by_number
+            .get(&channel)
+            .map(|s| Arc::clone(&s.session));
+        let (None, Some(session)) = (known, session) else {
+            return Ok(());
+        };
+        let number = sources.add(Source {
+            session,
+            unit: Some(Arc::clone(&unit)),
+        });
+        sources.numbers.insert(handle, (channel, Some(number)));
+        self.shared.watch(&*unit, number)
+    }
+
+    /// Reads nothing of a session any more.
+    pub(super) fn forget(&self, handle: Handle) {
+        let mut sources = self.shared.sources();
+        let Some((channel, unit)) = sources.numbers.remove(&handle) else {
+            return;
+        };
+        for number in [Some(channel), unit].into_iter().flatten() {
+            if let Some(source) = sources.by_number.remove(&number) {
+                self.shared.unwatch(&source);
+            }
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.stops.store(true, Ordering::Relaxed);
+        self.shared.wake.wake();
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            thread::join(thread);
+        }
+    }
+}
+
+impl Sources {
+    fn add(&mut self, source: Source) -> u64 {
+        self.last += 1;
+        self.by_number.insert(self.last, source);
+        self.last
+    }
+}
+
+impl Shared {
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, source: impl std::os::fd::AsFd, number: u64) -> Result<(), DatapathError> {
+        let name = epoll::EventData::new_u64(number);
+        epoll::add(&self.poll, source, name, epoll::EventFlags::IN)
+            .map_err(|e| DatapathError::system("watch a descriptor", &e.into()))
+    }
+
+    fn unwatch(&self, source: &Source) {
+        let _ = match &source.unit {
+            Some(unit) => epoll::delete(&self.poll, &**unit),
+            None => epoll::delete(&self.poll, &source.session.channel),
+        };
+    }
+
+    fn run(&self) {
+        let mut ready = Vec::with_capacity(READY_PER_TURN);
+        let mut frame = vec![0; FRAME_MAX];
+        let mut events = Vec::new();
+        while !self.stops.load(Ordering::Relaxed) {
+            ready.clear();
+            match epoll::wait(&self.poll, spare_capacity(&mut ready), None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!("the kernel engine's reader stops: epoll: {error}");
+                    return;
+                }
+            }
+            for event in &ready {
+                match event.data.u64() {
+                    WAKE => self.wake.clear(),
+                    number => self.read(number, &mut frame, &mut events),
+                }
+            }
+            if !events.is_empty() {
+                self.sink.deliver(&mut events);
+            }
+        }
+    }
+
+    fn read(&self, number: u64, frame: &mut [u8], events: &mut Vec<Event>) {
+        let Some(source) = self.sources().by_number.get(&number).cloned() else {
+            return;
+        };
+        for _ in 0..FRAMES_PER_TURN {
+            let read = match &source.unit {
+                Some(unit) => unit.read(frame),
+                None => source.session.channel.read(frame),
+            };
+            match read {
+                Ok(len) if len > 0 => {
+                    if source.unit.is_some() {
+                        source.session.count_control(len.saturating_sub(2));
+                    }
+                    events.push(source.session.frame(&frame[..len]));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return self.lose(number, &source, events),
+            }
+        }
+    }
+
+    /// Someone removed a session's interface, or the kernel its session.
+    fn lose(&self, number: u64, source: &Source, events: &mut Vec<Event>) {
+        self.unwatch(source);
+        self.sources().by_number.remove(&number);
+        let reason = match source.unit {
+            Some(_) => "its interface was removed",
+            None => "the kernel ended it",
+        };
+        events.push(Event::Failed {
+            handle: source.session.handle,
+            error: DatapathError::System {
+                what: "carry a session in the kernel".to_owned(),
+                reason: reason.to_owned(),
+            },
+        });
+    }
+}

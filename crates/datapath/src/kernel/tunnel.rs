@@ -1,0 +1,193 @@
+//! Tunnels of the kernel: each a connected UDP socket that its L2TP has taken over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Receiver;
+use super::pppox::PppoxSocket;
+use crate::socket::{Headers, Socket};
+use crate::{DatapathError, Encapsulation, Handle, Ids, Outer, SessionSpec, Transport};
+
+/// How long a tunnel without sessions stays: the kernel takes its time to forget one, and has none of the same id until it has.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The tunnels there are. The kernel looks sessions up in the tunnel of the socket that a datagram comes to, without reading its tunnel id, and
+/// the socket is chosen by addresses and ports: so there is one tunnel for each of their pairs, and others between the same are another engine's.
+#[derive(Default)]
+pub(super) struct Tunnels {
+    known: BTreeMap<Transport, Tunnel>,
+}
+
+struct Tunnel {
+    local: u16,
+    peer: u16,
+    outer: Outer,
+    // Closed before the UDP socket, whose end is the tunnel's.
+    _management: PppoxSocket,
+    socket: Arc<Socket>,
+    /// By our session id.
+    sessions: BTreeMap<u16, Handle>,
+    /// Since when it has had no session.
+    idle: Option<Instant>,
+}
+
+impl Tunnels {
+    /// The tunnel of one session more, made if it is the first; its UDP socket.
+    pub(super) fn join(
+        &mut self,
+        handle: Handle,
+        spec: &SessionSpec,
+        listeners: &[Arc<Socket>],
+        receiver: &dyn Receiver,
+    ) -> Result<Arc<Socket>, DatapathError> {
+        let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
+        let path = &spec.transport;
+        if let Some(other) = self.known.get(path)
+            && (other.local, other.peer) != (local.tunnel, peer.tunnel)
+        {
+            if !other.sessions.is_empty() {
+                return Err(unsupported(
+                    "a second tunnel between the same addresses and ports",
+                ));
+            }
+            if let Some(tunnel) = self.known.remove(path) {
+                receiver.remove_socket(tunnel.socket);
+            }
+        }
+        if !self.known.contains_key(path) {
+            let tunnel = Tunnel::open(spec, listeners)?;
+            receiver.add_socket(Arc::clone(&tunnel.socket));
+            self.known.insert(path.clone(), tunnel);
+        }
+        let tunnel = self.known.get_mut(path).ok_or(DatapathError::InUse)?;
+        if tunnel.outer != spec.outer {
+            return Err(unsupported("another DSCP or DF than the tunnel's"));
+        }
+        if tunnel.sessions.contains_key(&local.session) {
+            return Err(DatapathError::InUse);
+        }
+        tunnel.sessions.insert(local.session, handle);
+        tunnel.idle = None;
+        Ok(Arc::clone(&tunnel.socket))
+    }
+
+    /// One session less.
+    pub(super) fn leave(&mut self, spec: &SessionSpec) {
+        let Encapsulation::V2 { local, .. } = spec.encapsulation;
+        if let Some(tunnel) = self.known.get_mut(&spec.transport) {
+            tunnel.sessions.remove(&local.session);
+            if tunnel.sessions.is_empty() {
+                tunnel.idle = Some(now());
+            }
+        }
+    }
+
+    /// Who gets what comes for a session of another tunnel between the same addresses and ports.
+    pub(super) fn in_the_way_of(&self, spec: &SessionSpec) -> Option<Handle> {
+        let Encapsulation::V2 { local, .. } = spec.encapsulation;
+        let tunnel = self.known.get(&spec.transport)?;
+        let other = tunnel.local != local.tunnel;
+        tunnel
+            .sessions
+            .get(&local.session)
+            .copied()
+            .filter(|_| other)
+    }
+
+    /// Leaves the UDP checksum out of what a tunnel sends, or puts it in.
+    pub(super) fn set_checksums(&mut self, transport: &Transport, no_checksum: bool) {
+        if let Some(tunnel) = self.known.get_mut(transport) {
+            let outer = Outer {
+                no_checksum,
+                ..tunnel.outer
+            };
+            // A socket that can't goes on as before.
+            if set_outer(&tunnel.socket, outer).is_ok() {
+                tunnel.outer = outer;
+            }
+        }
+    }
+
+    /// Takes out the tunnels that have had no session for long enough: their sockets.
+    pub(super) fn sweep(&mut self) -> Vec<Arc<Socket>> {
+        if self.known.values().all(|tunnel| tunnel.idle.is_none()) {
+            return Vec::new();
+        }
+        let now = now();
+        let over = |_: &Transport, tunnel: &mut Tunnel| {
+            tunnel.idle.is_some_and(|since| now - since >= LINGER)
+        };
+        let gone = self.known.extract_if(.., over);
+        gone.map(|(_, tunnel)| tunnel.socket).collect()
+    }
+}
+
+impl Tunnel {
+    fn open(spec: &SessionSpec, listeners: &[Arc<Socket>]) -> Result<Self, DatapathError> {
+        let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
+        let Transport {
+            listener,
+            local: from,
+            remote,
+        } = &spec.transport;
+        if spec.outer.ecn {
+            return Err(unsupported("ECN across the tunnel"));
+        }
+        if spec.outer.dont_fragment {
+            return Err(unsupported(
+                "DF on what the kernel sends (do_pmtu_discovery)",
+            ));
+        }
+        let its = |socket: &&Arc<Socket>| socket.listener() == listener && socket.serves(*from);
+        let socket = listeners.iter().find(its);
+        let socket = socket.ok_or_else(|| DatapathError::System {
+            what: format!("send from {from}"),
+            reason: "no socket is bound to it".to_owned(),
+        })?;
+        if socket.namespace().is_some() {
+            return Err(unsupported("a listener in another network namespace"));
+        }
+        let socket = socket
+            .connected(from.ip(), *remote)
+            .map_err(|e| DatapathError::system("open a tunnel's socket", &e))?;
+        set_outer(&socket, spec.outer)
+            .map_err(|e| DatapathError::system("set up a tunnel's socket", &e))?;
+        let management = |ids: Ids| Ids { session: 0, ..ids };
+        let udp = std::os::fd::AsFd::as_fd(&*socket);
+        let made = PppoxSocket::connect(udp, *remote, management(local), management(peer));
+        let what = || format!("make tunnel {} of the kernel", local.tunnel);
+        Ok(Self {
+            local: local.tunnel,
+            peer: peer.tunnel,
+            outer: spec.outer,
+            _management: made.map_err(|e| DatapathError::system(what(), &e))?,
+            socket,
+            sessions: BTreeMap::new(),
+            idle: Some(now()),
+        })
+    }
+}
+
+fn set_outer(socket: &Socket, outer: Outer) -> std::io::Result<()> {
+    if outer.no_checksum {
+        socket.take_without_checksum()?;
+    }
+    socket.set_headers(Headers {
+        tos: outer.dscp << 2,
+        dont_fragment: false,
+        no_checksum: outer.no_checksum,
+    })
+}
+
+fn unsupported(what: &str) -> DatapathError {
+    DatapathError::Unsupported(what.to_owned())
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the engine owns its sockets, and how long they stay"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

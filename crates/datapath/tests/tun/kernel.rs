@@ -1,0 +1,384 @@
+//! The kernel's engine: a machine with `l2tp_ppp` runs these tests (`cargo xtask test --only kernel`, in User-Mode Linux).
+
+use std::net::UdpSocket;
+
+use datapath::{
+    Choice, DatapathError, Device, Encapsulation, Engine, Event, Handle, Ids, Outer, Request,
+    Sequencing, SessionSpec,
+};
+
+use super::{LAC, LCP, LNS, to_lns};
+use crate::bed::{Bed, End, Namespace, ipv6, network, own, session};
+
+/// A session that nothing but the kernel may carry.
+fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
+    spec.choice = Choice::Kernel;
+    spec
+}
+
+/// What there is in a namespace of interfaces, addresses, routes, and of the kernel's tunnels and sessions.
+fn everything(place: &Namespace) -> String {
+    place.configuration() + &sessions(place)
+}
+
+/// The kernel's own table of its tunnels and sessions.
+fn sessions(place: &Namespace) -> String {
+    place.enter(|| std::fs::read_to_string("/proc/thread-self/net/pppol2tp").unwrap())
+}
+
+/// Packets sent and received by the first session there, as the kernel counts them.
+fn counted(place: &Namespace) -> (u64, u64) {
+    let table = sessions(place);
+    let mut lines = table.lines();
+    // A tunnel has a session 0 that is only its own.
+    let is_session = |line: &str| line.contains("SESSION '") && !line.contains("/0' ");
+    lines
+        .position(is_session)
+        .unwrap_or_else(|| panic!("{table}"));
+    let counts = lines.nth(1).unwrap();
+    let field = |at: usize| {
+        let field = counts.split_whitespace().nth(at).unwrap();
+        field.split('/').next().unwrap().parse().unwrap()
+    };
+    (field(1), field(2))
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn the_kernel_and_tun_carry_each_others_sessions() {
+    let Some(bed) = Bed::new() else { return };
+    let before = [&bed.lns, &bed.lac].map(everything);
+    for (lns_in_kernel, lac_in_kernel) in [(true, false), (false, true), (true, true)] {
+        let start = |place: &Namespace, address: &str, kernel: bool| match kernel {
+            true => End::start_with_kernel(place, address),
+            false => End::start(place, address),
+        };
+        let mut lns = start(&bed.lns, LNS, lns_in_kernel);
+        let mut lac = start(&bed.lac, LAC, lac_in_kernel);
+        let spec = |spec, kernel| if kernel { in_kernel(spec) } else { spec };
+        lns.create(1, spec(session(1, true, LNS, LAC, own()), lns_in_kernel))
+            .unwrap();
+        lac.create(1, spec(session(1, false, LAC, LNS, own()), lac_in_kernel))
+            .unwrap();
+        for (end, kernel) in [(&lns, lns_in_kernel), (&lac, lac_in_kernel)] {
+            let expected = if kernel { Engine::Kernel } else { Engine::Tun };
+            assert_eq!(end.carrier(1), expected);
+        }
+        let mut lns_side = network("10.0.0.1", "10.0.0.2");
+        lns_side.ipv6 = ipv6("fe80::1", "fe80::2");
+        let mut lac_side = network("10.0.0.2", "10.0.0.1");
+        lac_side.ipv6 = ipv6("fe80::2", "fe80::1");
+        assert_eq!(lns.configure(1, lns_side).unwrap(), "ppp0");
+        assert_eq!(lac.configure(1, lac_side).unwrap(), "ppp0");
+        bed.lac.ping("10.0.0.1");
+        bed.lns.ping("10.0.0.2");
+        bed.lac.ping("fe80::1%ppp0");
+        bed.lns.ping("fe80::2%ppp0");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
+        let stats = lns.remove(1).unwrap();
+        assert!(
+            stats.rx_bytes > 1 << 20 && stats.tx_bytes > 1 << 20,
+            "{stats:?}"
+        );
+        assert_eq!(stats.rx_errors, 0);
+        lac.remove(1).unwrap();
+        assert!(!bed.lac.configuration().contains("ppp0"));
+        drop((lns, lac));
+        assert_eq!([&bed.lns, &bed.lac].map(everything), before);
+    }
+}
+
+fn at_lns(number: u16) -> Ids {
+    Ids {
+        tunnel: 100,
+        session: 100 + number,
+    }
+}
+
+/// An LCP Echo-Request of this number.
+fn echo(number: u8) -> Vec<u8> {
+    let mut frame = LCP.to_vec();
+    frame[5] = number;
+    frame
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn no_frame_is_lost_from_before_the_session_to_after_its_interface() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let peer = bed.lac.udp(LAC);
+    let mut sent = 0..;
+    let mut send = |count: usize| {
+        for number in sent.by_ref().take(count) {
+            peer.send_to(&to_lns(1, &echo(number)), LNS).unwrap();
+        }
+    };
+    // In one go: nobody reads what comes until the end.
+    send(10);
+    lns.create(1, in_kernel(session(1, true, LNS, LAC, own())))
+        .unwrap();
+    send(10);
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    send(10);
+    let mut come: Vec<u8> = (0..30).map(|_| next_echo(&mut lns)).collect();
+    come.sort_unstable();
+    assert_eq!(come, (0..30).collect::<Vec<_>>());
+}
+
+/// The number of the next echo that comes to session 1 of the LNS.
+fn next_echo(lns: &mut End) -> u8 {
+    match lns.any_event() {
+        Event::Frame { ids, frame, .. } => {
+            assert_eq!(ids, at_lns(1));
+            frame.strip_prefix(&[0xff, 0x03]).unwrap_or(&frame)[3]
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn sessions_of_the_kernel_run_over_ipv6() {
+    let Some(bed) = Bed::new() else { return };
+    let (lns_address, lac_address) = ("[fd09::1]:1701", "[fd09::2]:1701");
+    let mut lns = End::start_with_kernel(&bed.lns, "[::]:1701");
+    let mut lac = End::start_with_kernel(&bed.lac, lac_address);
+    let spec = session(1, true, lns_address, lac_address, own());
+    lns.create(1, in_kernel(spec)).unwrap();
+    let spec = session(1, false, lac_address, lns_address, own());
+    lac.create(1, in_kernel(spec)).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    lac.configure(1, network("10.0.0.2", "10.0.0.1")).unwrap();
+    bed.lac.ping("10.0.0.1");
+    Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+    let (sent, received) = counted(&bed.lns);
+    assert!(sent > 100 && received > 700, "{sent}, {received}");
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn what_is_no_data_of_a_session_of_the_kernel_comes_out_of_its_tunnel() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    lns.create(1, in_kernel(session(1, true, LNS, LAC, own())))
+        .unwrap();
+    let peer = bed.lac.udp(LAC);
+    let hello = [0xc8, 2, 0, 12, 0, 100, 0, 0, 0, 0, 0, 0];
+    peer.send_to(&hello, LNS).unwrap();
+    match lns.event() {
+        Event::Control {
+            local,
+            remote,
+            payload,
+            ..
+        } => {
+            assert_eq!([local, remote], [LNS, LAC].map(|a| a.parse().unwrap()));
+            assert_eq!(payload, hello);
+        }
+        other => panic!("{other:?}"),
+    }
+    // Nobody's session yet.
+    peer.send_to(&to_lns(2, LCP), LNS).unwrap();
+    match lns.event() {
+        Event::Frame { ids, frame, .. } => {
+            assert_eq!((ids, frame.as_slice()), (at_lns(2), LCP));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Others come to the socket of all.
+    let stranger = bed.lac.udp("10.9.0.2:1702");
+    stranger.send_to(&hello, LNS).unwrap();
+    assert!(matches!(lns.event(), Event::Control { remote, .. } if remote.port() == 1702));
+}
+
+/// The same session of another tunnel: its ids are 300 + `number` at the LNS and 400 + `number` at the LAC.
+fn of_another_tunnel(mut spec: SessionSpec) -> SessionSpec {
+    let Encapsulation::V2 { local, peer, .. } = &mut spec.encapsulation else {
+        panic!("{spec:?}")
+    };
+    (local.tunnel, peer.tunnel) = (local.tunnel + 200, peer.tunnel + 200);
+    spec
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn a_second_tunnel_between_the_same_ends_with_the_same_session_ids_has_its_own_traffic() {
+    let Some(bed) = Bed::new() else { return };
+    let before = [&bed.lns, &bed.lac].map(everything);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let mut lac = End::start_with_kernel(&bed.lac, LAC);
+    lns.create(1, session(1, true, LNS, LAC, own())).unwrap();
+    lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    lac.configure(1, network("10.0.0.2", "10.0.0.1")).unwrap();
+    assert_eq!(
+        (lns.carrier(1), lac.carrier(1)),
+        (Engine::Kernel, Engine::Kernel)
+    );
+    bed.lac.ping("10.0.0.1");
+
+    let second = |lns| {
+        let (local, remote) = if lns { (LNS, LAC) } else { (LAC, LNS) };
+        of_another_tunnel(session(1, lns, local, remote, own()))
+    };
+    let refused = lns.create(2, in_kernel(second(true))).unwrap_err();
+    assert!(refused.to_string().contains("second tunnel"), "{refused}");
+    lns.create(2, second(true)).unwrap();
+    lac.create(2, second(false)).unwrap();
+    assert_eq!((lns.carrier(2), lac.carrier(2)), (Engine::Tun, Engine::Tun));
+    lns.configure(2, network("10.1.0.1", "10.1.0.2")).unwrap();
+    lac.configure(2, network("10.1.0.2", "10.1.0.1")).unwrap();
+    for address in ["10.0.0.1", "10.1.0.1"] {
+        bed.lac.ping(address);
+        Bed::transfer(&bed.lac, &bed.lns, address, 1 << 20);
+    }
+    let names = bed.lns.configuration();
+    assert!(names.contains("ppp0") && names.contains("ppp1"), "{names}");
+    for handle in [1, 2] {
+        let stats = lns.remove(handle).unwrap();
+        assert!(stats.rx_bytes > 1 << 20, "{stats:?}");
+        lac.remove(handle).unwrap();
+    }
+    drop((lns, lac));
+    assert_eq!([&bed.lns, &bed.lac].map(everything), before);
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn an_interface_that_somebody_removes_is_the_end_of_its_session() {
+    let Some(bed) = Bed::new() else { return };
+    let before = everything(&bed.lns);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    for number in [1, 2] {
+        let spec = in_kernel(session(number, true, LNS, LAC, own()));
+        lns.create(number.into(), spec).unwrap();
+        let peer = format!("10.0.0.{}", 10 + number);
+        lns.configure(number.into(), network("10.0.0.1", &peer))
+            .unwrap();
+    }
+    bed.lns.run("ip link del ppp0");
+    match lns.event() {
+        Event::Failed { handle, error } => {
+            assert_eq!(handle, Handle(1));
+            assert!(error.to_string().contains("interface"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    lns.remove(1).unwrap();
+    // The other goes on.
+    let peer = bed.lac.udp(LAC);
+    peer.send_to(&to_lns(2, LCP), LNS).unwrap();
+    assert!(matches!(lns.event(), Event::Frame { .. }));
+    lns.remove(2).unwrap();
+    drop(lns);
+    assert_eq!(everything(&bed.lns), before);
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn an_interface_has_the_name_that_is_wanted_or_there_is_none() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let named = |name: &str| Device::Own {
+        name: Some(name.to_owned()),
+    };
+    for (number, name) in [(1, "uplink"), (2, "wire"), (3, "isp%d"), (4, "isp%d")] {
+        let spec = session(number, true, LNS, LAC, named(name));
+        lns.create(number.into(), in_kernel(spec)).unwrap();
+    }
+    let network = |last: u16| network("10.0.0.1", &format!("10.0.0.{last}"));
+    assert_eq!(lns.configure(1, network(11)).unwrap(), "uplink");
+    let before = everything(&bed.lns);
+    let taken = lns.configure(2, network(12)).unwrap_err();
+    assert!(
+        matches!(&taken, DatapathError::System { what, reason }
+            if what.contains("wire") && reason.contains("exists")),
+        "{taken}"
+    );
+    assert_eq!(everything(&bed.lns), before);
+    assert_eq!(lns.configure(3, network(13)).unwrap(), "isp0");
+    assert_eq!(lns.configure(4, network(14)).unwrap(), "isp1");
+    let changed = lns.configure(4, network(15)).unwrap();
+    assert_eq!(changed, "isp1");
+    assert!(bed.lns.configuration().contains("peer 10.0.0.15"));
+    let spec = in_kernel(session(1, true, LNS, LAC, own()));
+    assert_eq!(lns.create(9, spec), Err(DatapathError::InUse));
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn what_the_kernel_sends_looks_as_it_is_told_to() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
+    spec.outer.dscp = 46;
+    spec.outer.no_checksum = true;
+    let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation else {
+        panic!("{spec:?}")
+    };
+    *sequencing = Sequencing::Required;
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let wire = bed.lns.wire();
+    let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
+    let sent = || {
+        host.send_to(b"x", "10.0.0.2:5000").unwrap();
+        wire.find(|packet| {
+            let ours =
+                packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
+            ours.then(|| packet.to_vec())
+        })
+    };
+    let packet = sent();
+    assert_eq!(packet[1], 46 << 2, "DSCP");
+    assert_eq!(packet[26..28], [0, 0], "no checksum");
+    assert_eq!(packet[28..30], [0x08, 2], "numbered");
+    lns.submit(Request::SetChecksums {
+        handle: Handle(1),
+        no_checksum: false,
+    });
+    assert_ne!(sent()[26..28], [0, 0], "a checksum");
+    assert!(lns.stats(1).sequencing.tx_sequenced);
+
+    // The kernel's L2TP has neither of these.
+    for change in [
+        |outer: &mut Outer| outer.dont_fragment = true,
+        |outer: &mut Outer| outer.ecn = true,
+    ] {
+        let mut spec = session(2, true, LNS, "10.9.0.2:1702", own());
+        change(&mut spec.outer);
+        let refused = lns.create(2, in_kernel(spec.clone()));
+        assert!(
+            matches!(refused, Err(DatapathError::Unsupported(_))),
+            "{refused:?}"
+        );
+        lns.create(2, spec).unwrap();
+        assert_eq!(lns.carrier(2), Engine::Tun);
+        lns.remove(2).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn hundreds_of_sessions_leave_no_descriptor_behind() {
+    let Some(bed) = Bed::new() else { return };
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let before = open();
+    for round in 0..20 {
+        for number in 0..20_u16 {
+            let spec = in_kernel(session(number, true, LNS, LAC, own()));
+            lns.create((round * 20 + number).into(), spec).unwrap();
+        }
+        lns.configure((round * 20).into(), network("10.0.0.1", "10.0.0.2"))
+            .unwrap();
+        for number in 0..20_u16 {
+            lns.remove((round * 20 + number).into()).unwrap();
+        }
+    }
+    // The tunnel's own: its UDP socket, the one that asks for the MTU of paths, and the one that manages it.
+    let after = open();
+    assert!(after <= before + 3, "{before} before, {after} after");
+}
