@@ -11,7 +11,7 @@
 //! gets a unit, which is the session's network interface. PPP's control frames stay with the caller.
 //!
 //! A connected UDP socket takes each datagram of its peer. What the kernel has no session for comes out of it as from any socket: the engine
-//! that receives ([`Receiver`]) gets it.
+//! that receives gets it.
 
 mod ppp;
 mod pppox;
