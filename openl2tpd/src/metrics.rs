@@ -386,25 +386,16 @@ fn process(writer: &mut Writer<'_>) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use api::{Response, Statistics};
-    use config::Model;
-    use engine::{Command, Engine, EngineConfig, Input, Output, Token};
+    use engine::{Command, Engine, Input, Output, Token};
 
     use super::*;
     use crate::clock;
+    use crate::shard::tests::unconfigured;
 
     fn ask(command: Command) -> Response {
-        let config = EngineConfig {
-            model: Arc::new(Model::default()),
-            udp_port: 1701,
-            host_name: "test".to_owned(),
-            seed: [0; 32],
-            version: "0.0".to_owned(),
-            datapath: "null".to_owned(),
-        };
-        let mut engine = Engine::new(config, clock::now());
+        let mut engine = Engine::new(unconfigured(), clock::now());
         let token = Token(1);
         engine.handle(Input::Command { token, command }, clock::now());
         match engine.poll_output() {

@@ -216,7 +216,7 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use api::{Range, Response, SessionFilter, Statistics, TunnelFilter};
     use config::Model;
     use engine::{Command, EngineConfig};
@@ -225,21 +225,25 @@ mod tests {
     use crate::flags::DatapathName;
     use crate::mailbox::{MAIL_A_WAKE_UP, Mailbox, mailbox};
 
-    fn shard(mailbox: Mailbox) -> Shard {
-        let config = EngineConfig {
+    /// What an engine is started with that has nothing configured.
+    pub(crate) fn unconfigured() -> EngineConfig {
+        EngineConfig {
             model: Arc::new(Model::default()),
             udp_port: 1701,
             host_name: "test".to_owned(),
             seed: [0; 32],
             version: "0.0".to_owned(),
             datapath: "null".to_owned(),
-        };
+        }
+    }
+
+    fn shard(mailbox: Mailbox) -> Shard {
         let sockets = Sockets::new(1701);
         let sink = Arc::new(mailbox);
         let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
         let (resolver, _questions) = mpsc::unbounded_channel();
         Shard::new(
-            Engine::new(config, clock::now()),
+            Engine::new(unconfigured(), clock::now()),
             carrier.unwrap(),
             sockets,
             resolver,

@@ -16,21 +16,12 @@ fn with_script(world: &World, bed: &Bed, script: &str) -> Result<(Ours, Ours)> {
     let path = world.file("script");
     fs::write(&path, script)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    let start = |namespace, name: &str, configuration: &str| {
-        Ours::start(
-            &world.programs,
-            namespace,
-            world.folder.path(),
-            name,
-            configuration,
-        )
-    };
     let hooks = format!(
         "system modify event_script={} event_script_timeout=1\n",
         path.display()
     );
-    let lns = start(&bed.lns, "lns", &(ours::lns(Auth::Chap, false) + &hooks))?;
-    let lac = start(
+    let lns = world.start_in(&bed.lns, "lns", &(ours::lns(Auth::Chap, false) + &hooks))?;
+    let lac = world.start_in(
         &bed.lac,
         "lac",
         &ours::lac(false, &netns::LNS.to_string(), PASSWORD),

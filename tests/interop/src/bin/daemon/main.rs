@@ -119,8 +119,12 @@ impl World {
     }
 
     fn start(&self, name: &str, configuration: &str) -> Result<Ours> {
+        self.start_in(&self.namespace, name, configuration)
+    }
+
+    fn start_in(&self, namespace: &Namespace, name: &str, configuration: &str) -> Result<Ours> {
         let folder = self.folder.path();
-        Ours::start(&self.programs, &self.namespace, folder, name, configuration)
+        Ours::start(&self.programs, namespace, folder, name, configuration)
     }
 
     /// The command line of a daemon whose files are called `name`.
@@ -460,18 +464,9 @@ fn configure(world: &World, name: &str, configuration: &str) -> Result<()> {
 
 fn reloaded(world: &World) -> Result<String> {
     let bed = Bed::new()?;
-    let start = |namespace, name: &str, configuration: &str| {
-        Ours::start(
-            &world.programs,
-            namespace,
-            world.folder.path(),
-            name,
-            configuration,
-        )
-    };
     let served = ours::lns(Auth::Chap, false);
-    let mut lns = start(&bed.lns, "lns", &served)?;
-    let lac = start(
+    let mut lns = world.start_in(&bed.lns, "lns", &served)?;
+    let lac = world.start_in(
         &bed.lac,
         "lac",
         &ours::lac(false, &netns::LNS.to_string(), PASSWORD),
