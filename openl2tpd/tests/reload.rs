@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::net::UdpSocket;
 
 use api::{
@@ -56,9 +57,15 @@ struct Scene {
 /// What is there: our ids of the tunnel and the session.
 type Ids = [Option<u16>; 2];
 
+/// A port that nobody has now, and that the kernel gives to nobody who does not ask for it by number.
 fn free_port() -> String {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.local_addr().unwrap().port().to_string()
+    loop {
+        let chance = RandomState::new().hash_one(());
+        let port = 20_000 + (chance % 12_000) as u16;
+        if UdpSocket::bind(("0.0.0.0", port)).is_ok() {
+            return port.to_string();
+        }
+    }
 }
 
 fn given(parameters: &[(&'static str, &str)]) -> Given {
@@ -400,7 +407,15 @@ fn the_report_names_the_sessions_of_others_that_end_with_a_tunnel() {
     client
         .call::<SessionStatus>(&Request::SessionCreate(t(), made))
         .unwrap();
-    scene.daemon.until(" up: user bob");
+    let show = Request::SessionShow(t(), Selector::Name("made".to_owned()));
+    while client
+        .call::<SessionStatus>(&show)
+        .unwrap()
+        .user_name
+        .is_none()
+    {
+        scene.daemon.until("");
+    }
     let report = scene.reload("host_name=another", "", "");
     assert_eq!(
         report.affected.first,

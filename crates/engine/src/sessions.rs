@@ -17,6 +17,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
+use crate::commands::WhichSession;
 use crate::hooks::{HookEnd, HookEvent};
 use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
@@ -103,7 +104,7 @@ pub(crate) enum Pending {
     /// To see whether the session is idle.
     Activity(Handle, u16, u16),
     /// For the answer to a command.
-    Show(Token, Handle),
+    Show(Token, Handle, WhichSession),
     /// For the LNS, which hears of the errors of our line.
     Errors(Handle, u16, u16),
 }
@@ -560,9 +561,10 @@ impl Engine {
                 return self.traffic_ended(result, &counted);
             }
             Pending::Carried(tunnel) => return self.counted_for_hooks(tunnel, token, &result),
-            Pending::Show(token, handle) => {
+            Pending::Show(token, handle, which) => {
                 self.traffic_read(handle, &result);
-                return self.show_session(token, place_of(handle), result.is_ok(), now);
+                let read = result.is_ok().then_some(handle);
+                return self.show_session(token, which, read, now);
             }
             Pending::Traffic(token, handle) => {
                 self.traffic_read(handle, &result);

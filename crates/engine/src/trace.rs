@@ -178,7 +178,7 @@ impl Engine {
             | Pending::Configure(_, tunnel, session)
             | Pending::Errors(_, tunnel, session)
             | Pending::Activity(_, tunnel, session) => Some((tunnel, session)),
-            Pending::Show(_, handle) | Pending::Traffic(_, handle) => Some(place_of(handle)),
+            Pending::Show(_, handle, _) | Pending::Traffic(_, handle) => Some(place_of(handle)),
             Pending::Remove(..) | Pending::Carried(_) => None,
         }
     }

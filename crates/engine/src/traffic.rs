@@ -30,23 +30,25 @@ impl Engine {
             self.outputs.push_back(Output::Reply { token, result });
             return;
         };
-        let token = self.expect(Pending::Show(token, handle));
+        let token = self.expect(Pending::Show(token, handle, which));
         self.outputs
             .push_back(Output::Datapath(Request::Stats { token, handle }));
     }
 
-    /// The datapath has read a session's counters, or has none.
+    /// The datapath has read the counters of the call that a session had then, by this handle, or has none.
     pub(crate) fn show_session(
         &mut self,
         token: Token,
-        (tunnel, id): (u16, u16),
-        read: bool,
+        which: WhichSession,
+        read: Option<Handle>,
         now: Time,
     ) {
-        let shown = self.shown_session(WhichSession::Call(tunnel, id), now);
+        let shown = self.shown_session(which, now);
         let result = shown.map(|mut status| {
-            let session = self.tunnels.get(&tunnel).and_then(|t| t.sessions.get(&id));
-            let read = session.filter(|_| read);
+            let call = self.call_of(which);
+            let session =
+                call.and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
+            let read = session.filter(|session| Some(session.handle) == read);
             status.traffic = read.map(|session| traffic(&self.counted_traffic(session)));
             Response::Session(status)
         });
