@@ -176,7 +176,8 @@ pub(crate) fn request(request: &Request, engine: &Engine) {
         | Request::Configure { handle, .. }
         | Request::Remove { handle, .. }
         | Request::SetSequencing { handle, .. }
-        | Request::SetChecksums { handle, .. } => handle,
+        | Request::SetChecksums { handle, .. }
+        | Request::Join { handle, .. } => handle,
         // Frames are PPP's, and counters say nothing new.
         _ => return,
     };

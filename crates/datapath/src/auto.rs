@@ -105,6 +105,14 @@ impl Auto {
                 handle,
                 spec,
             } => self.create(token, handle, spec, for_tun),
+            Request::Join { token, with, .. }
+                if self.in_kernel.contains_key(&handle) != self.in_kernel.contains_key(&with) =>
+            {
+                let result = Err(DatapathError::cannot_join());
+                self.moves
+                    .sink
+                    .deliver(&mut vec![Event::Completed { token, result }]);
+            }
             request if self.in_kernel.contains_key(&handle) => {
                 match &request {
                     Request::Configure { network, .. } => {

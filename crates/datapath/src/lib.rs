@@ -88,6 +88,16 @@ pub enum Request {
         /// An existing session.
         handle: Handle,
     },
+    /// Joins two sessions that no network-layer traffic flows in: each PPP frame of the one goes to the peer of the other from now on, and none comes
+    /// up, until one of them is removed. What is left then is as before.
+    Join {
+        /// Completed with [`Completion::Joined`].
+        token: Token,
+        /// An existing session.
+        handle: Handle,
+        /// Another.
+        with: Handle,
+    },
     /// Lets what we send in a session have sequence numbers from now on, or none, where that is ours to say ([`Sequencing::Own`]). Never
     /// completed.
     SetSequencing {
@@ -121,6 +131,7 @@ impl Request {
             | Self::Configure { handle, .. }
             | Self::Remove { handle, .. }
             | Self::Stats { handle, .. }
+            | Self::Join { handle, .. }
             | Self::SetSequencing { handle, .. }
             | Self::SetChecksums { handle, .. }
             | Self::Send { handle, .. } => *handle,
@@ -160,6 +171,8 @@ pub enum Completion {
     Device(String),
     /// The session's counters.
     Stats(Stats),
+    /// The sessions are joined.
+    Joined,
 }
 
 /// Why a request failed: the machine's lack or the configuration, never the peer's fault.
@@ -185,6 +198,12 @@ pub enum DatapathError {
         /// The kernel's words.
         reason: String,
     },
+}
+
+impl DatapathError {
+    pub(crate) fn cannot_join() -> Self {
+        Self::Unsupported("joining sessions, which is the kernel's".to_owned())
+    }
 }
 
 #[cfg(feature = "tun")]

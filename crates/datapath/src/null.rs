@@ -218,6 +218,7 @@ impl<O: Outlet> Null<O> {
                 let device = |session: &Session| Completion::Device(session.device_name());
                 (token, self.session(handle).map(device))
             }
+            Request::Join { token, .. } => (token, Err(DatapathError::cannot_join())),
             Request::Stats { token, handle } => {
                 let stats = |session: &Session| Completion::Stats(session.stats());
                 (token, self.session(handle).map(stats))

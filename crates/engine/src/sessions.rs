@@ -591,6 +591,8 @@ impl Engine {
                 self.recount_session(tunnel, id);
             }
             Ok(Completion::Created(engine)) => session.engine = Some(engine),
+            // Nobody asks for it yet.
+            Ok(Completion::Joined) => {}
             Err(error) if matches!(pending, Pending::Create(..)) => {
                 self.counters.refused.datapath += 1;
                 // Nothing that PPP says would reach the peer.

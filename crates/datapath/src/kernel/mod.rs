@@ -173,6 +173,14 @@ impl Kernel {
                 }),
                 Err(error) => self.complete(token, Err(error)),
             },
+            Request::Join {
+                token,
+                handle,
+                with,
+            } => {
+                let result = self.join(handle, with);
+                self.complete(token, result.map(|()| Completion::Joined));
+            }
             Request::Remove { token, handle } => match self.forget(handle) {
                 Ok(session) => self.submit_job(Job::Remove {
                     token,
@@ -213,6 +221,18 @@ impl Kernel {
                 Err(error)
             }
         }
+    }
+
+    fn join(&self, handle: Handle, with: Handle) -> Result<(), DatapathError> {
+        let (one, other) = (self.session(handle)?, self.session(with)?);
+        let joined = one.channel.bridge(&other.channel);
+        joined.map_err(|e| match e.raw_os_error() {
+            Some(libc::ENOTTY) => {
+                DatapathError::Unsupported("joining sessions before Linux 5.11".to_owned())
+            }
+            Some(libc::EALREADY) => DatapathError::InUse,
+            _ => DatapathError::system("join two sessions", &e),
+        })
     }
 
     fn session(&self, handle: Handle) -> Result<Arc<Session>, DatapathError> {

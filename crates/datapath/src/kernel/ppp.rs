@@ -13,6 +13,7 @@ use crate::device::{Interface, check_name, index_of};
 use crate::netlink::Netlink;
 use crate::{DatapathError, Framing, Stats};
 
+const PPPIOCBRIDGECHAN: Opcode = opcode::write::<c_int>(b't', 53);
 const PPPIOCATTCHAN: Opcode = opcode::write::<c_int>(b't', 56);
 const PPPIOCCONNECT: Opcode = opcode::write::<c_int>(b't', 58);
 const PPPIOCDISCONN: Opcode = opcode::none(b't', 57);
@@ -34,7 +35,10 @@ fn open() -> io::Result<OwnedFd> {
 
 /// The way of a session's frames. Without a unit all of them come here, with one those whose protocol is 0xc000 or more (RFC 1661 section 2).
 #[derive(Debug)]
-pub(super) struct Channel(OwnedFd);
+pub(super) struct Channel {
+    file: OwnedFd,
+    number: c_int,
+}
 
 impl Channel {
     /// Attaches to the channel of this number.
@@ -42,36 +46,47 @@ impl Channel {
         let file = open()?;
         // SAFETY: the number's argument is a pointer to one `int`.
         unsafe { ioctl(&file, Setter::<PPPIOCATTCHAN, c_int>::new(number)) }?;
-        Ok(Self(file))
+        Ok(Self { file, number })
+    }
+
+    /// Hands the frames of each of two channels to the other (Linux 5.11), until one of them is gone.
+    pub(super) fn bridge(&self, other: &Self) -> io::Result<()> {
+        // SAFETY: the number's argument is a pointer to one `int`.
+        Ok(unsafe {
+            ioctl(
+                &self.file,
+                Setter::<PPPIOCBRIDGECHAN, c_int>::new(other.number),
+            )
+        }?)
     }
 
     /// Joins it with a unit: network-layer packets are the interface's from now on.
     fn connect(&self, unit: c_int) -> io::Result<()> {
         // SAFETY: the number's argument is a pointer to one `int`.
-        Ok(unsafe { ioctl(&self.0, Setter::<PPPIOCCONNECT, c_int>::new(unit)) }?)
+        Ok(unsafe { ioctl(&self.file, Setter::<PPPIOCCONNECT, c_int>::new(unit)) }?)
     }
 
     /// Takes it off its unit again.
     pub(super) fn disconnect(&self) -> io::Result<()> {
         // SAFETY: it has no argument.
-        Ok(unsafe { ioctl(&self.0, NoArg::<PPPIOCDISCONN>::new()) }?)
+        Ok(unsafe { ioctl(&self.file, NoArg::<PPPIOCDISCONN>::new()) }?)
     }
 
     /// Takes one frame, from its protocol field on; `WouldBlock` when there is none, no octets when the session is gone.
     pub(super) fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.0, frame)?)
+        Ok(rustix::io::read(&self.file, frame)?)
     }
 
     /// Sends one frame, which begins with a protocol field of two octets.
     pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
-        rustix::io::write(&self.0, frame)?;
+        rustix::io::write(&self.file, frame)?;
         Ok(())
     }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 

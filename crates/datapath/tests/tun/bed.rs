@@ -354,6 +354,17 @@ impl End {
         }
     }
 
+    pub(crate) fn join(&mut self, handle: u64, with: u64) -> Result<(), DatapathError> {
+        let (handle, with) = (Handle(handle), Handle(with));
+        let completion = self.ask(|token| Request::Join {
+            token,
+            handle,
+            with,
+        })?;
+        assert_eq!(completion, Completion::Joined);
+        Ok(())
+    }
+
     pub(crate) fn stats(&mut self, handle: u64) -> Stats {
         let handle = Handle(handle);
         match self.ask(|token| Request::Stats { token, handle }) {

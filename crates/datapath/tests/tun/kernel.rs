@@ -8,7 +8,7 @@ use datapath::{
 };
 
 use super::{LAC, LCP, LNS, to_lns};
-use crate::bed::{Bed, End, Namespace, ipv6, network, own, session};
+use crate::bed::{Bed, End, Namespace, ipv4_udp, ipv6, network, own, session};
 
 /// A session that nothing but the kernel may carry.
 fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
@@ -381,4 +381,65 @@ fn hundreds_of_sessions_leave_no_descriptor_behind() {
     // The tunnel's own: its UDP socket, the one that asks for the MTU of paths, and the one that manages it.
     let after = open();
     assert!(after <= before + 3, "{before} before, {after} after");
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn joined_sessions_hand_their_frames_to_each_other_until_one_is_removed() {
+    let Some(bed) = Bed::new() else { return };
+    let before = everything(&bed.lns);
+    let mut switch = End::start_with_kernel(&bed.lns, LNS);
+    // One session with each of two peers, and one that is not the kernel's.
+    let (one, other) = ("10.9.0.2:1702", "10.9.0.2:1703");
+    for (number, remote) in [(1, one), (2, other)] {
+        let mut spec = in_kernel(session(number, true, LNS, remote, own()));
+        let Encapsulation::V2 { local, .. } = &mut spec.encapsulation else {
+            panic!("{spec:?}")
+        };
+        // The kernel's tunnels have ids of their own.
+        local.tunnel = 100 + number;
+        switch.create(number.into(), spec).unwrap();
+    }
+    switch
+        .create(3, session(3, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    assert!(matches!(
+        switch.join(1, 9),
+        Err(DatapathError::Unsupported(_))
+    ));
+    assert!(matches!(
+        switch.join(3, 1),
+        Err(DatapathError::Unsupported(_))
+    ));
+    switch.join(1, 2).unwrap();
+    assert_eq!(switch.join(2, 1), Err(DatapathError::InUse));
+
+    let to_switch =
+        |number: u8, frame: &[u8]| [&[0, 2, 0, 100 + number, 0, 100 + number], frame].concat();
+    let peers = [one, other].map(|address| bed.lac.udp(address));
+    let packet = [
+        &[0xff, 3, 0, 0x21],
+        ipv4_udp("10.0.0.2", "10.0.0.1:7".parse().unwrap(), b"x").as_slice(),
+    ]
+    .concat();
+    for frame in [LCP, &packet] {
+        for (from, number) in [(0, 1_u8), (1, 2)] {
+            peers[from].send_to(&to_switch(number, frame), LNS).unwrap();
+            let mut datagram = [0; 200];
+            let (len, sender) = peers[1 - from].recv_from(&mut datagram).unwrap();
+            assert_eq!(sender, LNS.parse().unwrap());
+            // The ids are those of the other session.
+            let header = [0, 2, 0, 200, 0, 200 + 3 - number];
+            assert_eq!(datagram[..len], [&header, frame].concat());
+        }
+    }
+
+    switch.remove(1).unwrap();
+    peers[1].send_to(&to_switch(2, LCP), LNS).unwrap();
+    assert!(matches!(switch.any_event(), Event::Frame { ids, .. } if ids.session == 102));
+    for handle in [2, 3] {
+        switch.remove(handle).unwrap();
+    }
+    drop(switch);
+    assert_eq!(everything(&bed.lns), before);
 }
