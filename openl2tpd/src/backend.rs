@@ -472,7 +472,11 @@ fn command(
             }
             Value::String(value) => write!(text, " {name}={}", quoted(value)),
             _ => {
-                let message = format!("{name} takes {}, not {value}", parameter.expects());
+                let takes = parameter.expects();
+                let message = match parameter.is_secret() {
+                    true => format!("{name} takes {takes}, in a string"),
+                    false => format!("{name} takes {takes}, not {value}"),
+                };
                 return Err(CommandError::new(ErrorKind::Invalid, message));
             }
         };

@@ -79,9 +79,15 @@ fn group_id(group: &str) -> Result<u32, ControlSocketError> {
 fn listen(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.exists()) {
+        let missing: Vec<_> = directory
+            .ancestors()
+            .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
+            .collect();
         fs::create_dir_all(directory)?;
         // It is the sockets that say who may connect.
-        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+        for directory in missing {
+            fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+        }
     }
     // Whatever else has the name is not ours to remove, and fails the bind.
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn it_is_open_to_a_group_that_is_named_or_numbered() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("made/api.sock");
+        let path = directory.path().join("made/deep/api.sock");
         // Our own, which is the one that nobody needs a privilege for.
         let id = rustix::process::getegid().as_raw();
         let name = Group::from_gid(id.into()).unwrap().unwrap().name;
@@ -136,7 +142,9 @@ mod tests {
             let _socket = ControlSocket::bind(&path, Some(&group)).unwrap();
             assert_eq!(access(&path), (id, 0o660), "{group}");
         }
-        assert_eq!(access(path.parent().unwrap()).1, 0o755);
+        for made in path.ancestors().skip(1).take(2) {
+            assert_eq!(access(made).1, 0o755, "{}", made.display());
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ const FAMILIES: &[Family] = &[
     family("ppp_renegotiations", "", &[One("ppp.renegotiations", "")],
         "Times that LCP was negotiated anew on an open link"),
     family("ppp_closed_links", "", &[One("ppp.links_closed", "")],
-        "PPP links that ended"),
+        "PPP links that PPP itself ended, not those that went with their call"),
     family("data_packets", "direction", &[One("data.rx_packets", "received"), One("data.tx_packets", "sent")],
         "IP packets through all sessions"),
     family("data", "direction", &[One("data.rx_bytes", "received"), One("data.tx_bytes", "sent")],

@@ -4,14 +4,22 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::server::{Backend, EventLog, serve, serve_read_only};
+use api::server::{Backend, EventLog, READERS, serve, serve_read_only};
 use api::{CommandError, Direction, Request, Response, TraceEvent, TraceRequest};
+use tempfile::TempDir;
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Answers everything.
-struct Willing;
+struct Willing(Arc<EventLog>);
+
+impl Willing {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Arc::new(EventLog::new(1, 1))))
+    }
+}
 
 impl Backend for Willing {
     async fn call(&self, request: Request) -> Result<Response, CommandError> {
@@ -22,7 +30,7 @@ impl Backend for Willing {
     }
 
     fn events(&self) -> Arc<EventLog> {
-        Arc::new(EventLog::new(1, 1))
+        Arc::clone(&self.0)
     }
 
     fn trace(&self, _: TraceRequest) -> Result<Receiver<TraceEvent>, CommandError> {
@@ -35,8 +43,8 @@ impl Backend for Willing {
     }
 }
 
-/// What a request is answered, over the read-only interface or the other one.
-fn ask(read_only: bool, line: &str) -> String {
+/// Serves the read-only interface or the other one; where its socket is.
+fn served(read_only: bool, backend: Arc<Willing>) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("api.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -47,11 +55,17 @@ fn ask(read_only: bool, line: &str) -> String {
         runtime.block_on(async {
             let listener = tokio::net::UnixListener::from_std(listener).unwrap();
             match read_only {
-                true => serve_read_only(listener, Arc::new(Willing)).await,
-                false => serve(listener, Arc::new(Willing)).await,
+                true => serve_read_only(listener, backend).await,
+                false => serve(listener, backend).await,
             }
         })
     });
+    (directory, socket)
+}
+
+/// What a request is answered, over the read-only interface or the other one.
+fn ask(read_only: bool, line: &str) -> String {
+    let (_directory, socket) = served(read_only, Willing::new());
     let mut stream = UnixStream::connect(&socket).unwrap();
     let head = "host: x\r\nconnection: close\r\ncontent-length: 2";
     stream
@@ -103,6 +117,27 @@ fn the_configuration_file_with_its_secrets_is_forbidden() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(answer.contains(r#""kind":"forbidden""#), "{answer}");
     assert!(ask(false, "GET /v1/config/file").ends_with("secret"));
+}
+
+#[test]
+fn those_who_only_look_leave_streams_for_who_runs_the_daemon() {
+    let backend = Willing::new();
+    let [(_one, looks), (_other, runs)] =
+        [true, false].map(|looks| served(looks, Arc::clone(&backend)));
+    let follow = |socket: &PathBuf| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream
+            .write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n")
+            .unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (stream, status.ends_with(b" 200"))
+    };
+    let followed: Vec<_> = (0..READERS).map(|_| follow(&looks)).collect();
+    let given = followed.iter().filter(|(_, given)| *given).count();
+    assert_eq!(given, READERS / 4 * 3);
+    let others: Vec<_> = (given..READERS).map(|_| follow(&runs)).collect();
+    assert!(others.iter().all(|(_, given)| *given));
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// The errors of a file that are shown: nobody reads more at once.
+const MOST_FAULTS: usize = 10_000;
+
 impl Model {
     /// Reads a configuration file. `file` is its name for the diagnostics, of which there is one for each error, and one for each warning of a file
     /// without errors.
@@ -90,21 +93,23 @@ impl Model {
                     .map(|breach| breach.locate(&applied)),
             );
         }
-        let diagnostic =
-            |severity, span, message| files.diagnostic(&secrets, severity, span, message);
         if faults.is_empty() {
             warnings.sort_by_key(|warning| warning.span.start);
-            let warnings = warnings
-                .into_iter()
-                .map(|warning| diagnostic(Severity::Warning, warning.span, warning.message))
-                .collect();
+            let said = warnings.into_iter().map(|one| (one.span, one.message));
+            let warnings = files.diagnostics(secrets, Severity::Warning, said);
             return Ok(Loaded { model, warnings });
         }
         faults.sort_by_key(|fault| fault.span.start);
-        Err(faults
-            .iter()
-            .map(|fault| diagnostic(Severity::Error, fault.span, fault.error.to_string()))
-            .collect())
+        let said = faults.iter().take(MOST_FAULTS);
+        let said = said.map(|fault| (fault.span, fault.error.to_string()));
+        let more = faults.get(MOST_FAULTS).map(|next| {
+            let count = faults.len() - MOST_FAULTS;
+            (
+                next.span,
+                format!("{count} more errors from here on are not shown"),
+            )
+        });
+        Err(files.diagnostics(secrets, Severity::Error, said.chain(more)))
     }
 
     /// Applies one command; after an error nothing is changed.

@@ -258,9 +258,6 @@ impl Parameter {
 
     /// What is to be said to whoever sets it to `text`, if that can't have the effect that was meant.
     pub fn warning(&self, text: &str) -> Option<String> {
-        if text.is_empty() && self.role == Role::Required && self.is_secret() {
-            return Some(format!("an empty {} lets nobody in", self.name));
-        }
         let is_off =
             text.is_empty() || self.kind == Kind::Boolean && bool::parse(text) == Some(false);
         (self.is_pending() && !is_off)
@@ -442,7 +439,9 @@ pub trait Parameters: Default + Clone {
     fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let (index, parameter) = find(Self::parameters(), name, || "a parameter".to_owned())?;
         let mut slots = self.slots_mut();
-        if slots[index].set(text, parameter.range) {
+        // Without it the object could not be written down, nor read again.
+        let is_needed = text.is_empty() && parameter.role == Role::Required;
+        if !is_needed && slots[index].set(text, parameter.range) {
             if parameter.role == Role::Action {
                 slots[index].clear();
             }

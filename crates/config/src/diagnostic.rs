@@ -204,45 +204,67 @@ pub struct Diagnostic {
     pub column: usize,
     /// What is wrong, what was expected, and the known name that is most like what was found.
     pub message: String,
-    /// The line's text, secrets masked.
+    /// The line's text, secrets masked; of a very long line the part around the place.
     pub source_line: String,
-    /// How many characters are to blame.
+    /// How many characters of the line stand before that part.
+    #[serde(default)]
+    pub skipped: usize,
+    /// How many characters of the part are to blame.
     pub width: usize,
 }
 
+/// The characters of a line that are shown before the place, and from there on.
+const SHOWN: [usize; 2] = [200, 400];
+/// The characters of a message that are shown at its beginning and at its end, where it has many more.
+const SAID: [usize; 2] = [800, 200];
+
+/// A message that quotes text without bound, without most of that.
+fn bounded(message: String) -> String {
+    let [head, tail] = SAID;
+    let count = message.chars().count();
+    if count <= head + tail + 1 {
+        return message;
+    }
+    let chars = message.chars();
+    let end = chars.clone().skip(count - tail);
+    chars.take(head).chain(['…']).chain(end).collect()
+}
+
 impl Diagnostic {
-    /// Finds the place of `span` in the text; what lies in `secrets` is not shown.
+    /// What is to be said of `span`, which begins in this line of this number; what lies in `secrets` is not shown.
     pub(crate) fn new(
         (file, text): (&str, &str),
+        (line, number): (Span, usize),
         secrets: &[Span],
         severity: Severity,
         span: Span,
         message: String,
     ) -> Self {
         let Span { start, end } = span;
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let in_line = |secret: &&Span| secret.start < line_end && secret.end > line_start;
-        let secrets: Vec<&Span> = secrets.iter().filter(in_line).collect();
         let is_secret = |at: usize| {
             let mut secrets = secrets.iter();
             secrets.any(|secret| (secret.start..secret.end).contains(&at))
         };
-        let line = &text[line_start..line_end];
-        let masked = line
+        let [before, after] = SHOWN;
+        let place = text[line.start..start].chars().count();
+        let skipped = place.saturating_sub(before);
+        let masked = text[line.start..line.end]
             .char_indices()
-            .map(|(at, c)| if is_secret(line_start + at) { '*' } else { c });
+            .skip(skipped)
+            .take(place - skipped + after)
+            .map(|(at, c)| if is_secret(line.start + at) { '*' } else { c });
+        let width = text[start..end.clamp(start, line.end.max(start))]
+            .chars()
+            .count();
         Self {
             severity,
             file: file.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
-            message,
+            line: number,
+            column: place + 1,
+            message: bounded(message),
             source_line: masked.collect::<String>().trim_end().to_owned(),
-            width: text[start..end.clamp(start, line_end)]
-                .chars()
-                .count()
-                .max(1),
+            skipped,
+            width: width.clamp(1, after),
         }
     }
 }
@@ -256,6 +278,7 @@ impl fmt::Display for Diagnostic {
             column,
             message,
             source_line,
+            skipped,
             width,
         } = self;
         let warning = match severity {
@@ -266,7 +289,7 @@ impl fmt::Display for Diagnostic {
         let before = source_line
             .chars()
             .chain(std::iter::repeat(' '))
-            .take(column - 1);
+            .take(column - 1 - skipped);
         let indent: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
         write!(
             f,

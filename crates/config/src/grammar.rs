@@ -135,8 +135,15 @@ pub fn parse_command(text: &str) -> Result<Command, Box<Diagnostic>> {
         },
     };
     let message = fault.error.to_string();
+    let start = fault.span.start;
+    let line = Span {
+        start: text[..start].rfind('\n').map_or(0, |at| at + 1),
+        end: text[start..].find('\n').map_or(text.len(), |at| start + at),
+    };
+    let number = text[..start].matches('\n').count() + 1;
     Err(Box::new(Diagnostic::new(
         ("command", text),
+        (line, number),
         &parsed.secrets,
         Severity::Error,
         fault.span,
@@ -407,7 +414,18 @@ impl Parsed {
         }
         let expected = || ConfigError::unexpected("the name of a parameter", name.describe());
         let word = name.word().ok_or_else(|| at_name(expected()))?;
-        let parameter = command.object.parameter(word).map_err(at_name)?;
+        let parameter = match command.object.parameter(word) {
+            // It may be the rest of that.
+            Err(_) if !has_equals && ends_with_secret(command) => {
+                self.secrets.push(name.span);
+                let found = "what follows a secret: one with blanks in it wants quotes";
+                return Err(at_name(ConfigError::unexpected(
+                    "the name of a parameter",
+                    found,
+                )));
+            }
+            found => found.map_err(at_name)?,
+        };
         if command.verb == Verb::Unset && parameter.role != Role::Key && !has_equals {
             return Ok(bare(parameter.name, name.span));
         }
@@ -551,6 +569,13 @@ fn keyword<T: Copy + PartialEq>(
         span: token.span,
         error,
     })
+}
+
+/// Whether the last value so far is one that is not to be shown.
+fn ends_with_secret(command: &Command) -> bool {
+    let last = command.arguments.last().filter(|last| last.value.is_some());
+    let parameter = last.and_then(|last| command.object.parameter(last.name).ok());
+    parameter.is_some_and(Parameter::is_secret)
 }
 
 fn choose<T: Copy + PartialEq>(

@@ -129,29 +129,45 @@ impl<'a> Files<'a> {
         names
     }
 
-    /// What is to be said of `span`, with its place in its file.
-    pub(crate) fn diagnostic(
+    /// What is to be said of parts of the text, each with its place in its file. What lies in `secrets` is not shown.
+    pub(crate) fn diagnostics(
         &self,
-        secrets: &[Span],
+        mut secrets: Vec<Span>,
         severity: Severity,
-        span: Span,
-        message: String,
-    ) -> Diagnostic {
-        let file = self
-            .files
-            .iter()
-            .rfind(|file| file.text.start <= span.start);
-        let (name, all) = file.map_or(("", Span::default()), |file| (&*file.name, file.text));
-        let within = |span: Span| Span {
-            start: span.start - all.start,
-            end: span.end - all.start,
+        said: impl Iterator<Item = (Span, String)>,
+    ) -> Vec<Diagnostic> {
+        // Looked for once, as there may be as many to say as there are lines.
+        let ends: Vec<_> = self.text.match_indices('\n').map(|(at, _)| at).collect();
+        secrets.sort_by_key(|secret| secret.start);
+        let diagnostic = |(span, message): (Span, String)| {
+            let file = self
+                .files
+                .iter()
+                .rfind(|file| file.text.start <= span.start);
+            let (name, all) = file.map_or(("", Span::default()), |file| (&*file.name, file.text));
+            let ends_before = |at: usize| ends.partition_point(|end| *end < at);
+            let number = ends_before(span.start) - ends_before(all.start);
+            let end = ends.get(ends_before(span.start));
+            let line = Span {
+                start: match number {
+                    0 => all.start,
+                    _ => ends[ends_before(span.start) - 1] + 1,
+                },
+                end: end.map_or(all.end, |end| *end),
+            };
+            let first = secrets.partition_point(|secret| secret.end <= line.start);
+            let last = secrets.partition_point(|secret| secret.start < line.end);
+            let secrets = &secrets[first..last.max(first)];
+            let text = &self.text[..all.end];
+            Diagnostic::new(
+                (name, text),
+                (line, number + 1),
+                secrets,
+                severity,
+                span,
+                message,
+            )
         };
-        let secrets: Vec<_> = secrets
-            .iter()
-            .filter(|secret| secret.start >= all.start && secret.end <= all.end)
-            .map(|secret| within(*secret))
-            .collect();
-        let text = &self.text[all.start..all.end];
-        Diagnostic::new((name, text), &secrets, severity, within(span), message)
+        said.map(diagnostic).collect()
     }
 }

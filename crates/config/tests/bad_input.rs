@@ -115,10 +115,11 @@ fn text_of_another_kind_is_refused_everywhere() {
 }
 
 #[test]
-fn empty_text_is_none_for_text_and_refused_for_all_else() {
+fn empty_text_is_none_for_text_and_refused_for_all_else_and_for_what_is_needed() {
     for (object, parameter) in all() {
         if let Some(text) = command(object, parameter, "\"\"") {
-            let is_text = matches!(parameter.kind, Kind::Text | Kind::Secret | Kind::Name(_));
+            let is_text = matches!(parameter.kind, Kind::Text | Kind::Secret | Kind::Name(_))
+                && parameter.role != Role::Required;
             assert_eq!(parse_command(&text).is_ok(), is_text, "{text}");
             assert_eq!(file_takes(&text, parameter.name), is_text, "{text}");
         }

@@ -259,6 +259,39 @@ fn many_wrong_lines_with_secrets_are_all_reported() {
 }
 
 #[test]
+fn what_follows_a_secret_may_be_the_rest_of_it_and_is_not_shown() {
+    let text = "user create user_name=u password=hush hushhush ip_address=10.0.0.1";
+    let shown = Model::load("f", text).unwrap_err()[0].to_string();
+    assert!(shown.contains("wants quotes"), "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
+/// Nor with that of the number of errors, nor is what is said of one as long as the word that it is about.
+#[test]
+fn of_very_many_errors_the_first_are_shown_and_of_very_long_words_a_part() {
+    let errors = Model::load("f", &"tunnel crate x=y\n".repeat(100_000)).unwrap_err();
+    assert_eq!(errors.len(), 10_001);
+    assert_eq!((errors[9_999].line, errors[9_999].column), (10_000, 8));
+    assert_eq!(
+        errors[10_000].message,
+        "90000 more errors from here on are not shown"
+    );
+    let text = format!(
+        "tunnel {} {} x=y",
+        " ".repeat(10_000),
+        "é".repeat(1_000_000)
+    );
+    let errors = Model::load("f", &text).unwrap_err();
+    assert_eq!((errors.len(), errors[0].column), (1, 10_009));
+    let shown = errors[0].to_string();
+    assert!(shown.len() < 5_000, "{}", shown.len());
+    let [line, mark] = [1, 2].map(|at| shown.lines().nth(at).unwrap());
+    let at = mark.find('^').unwrap();
+    assert_eq!(line.chars().nth(at), Some('é'), "{shown}");
+    assert_eq!(line.chars().nth(at - 1), Some(' '), "{shown}");
+}
+
+#[test]
 fn a_host_that_is_a_wrong_address_is_none() {
     for host in [
         "192.0.2.256",

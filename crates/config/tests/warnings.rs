@@ -104,12 +104,6 @@ fn a_parameter_of_what_is_still_to_come_warns_where_it_asks_for_something() {
 }
 
 #[test]
-fn a_user_with_an_empty_password_is_told_of() {
-    let (_, warnings) = load("user create user_name=u password=\"\"\n");
-    assert_eq!(warnings, ["1:34: an empty password lets nobody in"]);
-}
-
-#[test]
 fn a_warning_shows_its_place_and_says_what_it_is_and_secrets_stay_hidden() {
     let text = "tunnel profile modify profile_name=default secret=hush max_retries=0\n";
     let loaded = Model::load("test.conf", text).unwrap();

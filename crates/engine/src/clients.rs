@@ -171,6 +171,7 @@ impl Engine {
             return;
         };
         if let State::Tunnel(tunnel) = client.state {
+            self.remember_client(tunnel, &client);
             self.close_tunnel(
                 tunnel,
                 StopReason::clear("closed by the administrator"),

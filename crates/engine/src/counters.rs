@@ -122,7 +122,7 @@ group! {
         authenticated,
         /// Peers that failed to.
         auth_failures,
-        /// Links that ended, for whatever reason.
+        /// Links that PPP itself ended, not those that went with their call.
         links_closed,
         /// Frames received that are not network-layer packets of an open link.
         received,

@@ -52,6 +52,10 @@ impl CreatedSession {
 }
 
 impl CreatedSessions {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CreatedSession> {
+        self.by_number.values()
+    }
+
     pub(crate) fn get(&self, number: u64) -> Option<&CreatedSession> {
         self.by_number.get(&number)
     }
@@ -294,8 +298,10 @@ impl Engine {
     /// Forgets a session that we were told to make, and closes its call.
     pub(crate) fn remove_session(&mut self, which: Which, number: u64, now: Time) {
         let session = self.created_mut(which).and_then(|all| all.remove(number));
-        let call = session.and_then(|session| session.call);
-        if let (Some(tunnel), Some(call)) = (self.tunnel_id(which), call) {
+        if let (Some(tunnel), Some(session)) = (self.tunnel_id(which), session)
+            && let Some(call) = session.call
+        {
+            self.remember_session(tunnel, &session);
             self.close_session(tunnel, call, now);
         }
         self.set_retry_timer(which);

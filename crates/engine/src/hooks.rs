@@ -13,6 +13,8 @@ use datapath::{Completion, DatapathError, Stats, Token};
 use sansio::Time;
 use serde::Serialize;
 
+use crate::clients::Client;
+use crate::created::CreatedSession;
 use crate::sessions::Session;
 use crate::{Engine, Output};
 
@@ -208,7 +210,10 @@ impl Engine {
         let peer = tunnel.control.peer();
         Some(HookTunnel {
             id,
-            name: client.and_then(|client| client.config.tunnel_name.clone()),
+            name: client.map_or_else(
+                || tunnel.last_name.clone(),
+                |client| client.config.tunnel_name.clone(),
+            ),
             remote: tunnel.remote,
             host_name: peer.map_or_else(String::new, |peer| peer.host_name.clone()),
             peer_profile: tunnel
@@ -218,6 +223,26 @@ impl Engine {
                 .unwrap_or_default()
                 .to_owned(),
         })
+    }
+
+    /// Remembers the name of a session that is not to be there any more, for what is told of its end.
+    pub(crate) fn remember_session(&mut self, tunnel: u16, of: &CreatedSession) {
+        if self.has_hooks()
+            && let Some(call) = of.call
+            && let Some(session) = self.session_mut(tunnel, call)
+        {
+            session.last_name.clone_from(&of.config.session_name);
+        }
+    }
+
+    /// The same of a tunnel with all its sessions.
+    pub(crate) fn remember_client(&mut self, tunnel: u16, client: &Client) {
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel) {
+            tunnel.last_name.clone_from(&client.config.tunnel_name);
+        }
+        for session in client.sessions.iter() {
+            self.remember_session(tunnel, session);
+        }
     }
 
     /// A session, if somebody is to be told.
@@ -233,7 +258,10 @@ impl Engine {
         let text = |text: Option<&str>| text.map(str::to_owned);
         HookSession {
             id,
-            name: created.and_then(|created| created.config.session_name.clone()),
+            name: created.map_or_else(
+                || session.last_name.clone(),
+                |created| created.config.session_name.clone(),
+            ),
             role: session.role,
             user: text(session.user.as_deref()),
             device: text(session.device.as_deref()).unwrap_or_default(),

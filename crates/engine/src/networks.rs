@@ -68,6 +68,7 @@ impl Engine {
             return;
         }
         let (handle, since) = (session.handle, session.since);
+        let reason = session.ending.clone();
         let Some(about) = self.hooked(tunnel, id) else {
             return self.tell_networks_down((tunnel, id), gone, None);
         };
@@ -76,7 +77,7 @@ impl Engine {
             ..about
         };
         let token = self.expect(Pending::Carried(tunnel));
-        let end = HookEnd::new(None, since, now);
+        let end = HookEnd::new(reason.as_deref(), since, now);
         self.tell_networks_down((tunnel, id), gone, Some((about, end, token)));
         self.outputs
             .push_back(Output::Datapath(Request::Stats { token, handle }));

@@ -84,6 +84,12 @@ pub(crate) struct Session {
     pub(crate) up: bool,
     /// It did once.
     was_up: bool,
+    /// The name that it had when it was deleted, for hooks that come after.
+    #[serde(skip)]
+    pub(crate) last_name: Option<String>,
+    /// Why its PPP is ended by us, for the same.
+    #[serde(skip)]
+    pub(crate) ending: Option<String>,
     /// Of which network layers it was told that they carry traffic.
     pub(crate) told: [bool; 2],
     /// When it is ended: for not being up by then, and once it is, for having lasted long enough.
@@ -257,6 +263,8 @@ impl Engine {
             profile_name,
             up: false,
             was_up: false,
+            last_name: None,
+            ending: None,
             told: [false; 2],
             ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(link, credentials, &mut self.rng),
@@ -479,6 +487,7 @@ impl Engine {
             .filter(|session| !session.no_ppp);
         let found = session.is_some();
         if let Some(session) = session {
+            session.ending = Some(cause.to_string());
             session.link.close(cause, now, &mut self.rng);
         }
         found

@@ -55,6 +55,9 @@ pub(crate) struct Tunnel {
     pub(crate) idle_at: Option<Time>,
     /// It was Established once.
     pub(crate) was_up: bool,
+    /// The name that it had when it was deleted, for hooks that come after.
+    #[serde(skip)]
+    pub(crate) last_name: Option<String>,
     /// Its place among those that peers opened and that are not established, until it is.
     pub(crate) half_open: Option<Place>,
     /// The client that gave way to it, if the peer opened it.
@@ -159,6 +162,7 @@ impl Engine {
             since: now,
             idle_at: None,
             was_up: false,
+            last_name: None,
             half_open: None,
             adopted_by: None,
             silent_until: None,

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use api::Role;
+use api::{Role, Selector};
 use common::{LAC, LNS, Pair, ask, model, tunnel};
 use engine::{Command, Hook, HookEnd, HookEvent};
 use sim::NodeId;
@@ -97,6 +97,36 @@ fn what_comes_up_is_told_from_the_tunnel_inwards_and_what_goes_down_the_other_wa
             let carried =
                 [0, 1, 2].map(|place: usize| end(&down[place]).carried.unwrap().tx_packets);
             assert_eq!(carried, [7; 3]);
+        }
+    }
+}
+
+#[test]
+fn what_is_deleted_is_told_of_by_its_names_and_with_the_reason() {
+    for whole_tunnel in [true, false] {
+        let mut pair = pair();
+        pair.world.take_hooks(pair.lac);
+        let tunnel = || Selector::Name("t".to_owned());
+        let command = match whole_tunnel {
+            true => Command::TunnelDelete(tunnel()),
+            false => Command::SessionDelete(tunnel(), Selector::Name("s".to_owned())),
+        };
+        ask(&mut pair.world, pair.lac, command).unwrap();
+        pair.run(5);
+        let down = pair.world.take_hooks(pair.lac);
+        assert_eq!(
+            names(&down)[..3],
+            ["ipv4-down", "ipv6-down", "session-down"]
+        );
+        assert_eq!(down.len(), if whole_tunnel { 4 } else { 3 });
+        for hook in &down {
+            assert_eq!(hook.tunnel.name.as_deref(), Some("t"));
+            assert!(
+                hook.session
+                    .as_ref()
+                    .is_none_or(|s| s.name.as_deref() == Some("s"))
+            );
+            assert!(end(hook).reason.is_some(), "{hook:?}");
         }
     }
 }

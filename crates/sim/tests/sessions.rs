@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ErrorKind, Range, Response, Role, Selector, SessionState, TunnelFilter, TunnelState};
@@ -10,6 +11,7 @@ use common::{
     LAC, LNS, Pair, address, ask, counter, established, is_up, model, sessions, start, tunnel,
     tunnels, users,
 };
+use config::Model;
 use engine::{Command, Event};
 use sim::{Quality, World};
 
@@ -121,11 +123,17 @@ fn an_unknown_user_fails_like_a_wrong_password() {
 
 #[test]
 fn an_empty_password_lets_nobody_in() {
-    let server = format!("{LNS}\nuser create user_name=eve password=\"\"");
+    let server = format!("{LNS}\nuser create user_name=eve password=x");
     let client = LAC.replace("alice", "eve").replace("wonderland", "\"\"");
     for other in ["", "auth_mschapv2=no", "auth_mschapv2=no auth_chap=no"] {
         let other = format!("\nppp profile modify profile_name=default {other}");
-        let mut pair = Pair::new(&client, &(server.clone() + &other));
+        let server = server.clone() + &other;
+        let mut pair = Pair::new(&client, &server);
+        // No file and no command can say so.
+        let mut without = Model::clone(&model(&server));
+        without.users.get_mut("eve").unwrap().password = None;
+        let without = Command::SetModel(Arc::new(without));
+        ask(&mut pair.world, pair.lns, without).unwrap();
         pair.run(5);
         assert_eq!(established(&mut pair.world, 1), 0);
         let events = pair.world.take_events(1);

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
+use super::access::{Looks, place};
 use super::query::{Asked, invalid};
 use super::traces::SILENCE;
 use super::{Backed, Backend, refused};
@@ -155,7 +156,7 @@ struct Reader {
     filter: EventFilter,
     at: u64,
     restarted: bool,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 /// What the query of a request to follow events may have.
@@ -174,9 +175,10 @@ pub(super) struct EventQuery {
 pub(super) async fn follow<B: Backend>(
     State(b): Backed<B>,
     headers: HeaderMap,
+    looks: Looks,
     query: Asked<EventQuery>,
 ) -> HttpResponse {
-    match reader(b.events(), &headers, query) {
+    match reader(b.events(), &headers, looks, query) {
         Ok(reader) => {
             let body = Body::from_stream(stream::unfold(reader, next));
             let headers = [
@@ -192,6 +194,7 @@ pub(super) async fn follow<B: Backend>(
 fn reader(
     log: Arc<EventLog>,
     headers: &HeaderMap,
+    looks: Looks,
     query: Asked<EventQuery>,
 ) -> Result<Reader, CommandError> {
     let mut after = match headers.get("last-event-id").map(|id| id.to_str()) {
@@ -210,13 +213,14 @@ fn reader(
         Some(id) => log.place(&id)?,
         None => (log.kept().last, false),
     };
+    let looker = place(looks)?;
     let place = Arc::clone(&log.places).try_acquire_owned();
     let place = place.map_err(|_| {
         let message = format!("{READERS} follow events already");
         CommandError::new(ErrorKind::Resources, message)
     })?;
     Ok(Reader {
-        _place: place,
+        _places: (place, looker),
         news: log.news.subscribe(),
         log,
         filter,

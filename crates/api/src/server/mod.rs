@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -48,7 +48,8 @@ pub trait Backend: Send + Sync + 'static {
 /// The routes over `backend` without those that change something or show a secret: they are refused with 403, and traces come
 /// without the octets of messages.
 pub fn read_only<B: Backend>(backend: Arc<B>) -> Router {
-    router(backend).layer(from_fn(access::only_reads))
+    let mark = access::ReadOnly::new();
+    router(backend).layer(from_fn_with_state(mark, access::only_reads))
 }
 
 /// The routes over `backend`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::access::ReadOnly;
+use super::access::{Looks, place};
 use super::input::{Session, Tunnel};
 use super::query::{Asked, invalid};
 use super::{Backed, Backend, refused};
@@ -47,9 +47,6 @@ enum Choice {
     #[default]
     No,
 }
-
-/// Whether the client may only look.
-type Looks = Option<Extension<ReadOnly>>;
 
 pub(super) async fn of_tunnel<B: Backend>(
     State(b): Backed<B>,
@@ -91,15 +88,19 @@ fn trace<B: Backend, Q>(
     of: impl FnOnce(Q) -> (TraceOf, Choice),
 ) -> HttpResponse {
     let request = query.map_err(|error| invalid(error.body_text()));
+    let octets = looks.is_none();
     let events = request.and_then(|Query(query)| {
         let (of, ppp) = of(query);
         let ppp = ppp == Choice::Yes;
-        backend.trace(TraceRequest { of, ppp })
+        let place = place(looks)?;
+        Ok((backend.trace(TraceRequest { of, ppp })?, place))
     });
     match events {
-        Ok(events) => {
+        Ok((events, place)) => {
             let body = Body::from_stream(stream::unfold(events, move |events| {
-                next_event(events, looks.is_none())
+                // It is held for as long as the stream is.
+                let _ = &place;
+                next_event(events, octets)
             }));
             ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
         }
