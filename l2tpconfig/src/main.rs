@@ -4,6 +4,7 @@
 
 mod complete;
 mod debug;
+mod files;
 mod help;
 mod manual;
 mod monitor;
@@ -75,6 +76,8 @@ enum Failure {
     Usage(String),
     /// It is, but its answer is not what was wanted.
     Client(ClientError),
+    /// It is, but the configuration would be wrong by it.
+    Refused(String),
     /// The answer can't be printed.
     Output(io::Error),
     /// A file can't be read or written.
@@ -92,7 +95,7 @@ impl Failure {
             Self::Client(ClientError::Refused(error)) if error.kind == ErrorKind::NotFound => 3,
             Self::Client(ClientError::NoDaemon { .. }) => 4,
             Self::File(_, error) if error.kind() == io::ErrorKind::NotFound => 3,
-            Self::Client(_) | Self::Output(_) | Self::File(..) => 1,
+            Self::Client(_) | Self::Refused(_) | Self::Output(_) | Self::File(..) => 1,
             Self::At(_, failure) => failure.status(),
             Self::Reported(status) => *status,
         }
@@ -114,7 +117,7 @@ impl From<io::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Refused(message) => f.write_str(message),
             Self::Client(error) => write!(f, "{error}"),
             Self::Output(error) => write!(f, "cannot print the answer: {error}"),
             Self::File(file, error) => write!(f, "{}: {error}", file.display()),

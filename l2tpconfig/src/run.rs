@@ -1,16 +1,16 @@
 //! Carries commands out.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request};
 use config::{Command, Piece, Statement, command_line, parse_command, statements};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use crate::vocabulary::{Action, Entry, Given, find};
-use crate::{Failure, Flags, complete, debug, explain, help, monitor, print, request, show, trace};
+use crate::{
+    Failure, Flags, complete, debug, explain, files, help, monitor, print, request, show, trace,
+};
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn helped(words: &[String]) -> Result<(), Failure> {
     print(&text)
 }
 
-fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result<Flow, Failure> {
+pub(crate) fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result<Flow, Failure> {
     if pieces[0].text.eq_ignore_ascii_case("help") {
         let words: Vec<_> = pieces[1..].iter().map(|piece| piece.text.clone()).collect();
         helped(&words)?;
@@ -79,8 +79,8 @@ fn fixed(flags: &mut Flags, entry: &Entry, rest: &[Piece]) -> Result<(), Failure
     };
     match entry.action {
         Action::Model(..) | Action::Help | Action::Exit => Ok(()),
-        Action::ConfigSave => save(flags, given.get("file").map(Path::new)),
-        Action::ConfigRestore => restore(flags, &PathBuf::from(needed("file")?)),
+        Action::ConfigSave => files::save(flags, given.get("file").map(Path::new)),
+        Action::ConfigRestore => files::restore(flags, &PathBuf::from(needed("file")?)),
         Action::ConfigReload => reload(flags, flags.dry_run || given.get("dry_run").is_some()),
         Action::ServerShow => {
             let socket = flags.socket.display().to_string();
@@ -123,7 +123,7 @@ fn traced(flags: &Flags, given: &Given) -> Result<(), Failure> {
 }
 
 /// A command of the declared objects.
-fn model(flags: &Flags, text: &str) -> Result<(), Failure> {
+pub(crate) fn model(flags: &Flags, text: &str) -> Result<(), Failure> {
     let command = parse_command(text).map_err(|diagnostic| Failure::Usage(explain(&diagnostic)))?;
     let request = request::request(&command).map_err(Failure::Usage)?;
     let client = Client::new(&flags.socket)?;
@@ -179,39 +179,6 @@ fn structured(flags: &Flags, answer: &Value) -> Result<Option<String>, Failure> 
 /// Prints an answer in the form that the options ask for, or else `text`.
 pub(crate) fn output(flags: &Flags, answer: &Value, text: String) -> Result<(), Failure> {
     print(&structured(flags, answer)?.unwrap_or(text))
-}
-
-fn save(flags: &Flags, file: Option<&Path>) -> Result<(), Failure> {
-    let text = Client::new(&flags.socket)?.ask(Method::GET, "/v1/config/file", None)?;
-    let Some(file) = file else {
-        return print(&text);
-    };
-    // Whole or not at all, and nobody else's to read; what fails leaves nothing behind.
-    let write = || {
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(file)?;
-        Ok(())
-    };
-    write().map_err(|error: io::Error| Failure::File(file.to_owned(), error))
-}
-
-fn restore(flags: &mut Flags, file: &Path) -> Result<(), Failure> {
-    let text = fs::read_to_string(file).map_err(|error| Failure::File(file.to_owned(), error))?;
-    for Statement { pieces, span, .. } in statements(&text) {
-        if pieces.is_empty() {
-            continue;
-        }
-        command(flags, &text[span.start..span.end], &pieces).map_err(|failure| {
-            let line = text[..span.start].matches('\n').count() + 1;
-            Failure::At(format!("{}:{line}", file.display()), Box::new(failure))
-        })?;
-    }
-    Ok(())
 }
 
 fn reload(flags: &Flags, dry_run: bool) -> Result<(), Failure> {

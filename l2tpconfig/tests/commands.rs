@@ -45,6 +45,7 @@ impl Backend for Fake {
                 ("profile_name", json!("x")),
                 ("mtu", json!(1400)),
             ])),
+            Request::ConfigFile => Response::Text(String::new()),
             Request::UserList(..) => Response::Users(Page::whole(Vec::new())),
             Request::SessionList(..) => Response::Sessions(Page::whole(Vec::new())),
             Request::TunnelDelete(Selector::Id(404)) => {
@@ -419,6 +420,50 @@ fn a_restore_stops_at_the_first_error_and_says_its_line() {
     );
     let missing = daemon.run(&["config", "restore", "file=/nonexistent"]);
     assert_eq!(missing.status.code(), Some(3));
+}
+
+#[test]
+fn a_file_of_objects_is_restored_as_a_whole() {
+    let daemon = Daemon::start();
+    let file = daemon.socket.with_extension("conf");
+    let restore = |text: &str| {
+        daemon.fake.0.lock().unwrap().clear();
+        std::fs::write(&file, text).unwrap();
+        let output = daemon.run(&["config", "restore", &format!("file={}", file.display())]);
+        (output, daemon.fake.0.lock().unwrap().clone())
+    };
+    let conf = include_str!("../../README.md")
+        .split_once("`lns.conf`:\n\n")
+        .unwrap()
+        .1;
+    let conf: String = conf
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{}\n", line.trim()))
+        .collect();
+    let (output, asked) = restore(&conf);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let place = |is_it: fn(&Request) -> bool| asked.iter().position(is_it).unwrap();
+    let pool = place(|r| matches!(r, Request::ObjectCreate(Collection::IpPools, _)));
+    let ppp = place(|r| matches!(r, Request::ObjectModify(Collection::PppProfiles, ..)));
+    assert!(pool < ppp, "{asked:?}");
+    assert_eq!(asked.len(), 5, "{asked:?}");
+
+    // Where the last line is wrong, the first is not carried out.
+    for (last, status) in [
+        (
+            "peer profile create profile_name=x tunnel_profile_name=none",
+            1,
+        ),
+        ("user create user_name=a", 2),
+        ("user nonsense", 2),
+    ] {
+        let (output, asked) = restore(&format!("{conf}{last}\n"));
+        assert_eq!(output.status.code(), Some(status), "{last}");
+        assert!(stderr(&output).contains("conf:6:"), "{}", stderr(&output));
+        assert!(asked.iter().all(|r| *r == Request::ConfigFile), "{asked:?}");
+        assert!(!stderr(&output).contains("wonderland"));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Fault;
-use crate::grammar::{Parsed, quoted};
+use crate::grammar::{Form, Parsed, parse};
 use crate::include::{Files, Find, Source};
 use crate::value::Kind;
 use crate::words::nearest;
@@ -22,8 +22,8 @@ struct Breach {
     error: ConfigError,
 }
 
-#[derive(Clone, PartialEq)]
-enum Which {
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Which {
     Name(String),
     Place(usize),
 }
@@ -133,6 +133,48 @@ impl Model {
         }
         *self = next;
         Ok(())
+    }
+
+    /// What is to be done to a daemon that has this configuration so that it has also what `text` says: commands, to be carried out one by one. As in
+    /// a file, the order of its statements does not matter where one names what another makes, and making a profile that is there changes it; but no
+    /// number may be out of range. `file` is its name for the diagnostics, of which there is one for each error.
+    pub fn commands_for(&self, file: &str, text: &str) -> Result<Vec<String>, Vec<Diagnostic>> {
+        let parsed = parse(text, 0, Form::Command);
+        let mut faults = parsed.faults;
+        let mut after = self.clone();
+        let mut applied = Vec::new();
+        for command in &parsed.commands {
+            match after.change(command) {
+                Ok(()) => applied.push(command),
+                Err(error) => faults.push(Fault {
+                    span: blame(command, &error),
+                    error,
+                }),
+            }
+        }
+        if faults.is_empty() {
+            let made_before = |object| match object {
+                Object::Tunnel => self.tunnels.len(),
+                Object::Session => self.sessions.len(),
+                _ => 0,
+            };
+            faults.extend(after.breaches().into_iter().map(|mut breach| {
+                if let Which::Place(place) = &mut breach.which {
+                    *place = place.wrapping_sub(made_before(breach.object));
+                }
+                breach.locate(&applied)
+            }));
+        }
+        if faults.is_empty() {
+            return Ok(self.commands_to(&after));
+        }
+        faults.sort_by_key(|fault| fault.span.start);
+        let diagnostic = |fault: Fault| {
+            let message = fault.error.to_string();
+            let (secrets, error) = (&parsed.secrets, Severity::Error);
+            Diagnostic::new((file, text), secrets, error, fault.span, message)
+        };
+        Err(faults.into_iter().map(diagnostic).collect())
     }
 
     /// Applies one command; the result may name what is not there (yet).
@@ -294,8 +336,12 @@ impl Model {
         }
     }
 
-    /// Calls `visit` for each object, with the parameters that are set on it.
-    fn each(&self, mut visit: impl FnMut(Object, Which, Vec<(&'static Parameter, String)>)) {
+    /// Calls `visit` for each object, with the parameters that are set on it. What others name or inherit from comes before them; only a tunnel
+    /// profile's peer profile comes after it.
+    pub(crate) fn each(
+        &self,
+        mut visit: impl FnMut(Object, Which, Vec<(&'static Parameter, String)>),
+    ) {
         visit(
             Object::System,
             Which::Place(0),
@@ -303,7 +349,8 @@ impl Model {
         );
         macro_rules! each {
             ($($object:ident $map:ident)+; $($in_list:ident $list:ident)+) => {
-                $(for (name, object) in &self.$map {
+                $(let default = self.$map.get_key_value(DEFAULT_PROFILE).into_iter();
+                for (name, object) in default.chain(self.$map.iter().filter(|named| *named.0 != DEFAULT_PROFILE)) {
                     visit(Object::$object, Which::Name(name.clone()), object.iter().collect());
                 })+
                 $(for (place, object) in self.$list.iter().enumerate() {
@@ -312,43 +359,16 @@ impl Model {
             };
         }
         each!(
-            PeerProfile peer_profiles
-            TunnelProfile tunnel_profiles
-            SessionProfile session_profiles
-            PppProfile ppp_profiles
             IpPool ip_pools
             Listener listeners
-            User users;
+            User users
+            PppProfile ppp_profiles
+            SessionProfile session_profiles
+            TunnelProfile tunnel_profiles
+            PeerProfile peer_profiles;
             Tunnel tunnels
             Session sessions
         );
-    }
-
-    /// The commands that make this model, secrets in clear: what [`Model::load`] reads as the same model.
-    pub fn to_commands(&self) -> String {
-        let mut commands = String::new();
-        self.each(|object, which, set| {
-            let is_there = object == Object::System
-                || which == Which::Name(DEFAULT_PROFILE.to_owned()) && object.is_profile();
-            let verb = if is_there { Verb::Modify } else { Verb::Create };
-            let has_own = set
-                .iter()
-                .any(|(parameter, _)| object.key().is_none_or(|key| key.name != parameter.name));
-            if is_there && !has_own {
-                return;
-            }
-            commands.push_str(&format!("{object} {verb}"));
-            for (parameter, text) in set {
-                let is_text = matches!(
-                    parameter.kind,
-                    Kind::Text | Kind::Secret | Kind::Device | Kind::Name(_)
-                );
-                let value = if is_text { quoted(&text) } else { text };
-                commands.push_str(&format!(" \\\n    {}={value}", parameter.name));
-            }
-            commands.push('\n');
-        });
-        commands
     }
 }
 

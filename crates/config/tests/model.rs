@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{
     AddressRange, Kind, MASK, Model, Netmask, Object, Parameter, Parameters, PppProfile, Role,
-    Session, System, TraceFlags, Tunnel, Value,
+    Session, System, TraceFlags, Tunnel, Value, parse_command, statements,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -497,6 +497,77 @@ proptest! {
         let at = (0..=cut.index(text.len() + 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap();
         let _ = Model::load("cut", &text[..at]);
     }
+}
+
+/// Carries commands out one by one, as a daemon does that is asked.
+fn one_by_one(model: &mut Model, commands: &[String]) {
+    for command in commands {
+        let parsed = parse_command(command).unwrap();
+        if let Err(error) = model.apply(&parsed) {
+            panic!("{error}: {command}");
+        }
+    }
+}
+
+#[test]
+fn what_names_what_comes_later_is_carried_out_after_it() {
+    let text = "session create tunnel_name=t session_name=s profile_name=s\n\
+        tunnel create tunnel_name=t dest_ipaddr=a profile_name=a listener_name=l\n\
+        listener create listener_name=l\n\
+        peer profile create profile_name=p tunnel_profile_name=a\n\
+        tunnel profile create profile_name=a auth_mode=challenge peer_profile_name=p session_profile_name=s\n\
+        tunnel profile modify profile_name=default secret=x\n\
+        session profile create profile_name=s ppp_profile_name=p\n\
+        ppp profile create profile_name=p ip_pool_name=i mtu=1400\n\
+        ppp profile modify profile_name=p mtu=1300\n\
+        ip_pool create pool_name=i range=10.0.0.1-10.0.0.2\n";
+    let all = Model::load("all", text).unwrap().model;
+    let commands = Model::default().commands_for("all", text).unwrap();
+    let mut model = Model::default();
+    one_by_one(&mut model, &commands);
+    assert_eq!(model, all);
+    let saved = all.to_commands();
+    let mut again = Model::default();
+    let statements: Vec<_> = statements(&saved)
+        .iter()
+        .filter(|statement| !statement.pieces.is_empty())
+        .map(|statement| saved[statement.span.start..statement.span.end].to_owned())
+        .collect();
+    one_by_one(&mut again, &statements);
+    assert_eq!(again, all);
+    // Nothing is left to do where all of it is there.
+    let nothing = "ppp profile create profile_name=p mtu=1300\n";
+    assert_eq!(
+        all.commands_for("f", nothing).unwrap(),
+        Vec::<String>::new()
+    );
+    let unset = all.commands_for("f", "ppp profile unset profile_name=p mtu ip_pool_name\n");
+    one_by_one(&mut model, &unset.unwrap());
+    assert_eq!(
+        (
+            model.ppp_profiles["p"].mtu,
+            &model.ppp_profiles["p"].ip_pool_name
+        ),
+        (None, &None)
+    );
+}
+
+#[test]
+fn what_cannot_be_added_to_a_model_is_told_with_its_line() {
+    let model = Model::load(
+        "first",
+        "user create user_name=a password=x\n\
+        tunnel create tunnel_name=t dest_ipaddr=a\n",
+    )
+    .unwrap()
+    .model;
+    let text = "user create user_name=b password=y\nuser create user_name=a password=y\n";
+    let errors = model.commands_for("f", text).unwrap_err();
+    assert_eq!((errors.len(), errors[0].line), (1, 2));
+    assert!(!errors[0].to_string().contains("=y"), "{}", errors[0]);
+    let text = "\ntunnel create tunnel_name=u dest_ipaddr=b profile_name=none\n";
+    let errors = model.commands_for("f", text).unwrap_err();
+    assert_eq!((errors.len(), errors[0].line), (1, 2));
 }
 
 #[test]

@@ -139,12 +139,29 @@ fn restore(world: &World) -> Result<()> {
     )?;
     let from_file = Words::of("config restore").and(format!("file={}", file.display()));
     world.refuses(&from_file, NOT_UNDERSTOOD, "nonsense")?;
-    world.works(&Words::of("ppp profile delete profile_name=early"))?;
-    world.refuses(
-        &Words::of("ppp profile show profile_name=late"),
-        NOT_FOUND,
-        "late",
+    // Whole or not at all, and what names comes before what it names as well as after it.
+    let nothing_is_done = || {
+        for name in ["early", "late"] {
+            let show = Words::of("ppp profile show").and(format!("profile_name={name}"));
+            world.refuses(&show, NOT_FOUND, name)?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    nothing_is_done()?;
+    fs::write(
+        &file,
+        "ppp profile create profile_name=early ip_pool_name=later\nppp profile create profile_name=late ip_pool_name=none\nip_pool create pool_name=later range=10.9.0.1-10.9.0.9\n",
     )?;
+    world.refuses(&from_file, REFUSED, "commands.conf:2:")?;
+    nothing_is_done()?;
+    let good = fs::read_to_string(&file)?.replace("none", "later");
+    fs::write(&file, good)?;
+    world.works(&from_file)?;
+    for name in ["early", "late"] {
+        let delete = Words::of("ppp profile delete").and(format!("profile_name={name}"));
+        world.works(&delete)?;
+    }
+    world.works(&Words::of("ip_pool delete pool_name=later"))?;
     world.refuses(
         &Words::of("config restore file=/nonexistent"),
         NOT_FOUND,
@@ -218,6 +235,19 @@ pub(crate) fn restored(world: &World) -> Result<String> {
         for object in ["peer", "tunnel", "session", "ppp"] {
             let create = Words::of(object).and("profile").and("create");
             world.works(&create.and(format!("profile_name={name}")))?;
+        }
+        let pool = Words::of("ip_pool create").and(format!("pool_name={name}"));
+        world.works(&pool.and("range=10.8.0.1-10.8.0.9"))?;
+        for (profile, names) in [
+            ("ppp", "ip_pool_name"),
+            ("session", "ppp_profile_name"),
+            ("tunnel", "session_profile_name"),
+            ("peer", "tunnel_profile_name"),
+            ("tunnel", "peer_profile_name"),
+        ] {
+            let modify = Words::of(profile).and("profile").and("modify");
+            let modify = modify.and(format!("profile_name={name}"));
+            world.works(&modify.and(format!("{names}={name}")))?;
         }
         let user = Words::of("user create").and(format!("user_name={name}"));
         world.works(&user.and(format!("password={name}")))?;
