@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::{Client, Method};
 use config::{Argument, Command, Model, Role, Statement, Verb, parse_command, statements};
@@ -11,6 +11,9 @@ use tempfile::NamedTempFile;
 use crate::run::{command, model};
 use crate::vocabulary::{Action, Given, find};
 use crate::{Failure, Flags, explain, print, request};
+
+/// How many links a name may lead through, as in the kernel.
+const MOST_LINKS: usize = 40;
 
 /// The daemon's configuration as commands, secrets in clear.
 fn present(flags: &Flags) -> Result<String, Failure> {
@@ -23,18 +26,45 @@ pub(crate) fn save(flags: &Flags, file: Option<&Path>) -> Result<(), Failure> {
     let Some(file) = file else {
         return print(&text);
     };
-    // Whole or not at all, and nobody else's to read; what fails leaves nothing behind.
-    let write = || {
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(file)?;
-        Ok(())
+    write(file, text.as_bytes()).map_err(|error| Failure::File(file.to_owned(), error))
+}
+
+/// Puts a text in a file, whole or not at all, and nobody else's to read; what fails leaves nothing behind. Links are followed, and what is no regular
+/// file, as a terminal or a pipe, is written to as it stands.
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    let Some(target) = target(file)? else {
+        return fs::OpenOptions::new()
+            .write(true)
+            .open(file)?
+            .write_all(text);
     };
-    write().map_err(|error: io::Error| Failure::File(file.to_owned(), error))
+    let folder = target
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text)?;
+    new.as_file().sync_all()?;
+    new.persist(&target)?;
+    Ok(())
+}
+
+/// The file that a name leads to, which need not be there yet. None of what is no regular file, or one that is open already, as `/dev/stdout` may be.
+fn target(file: &Path) -> io::Result<Option<PathBuf>> {
+    let mut target = file.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&target) else {
+            let is_other = fs::metadata(&target).is_ok_and(|there| !there.is_file());
+            return Ok(Some(target).filter(|_| !is_other));
+        };
+        if ["/dev", "/proc"]
+            .iter()
+            .any(|of_kernel| target.starts_with(of_kernel))
+        {
+            return Ok(None);
+        }
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    Err(rustix::io::Errno::LOOP.into())
 }
 
 /// Carries out the commands of a file. Where something of it is not understood, nothing is done.

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{Receiver, channel};
 
+/// The configuration of the daemon.
+const SAVED: &str = "user create user_name=saved password=x\n";
+
 /// Answers a little of everything, and remembers what it was asked.
 #[derive(Default)]
 struct Fake(Mutex<Vec<Request>>);
@@ -45,7 +48,7 @@ impl Backend for Fake {
                 ("profile_name", json!("x")),
                 ("mtu", json!(1400)),
             ])),
-            Request::ConfigFile => Response::Text(String::new()),
+            Request::ConfigFile => Response::Text(SAVED.to_owned()),
             Request::UserList(..) => Response::Users(Page::whole(Vec::new())),
             Request::SessionList(..) => Response::Sessions(Page::whole(Vec::new())),
             Request::TunnelDelete(Selector::Id(404)) => {
@@ -464,6 +467,47 @@ fn a_file_of_objects_is_restored_as_a_whole() {
         assert!(asked.iter().all(|r| *r == Request::ConfigFile), "{asked:?}");
         assert!(!stderr(&output).contains("wonderland"));
     }
+}
+
+#[test]
+fn a_save_follows_links_and_replaces_no_device() {
+    let daemon = Daemon::start();
+    let folder = daemon.socket.parent().unwrap();
+    let file = |name: &str| folder.join(name);
+    let save = |to: &str| daemon.ok(&["config", "save", &format!("file={to}")]);
+    let save_to = |name: &str| save(file(name).to_str().unwrap());
+    std::fs::create_dir(file("deep")).unwrap();
+    for (link, target) in [("a", "deep/b"), ("deep/b", "c"), ("loop", "loop")] {
+        std::os::unix::fs::symlink(target, file(link)).unwrap();
+    }
+    // First it is made, then replaced.
+    for _ in 0..2 {
+        save_to("a");
+        assert!(file("a").is_symlink() && file("deep/b").is_symlink());
+        assert_eq!(std::fs::read_to_string(file("deep/c")).unwrap(), SAVED);
+    }
+    assert_eq!(std::fs::read_dir(file("deep")).unwrap().count(), 2);
+    let looped = format!("file={}", file("loop").display());
+    assert_eq!(
+        daemon.run(&["config", "save", &looped]).status.code(),
+        Some(1)
+    );
+    assert!(file("loop").is_symlink());
+    // Written to, and there as before.
+    assert_eq!(save("/dev/stdout"), SAVED);
+    save("/dev/null");
+    let fifo = file("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::read_to_string(fifo).unwrap()
+    });
+    save_to("fifo");
+    use std::os::unix::fs::FileTypeExt;
+    let of = |path: &std::path::Path| std::fs::metadata(path).unwrap().file_type();
+    assert!(of(&fifo).is_fifo() && of("/dev/null".as_ref()).is_char_device());
+    assert_eq!(reader.join().unwrap(), SAVED);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Fault;
-use crate::grammar::{Form, Parsed, parse};
+use crate::grammar::{Form, Parsed, line, parse};
 use crate::include::{Files, Find, Source};
 use crate::value::Kind;
 use crate::words::nearest;
@@ -39,6 +39,8 @@ pub struct Loaded {
 
 /// The errors of a file that are shown: nobody reads more at once.
 const MOST_FAULTS: usize = 10_000;
+/// How many errors of what is to be added to a model are told; the first is the one to mend.
+const MOST_REFUSED: usize = 20;
 
 impl Model {
     /// Reads a configuration file. `file` is its name for the diagnostics, of which there is one for each error, and one for each warning of a file
@@ -137,7 +139,7 @@ impl Model {
 
     /// What is to be done to a daemon that has this configuration so that it has also what `text` says: commands, to be carried out one by one. As in
     /// a file, the order of its statements does not matter where one names what another makes, and making a profile that is there changes it; but no
-    /// number may be out of range. `file` is its name for the diagnostics, of which there is one for each error.
+    /// number may be out of range. `file` is its name for the diagnostics, of which there is one for each of the first errors.
     pub fn commands_for(&self, file: &str, text: &str) -> Result<Vec<String>, Vec<Diagnostic>> {
         let parsed = parse(text, 0, Form::Command);
         let mut faults = parsed.faults;
@@ -172,9 +174,14 @@ impl Model {
         let diagnostic = |fault: Fault| {
             let message = fault.error.to_string();
             let (secrets, error) = (&parsed.secrets, Severity::Error);
-            Diagnostic::new((file, text), secrets, error, fault.span, message)
+            let place = line(text, fault.span.start);
+            Diagnostic::new((file, text), place, secrets, error, fault.span, message)
         };
-        Err(faults.into_iter().map(diagnostic).collect())
+        Err(faults
+            .into_iter()
+            .take(MOST_REFUSED)
+            .map(diagnostic)
+            .collect())
     }
 
     /// Applies one command; the result may name what is not there (yet).

@@ -135,20 +135,24 @@ pub fn parse_command(text: &str) -> Result<Command, Box<Diagnostic>> {
         },
     };
     let message = fault.error.to_string();
-    let start = fault.span.start;
-    let line = Span {
-        start: text[..start].rfind('\n').map_or(0, |at| at + 1),
-        end: text[start..].find('\n').map_or(text.len(), |at| start + at),
-    };
-    let number = text[..start].matches('\n').count() + 1;
+    let place = line(text, fault.span.start);
     Err(Box::new(Diagnostic::new(
         ("command", text),
-        (line, number),
+        place,
         &parsed.secrets,
         Severity::Error,
         fault.span,
         message,
     )))
+}
+
+/// The line that a place in a text is in, and its number.
+pub(crate) fn line(text: &str, at: usize) -> (Span, usize) {
+    let line = Span {
+        start: text[..at].rfind('\n').map_or(0, |end| end + 1),
+        end: text[at..].find('\n').map_or(text.len(), |end| at + end),
+    };
+    (line, text[..at].matches('\n').count() + 1)
 }
 
 /// The arguments of a program as one command: `name=value` whose value has spaces is quoted again, as the shell took
