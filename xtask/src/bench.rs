@@ -1,11 +1,14 @@
 //! `cargo xtask bench`: the programs of the `bench` package, in release, their JSON line last.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::test::cargo;
+use crate::apt;
+use crate::test::{cargo, programs};
+use crate::uml;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -22,6 +25,8 @@ pub(crate) enum Subject {
     Reconnect,
     /// Lists, shows and deletions with twenty thousand sessions up, what a shard takes for a Hello meanwhile, and reloads of a large file.
     Api,
+    /// Sessions a second on the kernel's datapath, what one costs, and TCP through one, beside `tun` and xl2tpd with pppd, in User-Mode Linux.
+    Kernel,
 }
 
 impl Subject {
@@ -33,6 +38,9 @@ impl Subject {
 
 /// Builds and runs one benchmark; its exit status is ours.
 pub(crate) fn run(subject: Subject) -> Result<ExitCode> {
+    if let Subject::Kernel = subject {
+        return kernel();
+    }
     let bin = subject
         .to_possible_value()
         .context("every subject has a name")?;
@@ -57,4 +65,23 @@ pub(crate) fn run(subject: Subject) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Its machine needs root, and the packages of the suite of the same name.
+fn kernel() -> Result<ExitCode> {
+    apt::ensure(&[apt::UML, apt::MODPROBE, apt::IP, apt::PPPD, apt::XL2TPD])?;
+    let mut build = cargo(&["build", "--quiet", "--release"]);
+    for package in ["openl2tpd", "l2tpconfig", "interop"] {
+        build.args(["--package", package]);
+    }
+    if !build.status()?.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let machine = uml::Machine {
+        mem: 1024,
+        timeout: Duration::from_secs(900),
+    };
+    let program = programs("release")?.join("kernel-bench");
+    let status = uml::run(machine, &[program.into()], std::io::stdout())?;
+    Ok(ExitCode::from(status))
 }

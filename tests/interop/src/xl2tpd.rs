@@ -1,6 +1,7 @@
 //! xl2tpd with pppd: a LAC or an LNS that is not ours. It needs the kernel's l2tp_ppp, so it runs in User-Mode Linux.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -33,11 +34,23 @@ impl Xl2tpd {
         secret: bool,
         sequenced: bool,
     ) -> Result<Self> {
+        Self::run(bed, folder, role, auth, secret, sequenced, POOL_END)
+    }
+
+    fn run(
+        bed: &Bed,
+        folder: &Path,
+        role: Role,
+        auth: Auth,
+        secret: bool,
+        sequenced: bool,
+        last: Ipv4Addr,
+    ) -> Result<Self> {
         let file = |name: &str| folder.join(format!("xl2tpd-{role:?}.{name}"));
         let ppp_log = file("pppd.log");
         let (mut options, mut configuration) = (
             ppp_options(role, auth, &ppp_log),
-            configuration(role, secret, &file("ppp")),
+            configuration(role, secret, last, &file("ppp")),
         );
         if sequenced {
             options.push_str("pppol2tp_send_seq\n");
@@ -84,6 +97,21 @@ impl Xl2tpd {
     }
 }
 
+impl Xl2tpd {
+    /// Starts an LNS that gives addresses up to `last`, without a secret.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn serve(bed: &Bed, folder: &Path, auth: Auth, last: Ipv4Addr) -> Result<Self> {
+        Self::run(bed, folder, Role::Lns, auth, false, false, last)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
 impl Side for Xl2tpd {
     /// pppd is told to hang up: it terminates LCP, and xl2tpd sends CDN.
     fn close_session(&mut self) -> Result<()> {
@@ -111,7 +139,7 @@ impl Side for Xl2tpd {
     }
 }
 
-fn configuration(role: Role, secret: bool, ppp_options: &Path) -> String {
+fn configuration(role: Role, secret: bool, last: Ipv4Addr, ppp_options: &Path) -> String {
     let ppp_options = ppp_options.display();
     let challenge = if secret { "yes" } else { "no" };
     let common = format!("challenge = {challenge}\nppp debug = yes\npppoptfile = {ppp_options}\n");
@@ -121,7 +149,7 @@ fn configuration(role: Role, secret: bool, ppp_options: &Path) -> String {
             netns::LNS
         ),
         Role::Lns => format!(
-            "[lns default]\nip range = {INNER_LAC}-{POOL_END}\nlocal ip = {INNER_LNS}\nname = xl2tpd-lns\n\
+            "[lns default]\nip range = {INNER_LAC}-{last}\nlocal ip = {INNER_LNS}\nname = xl2tpd-lns\n\
              require authentication = yes\n"
         ),
     };
