@@ -162,9 +162,10 @@ impl EventSink for Mailbox {
             let limit = match event {
                 Event::Control { .. } => BACKLOG,
                 Event::Frame { .. } | Event::Unreachable { .. } => BACKLOG_OF_FRAMES,
-                Event::Completed { .. } | Event::Failed { .. } | Event::PathMtu { .. } => {
-                    usize::MAX
-                }
+                Event::Completed { .. }
+                | Event::Failed { .. }
+                | Event::Moved { .. }
+                | Event::PathMtu { .. } => usize::MAX,
             };
             let keep =
                 waiting < limit && stranger(event).is_none_or(|source| strangers.admit(source));

@@ -152,6 +152,13 @@ pub(crate) fn received(event: &datapath::Event) {
             let (tunnel, session) = Engine::place_of_handle(*handle);
             warn!("the datapath lost session {tunnel}/{session}: {error}");
         }
+        datapath::Event::Moved { handle, engine } => {
+            let (tunnel, session) = Engine::place_of_handle(*handle);
+            debug!(
+                "session {tunnel}/{session} is on the datapath {} now",
+                engine.name()
+            );
+        }
         datapath::Event::Control { .. }
         | datapath::Event::Frame { .. }
         | datapath::Event::Completed { .. } => {}

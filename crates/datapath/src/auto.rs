@@ -11,8 +11,8 @@ use crate::kernel::{Kernel, Listeners};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
 use crate::{
-    Choice, Datapath, DatapathError, Device, Encapsulation, Event, EventSink, Handle, NetworkSpec,
-    Request, SessionSpec, Token, Transport,
+    Choice, Completion, Datapath, DatapathError, Device, Encapsulation, Engine, Event, EventSink,
+    Handle, NetworkSpec, Request, SessionSpec, Token, Transport,
 };
 
 /// Tokens of requests of our own; a caller's never have this bit.
@@ -195,7 +195,7 @@ impl Auto {
     }
 
     fn complete_created(&self, token: Token) {
-        let result = Ok(crate::Completion::Created(crate::Engine::Kernel));
+        let result = Ok(Completion::Created(Engine::Kernel));
         self.moves
             .sink
             .deliver(&mut vec![Event::Completed { token, result }]);
@@ -313,7 +313,7 @@ impl Moves {
         }
     }
 
-    /// An event on its way: none of a request of our own, but for what failed.
+    /// An event on its way: of a request of our own, that the session was moved, or could not be.
     fn pass(&self, event: Event) -> Option<Event> {
         let Event::Completed { token, result } = event else {
             return Some(event);
@@ -328,8 +328,11 @@ impl Moves {
             state.tun.as_ref()?.submit(requests);
             return None;
         }
-        let error = result.err()?;
-        Some(Event::Failed { handle, error })
+        match result {
+            Ok(Completion::Created(engine)) => Some(Event::Moved { handle, engine }),
+            Ok(_) => None,
+            Err(error) => Some(Event::Failed { handle, error }),
+        }
     }
 }
 

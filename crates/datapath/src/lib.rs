@@ -275,6 +275,13 @@ pub enum Event {
         /// The kernel's words for what was said.
         reason: String,
     },
+    /// A session has another engine from now on; its counters begin anew.
+    Moved {
+        /// The session.
+        handle: Handle,
+        /// The new one.
+        engine: Engine,
+    },
     /// A session's device is gone or broken through no request of ours.
     Failed {
         /// The session.

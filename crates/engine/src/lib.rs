@@ -242,6 +242,9 @@ impl Engine {
             Input::Datapath(datapath::Event::Failed { handle, error }) => {
                 self.datapath_failed(handle, &error, now)
             }
+            Input::Datapath(datapath::Event::Moved { handle, engine }) => {
+                self.datapath_moved(handle, engine)
+            }
             Input::Datapath(datapath::Event::PathMtu {
                 listener,
                 remote,

@@ -674,6 +674,14 @@ impl Engine {
         }
     }
 
+    pub(crate) fn datapath_moved(&mut self, handle: Handle, engine: datapath::Engine) {
+        let (tunnel, id) = place_of(handle);
+        let session = self.session_mut(tunnel, id);
+        if let Some(session) = session.filter(|session| session.handle == handle) {
+            session.engine = Some(engine);
+        }
+    }
+
     fn datapath_error(&mut self, tunnel: u16, id: u16, error: &DatapathError, now: Time) {
         self.counters.refused.datapath += 1;
         if self.end_link(tunnel, id, Cause::NoResources(error.to_string()), now) {

@@ -12,11 +12,16 @@ use crate::{DatapathError, Encapsulation, Handle, Ids, Outer, SessionSpec, Trans
 /// How long a tunnel without sessions stays: the kernel takes its time to forget one, and has none of the same id until it has.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// How long a look for tunnels without sessions suffices.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The tunnels there are. The kernel looks sessions up in the tunnel of the socket that a datagram comes to, without reading its tunnel id, and
 /// the socket is chosen by addresses and ports: so there is one tunnel for each of their pairs, and others between the same are another engine's.
 #[derive(Default)]
 pub(super) struct Tunnels {
     known: BTreeMap<Transport, Tunnel>,
+    /// When to look for those that have been without sessions for long enough, if any have none.
+    next_sweep: Option<Instant>,
 }
 
 struct Tunnel {
@@ -78,7 +83,9 @@ impl Tunnels {
         if let Some(tunnel) = self.known.get_mut(&spec.transport) {
             tunnel.sessions.remove(&local.session);
             if tunnel.sessions.is_empty() {
-                tunnel.idle = Some(now());
+                let now = now();
+                tunnel.idle = Some(now);
+                self.next_sweep.get_or_insert(now + LINGER);
             }
         }
     }
@@ -111,15 +118,21 @@ impl Tunnels {
 
     /// Takes out the tunnels that have had no session for long enough: their sockets.
     pub(super) fn sweep(&mut self) -> Vec<Arc<Socket>> {
-        if self.known.values().all(|tunnel| tunnel.idle.is_none()) {
+        let Some(due) = self.next_sweep else {
+            return Vec::new();
+        };
+        let now = now();
+        if now < due {
             return Vec::new();
         }
-        let now = now();
         let over = |_: &Transport, tunnel: &mut Tunnel| {
             tunnel.idle.is_some_and(|since| now - since >= LINGER)
         };
         let gone = self.known.extract_if(.., over);
-        gone.map(|(_, tunnel)| tunnel.socket).collect()
+        let sockets = gone.map(|(_, tunnel)| tunnel.socket).collect();
+        let idle = self.known.values().filter_map(|tunnel| tunnel.idle).min();
+        self.next_sweep = idle.map(|since| (since + LINGER).max(now + SWEEP_INTERVAL));
+        sockets
     }
 }
 

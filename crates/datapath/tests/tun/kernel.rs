@@ -227,6 +227,14 @@ fn a_second_tunnel_between_the_same_ends_with_the_same_session_ids_has_its_own_t
     assert!(refused.to_string().contains("second tunnel"), "{refused}");
     lns.create(2, second(true)).unwrap();
     lac.create(2, second(false)).unwrap();
+    // The kernel would take what comes for the one for the other's.
+    for end in [&mut lns, &mut lac] {
+        let moved = Event::Moved {
+            handle: Handle(1),
+            engine: Engine::Tun,
+        };
+        assert_eq!(end.any_event(), moved);
+    }
     assert_eq!((lns.carrier(2), lac.carrier(2)), (Engine::Tun, Engine::Tun));
     lns.configure(2, network("10.1.0.1", "10.1.0.2")).unwrap();
     lac.configure(2, network("10.1.0.2", "10.1.0.1")).unwrap();
