@@ -106,7 +106,7 @@ impl Backend for Daemon {
             Request::SystemStatistics => self.statistics().await,
             Request::Metrics(format) => self.metrics(format).await,
             Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
-            Request::ConfigFile => Ok(Response::Text(self.model().to_commands())),
+            Request::ConfigFile => self.saved().await,
             Request::StatisticsReset => self.reset_statistics().await,
             configuration => self.configuration(configuration).await,
         }

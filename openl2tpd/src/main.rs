@@ -30,6 +30,7 @@ mod plan;
 mod privileges;
 mod reload;
 mod report;
+mod saved;
 mod service;
 mod shard;
 mod sockets;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use api::{
-    Client, ClientError, Collection, ErrorKind, Parameters, Range, Request, Selector,
+    Client, ClientError, Collection, ErrorKind, Method, Parameters, Range, Request, Selector,
     SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
     UserStatus,
 };
@@ -279,6 +279,83 @@ fn values_have_the_types_of_json_and_names_are_written_out() {
             "{parameter} {value}: {refused}"
         );
     }
+    daemon.end();
+}
+
+#[test]
+fn what_is_saved_is_what_was_opened_here_as_it_is_now() {
+    let place = Place::new();
+    let daemon = place.start(
+        "tunnel create tunnel_name=file dest_ipaddr=127.0.0.9 persist=yes secret=s3cret\n\
+         tunnel create tunnel_name=gone dest_ipaddr=127.0.0.9 persist=yes\n\
+         session create tunnel_name=file session_name=kept\n\
+         session create tunnel_name=file session_name=lost\n",
+    );
+    let client = place.client();
+    let call = |request| client.call::<Value>(&request).unwrap();
+    let named = |name: &str| Selector::Name(name.to_owned());
+    let persist = ("persist", json!(true));
+    let listed = Request::SessionList(SessionFilter::default(), Range::default());
+    // The file's are opened one after the other.
+    while all::<SessionStatus>(&place, listed.clone()).len() < 2 {}
+    let name = ("tunnel_name", json!("a b"));
+    let peer = ("dest_ipaddr", json!("127.0.0.8"));
+    call(Request::TunnelCreate(parameters([
+        name,
+        peer.clone(),
+        persist.clone(),
+    ])));
+    let nameless = call(Request::TunnelCreate(parameters([peer, persist])));
+    let id = Selector::Id(nameless["tunnel_id"].as_u64().unwrap() as u16);
+    let password = ("user_password", json!("hidden"));
+    call(Request::SessionCreate(named("a b"), parameters([password])));
+    call(Request::SessionCreate(id, parameters([])));
+    let hello = parameters([("hello_timeout", json!(77))]);
+    call(Request::TunnelModify(named("file"), hello));
+    let numbers = parameters([("reorder_timeout", json!(55))]);
+    call(Request::SessionModify(
+        named("file"),
+        named("kept"),
+        numbers,
+    ));
+    call(Request::SessionDelete(named("file"), named("lost")));
+    call(Request::TunnelDelete(named("gone")));
+    // More than a shard tells at once.
+    for number in 0..300 {
+        let name = ("session_name", json!(format!("s{number}")));
+        call(Request::SessionCreate(named("a b"), parameters([name])));
+    }
+    let saved = client.ask(Method::GET, "/v1/config/file", None).unwrap();
+    daemon.end();
+    assert!(saved.contains("secret=\"s3cret\"") && saved.contains("user_password=\"hidden\""));
+    let model = config::Model::load("saved", &saved).unwrap().model;
+    let names: Vec<_> = model.tunnels.iter().map(|t| t.tunnel_name()).collect();
+    assert_eq!(names, [Some("file"), Some("a b"), Some("tunnel-1")]);
+    assert!(model.tunnels.iter().all(|t| t.config_id.is_none()));
+    let file = &model.tunnels[0].params;
+    assert_eq!(
+        (file.secret().is_some(), file.hello_timeout),
+        (true, Some(77))
+    );
+    assert_eq!(model.sessions.len(), 303);
+    let (kept, hidden) = (&model.sessions[0], &model.sessions[1]);
+    assert_eq!(
+        (kept.session_name(), kept.params.reorder_timeout),
+        (Some("kept"), Some(55))
+    );
+    assert_eq!(
+        (
+            hidden.tunnel_name(),
+            hidden.params.user_password().is_some()
+        ),
+        (Some("a b"), true)
+    );
+    assert_eq!(model.sessions[302].tunnel_name(), Some("tunnel-1"));
+    // Another daemon is by it as this one was.
+    let daemon = place.start(&saved);
+    while all::<SessionStatus>(&place, listed.clone()).len() < 303 {}
+    let again = place.client().ask(Method::GET, "/v1/config/file", None);
+    assert_eq!(again.unwrap(), saved);
     daemon.end();
 }
 

@@ -25,7 +25,7 @@ pub use event::{Event, EventFilter, EventRecord};
 pub use hyper::Method;
 pub use list::{Cursor, LARGEST_PAGE, Page, Range, SessionFilter, TunnelFilter, UserFilter};
 pub use reload::{Few, ReloadReport};
-pub use request::{Collection, MetricsFormat, Parameters, Request, Response};
+pub use request::{Collection, MetricsFormat, Opened, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
     CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PeerStatus,

@@ -178,6 +178,16 @@ impl Request {
     }
 }
 
+/// A tunnel or session that was created here, by the file or on request, with its own parameters as they are now.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Opened {
+    /// A tunnel; the sessions that follow are its.
+    Tunnel(Box<config::Tunnel>),
+    /// A session of the tunnel that came last.
+    Session(Box<config::Session>),
+}
+
 /// What a request is answered with. As JSON it is the content alone; what it is, the request says.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(untagged)]
@@ -204,6 +214,8 @@ pub enum Response {
     Statistics(Statistics),
     /// What the configuration file changed.
     Reload(Box<ReloadReport>),
+    /// What was opened here, for the daemon itself, which serves it to nobody in this form: secrets are in it.
+    Opened(Page<Opened>),
     /// Plain text, not JSON.
     Text(String),
     /// One object of the configuration: every parameter with its value, `null` where it has none. Secrets are never among them.

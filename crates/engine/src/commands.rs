@@ -112,6 +112,7 @@ impl Engine {
                     .list_sessions(&filter, &range, now)
                     .map(Response::Sessions);
             }
+            Command::OpenedList(after) => return self.list_opened(after).map(Response::Opened),
             Command::UserList(filter, range) => {
                 return self.list_users(&filter, &range, now).map(Response::Users);
             }

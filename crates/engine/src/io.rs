@@ -52,6 +52,8 @@ pub enum Command {
     TunnelDelete(Selector),
     /// Lists tunnels. Of a list no more than [`api::LARGEST_PAGE`] items are looked at for one command.
     TunnelList(TunnelFilter, Range),
+    /// Lists the tunnels that were created here, each with the sessions that were created on it, from this place on.
+    OpenedList(Option<Cursor>),
     /// One tunnel. What went through it is shown as far as the datapath was asked ([`Command::TrafficRead`]).
     TunnelShow(Selector),
     /// Opens a session on a tunnel, whoever opened that; it waits for its tunnel.
@@ -93,6 +95,7 @@ impl Command {
         match self {
             Self::TunnelList(..)
             | Self::SessionList(..)
+            | Self::OpenedList(..)
             | Self::UserList(..)
             | Self::TrafficRead(..) => LARGEST_PAGE.into(),
             Self::PeerList(range) => range.limit(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::Bound;
 
 use api::{
-    CommandError, Cursor, ErrorKind, LARGEST_PAGE, Page, PeerStatus, Range, SessionFilter,
+    CommandError, Cursor, ErrorKind, LARGEST_PAGE, Opened, Page, PeerStatus, Range, SessionFilter,
     SessionStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
 use datapath::Handle;
@@ -121,6 +121,47 @@ impl Engine {
             },
         );
         Ok(self.page(looked_at, linked_cursor))
+    }
+
+    /// What was created here, but for sessions on tunnels of peers. Session 0 of a client is its tunnel.
+    pub(crate) fn list_opened(
+        &mut self,
+        after: Option<Cursor>,
+    ) -> Result<Page<Opened>, CommandError> {
+        let start = match &after {
+            None => (0, 0),
+            Some(cursor) => match SessionPlace::read(cursor)? {
+                SessionPlace::Client(client, number) => (client, number),
+                _ => return Err(malformed(cursor)),
+            },
+        };
+        let created = |client, number| {
+            let next = self.created_after(Which::Client(ClientId(client)), number);
+            let Some(SessionPlace::Client(client, number)) = next else {
+                return None;
+            };
+            Some((client, number))
+        };
+        let looked_at = walk(
+            &Range::default(),
+            start,
+            |(client, number)| {
+                created(client, number).or_else(|| {
+                    let later = (Bound::Excluded(ClientId(client)), Bound::Unbounded);
+                    let (next, _) = self.clients.range(later).next()?;
+                    Some((next.0, 0))
+                })
+            },
+            |(client, number)| {
+                let client = self.clients.get(&ClientId(client))?;
+                if number == 0 {
+                    return Some(Opened::Tunnel(Box::new(client.config.clone())));
+                }
+                let session = client.sessions.get(number)?;
+                Some(Opened::Session(Box::new(session.config.clone())))
+            },
+        );
+        Ok(self.page(looked_at, |(client, number)| text("client", client, number)))
     }
 
     pub(crate) fn list_peers(&mut self, range: &Range) -> Result<Page<PeerStatus>, CommandError> {
