@@ -80,6 +80,8 @@ enum Failure {
     Refused(String),
     /// The answer can't be printed.
     Output(io::Error),
+    /// What is to be carried out can't be read.
+    Input(io::Error),
     /// A file can't be read or written.
     File(PathBuf, io::Error),
     /// One of many commands failed, at this place.
@@ -93,9 +95,16 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Client(ClientError::Refused(error)) if error.kind == ErrorKind::NotFound => 3,
-            Self::Client(ClientError::NoDaemon { .. }) => 4,
+            Self::Client(
+                ClientError::NoDaemon { .. } | ClientError::Gone(_) | ClientError::Late(_),
+            ) => 4,
             Self::File(_, error) if error.kind() == io::ErrorKind::NotFound => 3,
-            Self::Client(_) | Self::Refused(_) | Self::Output(_) | Self::File(..) => 1,
+            Self::Input(error) if error.kind() == io::ErrorKind::InvalidData => 2,
+            Self::Client(_)
+            | Self::Refused(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::File(..) => 1,
             Self::At(_, failure) => failure.status(),
             Self::Reported(status) => *status,
         }
@@ -119,6 +128,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(message) | Self::Refused(message) => f.write_str(message),
             Self::Client(error) => write!(f, "{error}"),
+            Self::Input(error) if error.kind() == io::ErrorKind::InvalidData => {
+                f.write_str("standard input: a line is not UTF-8")
+            }
+            Self::Input(error) => write!(f, "standard input: {error}"),
             Self::Output(error) => write!(f, "cannot print the answer: {error}"),
             Self::File(file, error) => write!(f, "{}: {error}", file.display()),
             Self::At(place, failure) => write!(f, "{place}: {failure}"),

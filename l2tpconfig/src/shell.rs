@@ -181,7 +181,12 @@ pub(crate) fn script(flags: &mut Flags) -> Result<(), Failure> {
     let (mut text, mut number, mut began) = (String::new(), 0, 1);
     let mut lines = io::stdin().lock().lines();
     loop {
-        let read = lines.next().transpose()?;
+        let read = lines.next().transpose().map_err(|error| {
+            Failure::At(
+                format!("line {}", number + 1),
+                Box::new(Failure::Input(error)),
+            )
+        })?;
         let is_end = read.is_none();
         number += 1;
         text += &read.unwrap_or_default();

@@ -172,7 +172,7 @@ impl Daemon {
     }
 
     /// Runs it with commands on its standard input.
-    fn piped(&self, script: &str) -> Output {
+    fn piped(&self, script: impl AsRef<[u8]>) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_l2tpconfig"));
         command.arg("--socket").arg(&self.socket);
         command
@@ -181,7 +181,7 @@ impl Daemon {
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
-        input.write_all(script.as_bytes()).unwrap();
+        input.write_all(script.as_ref()).unwrap();
         drop(input);
         child.wait_with_output().unwrap()
     }
@@ -685,6 +685,46 @@ fn the_exit_status_says_what_went_wrong() {
         stderr(&output).contains("no daemon at /nonexistent"),
         "{}",
         stderr(&output)
+    );
+}
+
+#[test]
+fn a_daemon_that_goes_away_is_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (words, answer) in [
+        ("user list", ""),
+        ("config save", head),
+        ("tunnel trace peer=192.0.2.1", head),
+    ] {
+        let child = Command::new(env!("CARGO_BIN_EXE_l2tpconfig"))
+            .arg("--socket")
+            .arg(&socket)
+            .args(words.split(' '))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        drop(stream);
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert!(said.contains("the daemon went away"), "{words}: {said}");
+        assert_eq!(output.status.code(), Some(4), "{words}");
+    }
+}
+
+#[test]
+fn input_that_is_no_text_is_said_to_be_that() {
+    let output = Daemon::start().piped(b"user list\n\xff\xfe\n");
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("line 2: standard input: a line is not UTF-8"),
+        "{said}"
     );
 }
 

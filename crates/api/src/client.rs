@@ -39,6 +39,12 @@ pub enum ClientError {
         /// The kernel's words.
         source: io::Error,
     },
+    /// The daemon went away before its answer was whole.
+    #[error("the daemon went away: {0}")]
+    Gone(String),
+    /// The daemon did not answer in time.
+    #[error("the daemon did not answer within {} s", .0.as_secs())]
+    Late(Duration),
     /// The daemon answered with a refusal.
     #[error(transparent)]
     Refused(#[from] CommandError),
@@ -91,7 +97,7 @@ impl Client {
         let (status, body) = self
             .runtime
             .block_on(async { timeout(self.patience, exchange).await })
-            .map_err(too_late)??;
+            .map_err(|_| ClientError::Late(self.patience))??;
         if status.is_success() {
             String::from_utf8(body.into()).map_err(protocol)
         } else {
@@ -131,7 +137,7 @@ impl Client {
         let (status, body) = self
             .runtime
             .block_on(async { timeout(self.patience, exchange).await })
-            .map_err(too_late)??;
+            .map_err(|_| ClientError::Late(self.patience))??;
         let content: &[u8] = if body.is_empty() { b"null" } else { &body };
         if status.is_success() {
             return serde_json::from_slice(content)
@@ -202,15 +208,17 @@ impl Client {
         mut each: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         let request = self.send(Method::GET, path, None);
-        let mut response = timeout(PATIENCE, request).await.map_err(too_late)??;
+        let mut response = timeout(self.patience, request)
+            .await
+            .map_err(|_| ClientError::Late(self.patience))??;
         let status = response.status();
         if !status.is_success() {
-            let body = response.into_body().collect().await.map_err(protocol)?;
+            let body = response.into_body().collect().await.map_err(cut_short)?;
             return Err(refusal(status, &body.to_bytes()));
         }
         let mut text = Vec::new();
         while let Some(frame) = response.frame().await {
-            let frame = frame.map_err(protocol)?;
+            let frame = frame.map_err(cut_short)?;
             text.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
             while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = text.drain(..end + 2).collect();
@@ -261,7 +269,7 @@ impl Client {
             .into_body()
             .collect()
             .await
-            .map_err(protocol)?
+            .map_err(cut_short)?
             .to_bytes();
         Ok((status, body))
     }
@@ -295,12 +303,17 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(protocol)?;
-        sender.send_request(request).await.map_err(protocol)
+        sender.send_request(request).await.map_err(cut_short)
     }
 }
 
-fn too_late(_: tokio::time::error::Elapsed) -> ClientError {
-    ClientError::Protocol(format!("none came within {} s", PATIENCE.as_secs()))
+/// Why an exchange was cut short: what does not speak HTTP is no daemon, any other end is the daemon's.
+fn cut_short(error: hyper::Error) -> ClientError {
+    if error.is_parse() {
+        protocol(error)
+    } else {
+        ClientError::Gone(error.to_string())
+    }
 }
 
 /// What an answer means that is no success.
