@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, Request};
+use api::{Client, ClientError, CommandError, ErrorKind, Method, Range, ReloadReport, Request};
 use config::{Command, Piece, Statement, command_line, parse_command, statements};
 use serde_json::{Value, json};
 
@@ -186,8 +186,12 @@ fn reload(flags: &Flags, dry_run: bool) -> Result<(), Failure> {
     let client = Client::new(&flags.socket)?;
     let text = client.ask(Method::POST, "/v1/config/reload", body.as_ref())?;
     let answer: Value = serde_json::from_str(&text).map_err(misunderstood)?;
-    let report = serde_json::from_value(answer.clone()).map_err(misunderstood)?;
-    output(flags, &answer, show::difference(&report))
+    let report: ReloadReport = serde_json::from_value(answer.clone()).map_err(misunderstood)?;
+    output(flags, &answer, show::difference(&report))?;
+    match report.failed.count {
+        0 => Ok(()),
+        _ => Err(Failure::Reported(1)),
+    }
 }
 
 /// The pairs of addresses that have tunnels.

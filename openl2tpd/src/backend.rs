@@ -28,6 +28,8 @@ use crate::trace::{self, API, FOLLOWERS, Follower};
 /// The daemon as management sees it.
 pub(crate) struct Daemon {
     model: Mutex<Arc<Model>>,
+    /// Held while the configuration is changed, as that takes a while where listeners come and go.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) mailbox: Mailbox,
     pub(crate) sockets: Sockets,
     log: Log,
@@ -152,6 +154,7 @@ impl Daemon {
         hooks.configure(&model);
         Self {
             model: Mutex::new(model),
+            changing: tokio::sync::Mutex::default(),
             mailbox,
             sockets,
             log,
@@ -388,28 +391,32 @@ impl Daemon {
     }
 
     /// Puts another configuration, made of the present one, in its place; after an error everything is as before.
-    pub(crate) async fn replace(
+    async fn replace(
         &self,
         change: impl FnOnce(&Model) -> Result<Model, CommandError>,
     ) -> Result<Response, CommandError> {
-        let (answer, gone) = {
-            let mut model = self.model();
-            let changed = change(&model)?;
-            self.open_listeners(&model, &changed)?;
-            let gone = |name: &&String| !changed.listeners.contains_key(*name);
-            let gone: Vec<_> = model.listeners.keys().filter(gone).cloned().collect();
-            *model = Arc::new(changed);
-            self.log.trace(model.system.trace_flags());
-            self.hooks.configure(&model);
-            // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
-            (self.send(Command::SetModel(Arc::clone(&model))), gone)
-        };
+        let _alone = self.changing.lock().await;
+        let old = self.present();
+        let changed = change(&old)?;
+        let shift = self.shift(&old, &changed).await?;
+        let answer = self.install(changed).await;
         let ended = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        let answer = answer.await.map_err(ended)?;
-        for listener in gone {
-            self.close_listener(&listener).await;
-        }
-        answer
+        let answer = answer.map_err(ended)?;
+        let failed = self.carry_out_shift(shift, &old).await;
+        failed
+            .into_iter()
+            .next()
+            .map_or(answer, |(_, why)| Err(why))
+    }
+
+    /// Has a configuration hold from now on; the shard's answer may be waited for or not. The sockets are the caller's to see to.
+    pub(crate) fn install(&self, changed: Model) -> oneshot::Receiver<Answer> {
+        let mut model = self.model();
+        *model = Arc::new(changed);
+        self.log.trace(model.system.trace_flags());
+        self.hooks.configure(&model);
+        // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
+        self.send(Command::SetModel(Arc::clone(&model)))
     }
 }
 

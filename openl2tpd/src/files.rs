@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use config::Source;
 use glob::{MatchOptions, Pattern};
+use rustix::fs::OFlags;
 
 /// How large a file may be, in octets. That is room for a million users.
 const LARGEST: u64 = 64 << 20;
@@ -19,7 +21,23 @@ const MATCHING: MatchOptions = MatchOptions {
 
 /// Reads a file, unless it is too large.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
+    read_opened(File::open(path)?)
+}
+
+/// Reads a file that nobody has to write to for that: no pipe, and no device.
+pub(crate) fn read_regular(path: &Path) -> io::Result<String> {
+    // Nor is a writer waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open(path)?;
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::other(
+            "it is no regular file, which alone can be read again",
+        ));
+    }
+    read_opened(opened)
+}
+
+fn read_opened(file: File) -> io::Result<String> {
     let too_large = || io::Error::other("it is larger than 64 MiB");
     if file.metadata()?.len() > LARGEST {
         return Err(too_large());
@@ -34,7 +52,11 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The files that the file called `from` includes with `pattern`, sorted by name.
-pub(crate) fn find(pattern: &str, from: &str) -> Result<Vec<Source>, String> {
+pub(crate) fn find(
+    pattern: &str,
+    from: &str,
+    read: fn(&Path) -> io::Result<String>,
+) -> Result<Vec<Source>, String> {
     let folder = Path::new(from).parent().unwrap_or(Path::new(""));
     let paths = if pattern.contains(['*', '?', '[']) {
         matching(pattern, folder)?

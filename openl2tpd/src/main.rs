@@ -130,6 +130,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;
+    let served = sockets.described(&model);
     let (control_socket, read_only_socket) = control_sockets(flags)?;
     // Before the first thread: each has its own.
     privileges::give_up(&model).context("cannot give up privileges")?;
@@ -192,10 +193,10 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (port, version) = (flags.udp_port, env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
     let result = runtime.block_on(management.run(|| {
-        info!("openl2tpd {version} serves UDP port {port}");
-        service::ready(&format!("serves UDP port {port}"));
+        info!("openl2tpd {version} serves {served}");
+        service::ready(&format!("serves {served}"));
         if flags.detached {
             background::ready().context("cannot go to the background")
         } else {

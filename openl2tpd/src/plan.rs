@@ -13,9 +13,7 @@ pub(crate) struct Plan {
     pub(crate) close_sessions: Vec<(String, String)>,
     pub(crate) close_tunnels: Vec<String>,
     /// Listeners that are elsewhere now.
-    pub(crate) move_listeners: Vec<String>,
-    /// Listeners that are no more.
-    pub(crate) lost_listeners: Vec<String>,
+    move_listeners: Vec<String>,
     /// By name, with what changes.
     pub(crate) modify_tunnels: Vec<(String, Tunnel)>,
     /// By the names of tunnel and session.
@@ -71,11 +69,6 @@ impl Plan {
                 plan.move_listeners.push(name);
             }
         }
-        let lost = old
-            .listeners
-            .keys()
-            .filter(|name| !new.listeners.contains_key(*name));
-        plan.lost_listeners = lost.cloned().collect();
         plan.tunnels(old, new);
         plan.sessions(old, new);
         plan

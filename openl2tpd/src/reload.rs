@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::{
     CommandError, ErrorKind, Few, Range, ReloadReport, Response, Selector, SessionFilter,
-    SessionStatus,
+    SessionState, SessionStatus,
 };
 use config::{Diagnostic, Loaded, Model, Source};
 use engine::Command;
@@ -21,6 +21,7 @@ use crate::backend::Daemon;
 use crate::events;
 use crate::files;
 use crate::flags::DEFAULT_CONFIG;
+use crate::listeners::put_back;
 use crate::plan::{Plan, name_of_session, name_of_tunnel};
 
 /// The configuration file, and what it said when it was read last. Locked while it is read again.
@@ -43,7 +44,7 @@ impl File {
 pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_CONFIG));
     match files::read(path) {
-        Ok(text) => parse(path, text),
+        Ok(text) => parse(path, text, files::read),
         Err(error) if file.is_none() && error.kind() == NotFound => Ok(Loaded {
             model: Model::default(),
             warnings: Vec::new(),
@@ -52,19 +53,24 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, String> {
     }
 }
 
-/// Reads a configuration again: a file that is gone is a fault, and no empty file.
+/// Reads a configuration again: a file that is gone is a fault, and no empty file. What is no file, such as a pipe, could keep us waiting for ever.
 fn load_again(path: &Path) -> Result<Loaded, String> {
-    let text = files::read(path).map_err(|error| unreadable(path, &error))?;
-    parse(path, text)
+    let text = files::read_regular(path).map_err(|error| unreadable(path, &error))?;
+    parse(path, text, files::read_regular)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
     format!("openl2tpd: cannot read {}: {error}", path.display())
 }
 
-fn parse(path: &Path, text: String) -> Result<Loaded, String> {
+fn parse(
+    path: &Path,
+    text: String,
+    read: fn(&Path) -> std::io::Result<String>,
+) -> Result<Loaded, String> {
     let name = path.display().to_string();
-    Model::load_with(Source { name, text }, &mut files::find).map_err(|errors| in_lines(&errors))
+    let mut find = |pattern: &str, from: &str| files::find(pattern, from, read);
+    Model::load_with(Source { name, text }, &mut find).map_err(|errors| in_lines(&errors))
 }
 
 fn in_lines(diagnostics: &[Diagnostic]) -> String {
@@ -125,34 +131,45 @@ impl Daemon {
             self.tell_sessions(tunnel, &said, &mut report.affected)
                 .await;
         }
-        for listener in &plan.lost_listeners {
-            report.affected.extend(self.ends_with(listener).await);
+        let _alone = self.changing.lock().await;
+        let present = self.present();
+        let model = merged(&present, &said, &says).map_err(invalid)?;
+        let shift = self.shift(&present, &model).await?;
+        for name in &shift.leaves {
+            report
+                .affected
+                .extend(self.ends_with(name.as_deref()).await);
         }
-        let (before, after) = (Arc::clone(&said), Arc::clone(&says));
         if dry_run {
-            let present = self.present();
-            merged(&present, &before, &after).map_err(invalid)?;
-            for listener in &plan.move_listeners {
-                report.affected.extend(self.ends_with(listener).await);
-            }
             return Ok(report);
         }
         // The shard takes the model as one pointer, and tunnels and sessions one by one: it is never busy for long.
-        self.replace(|present| merged(present, &before, &after).map_err(invalid))
-            .await?;
-        *said = says;
-        self.carry_out(plan, &mut report).await;
+        let answer = self.install(model).await;
+        let ended = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
+        answer.map_err(ended)??;
+        self.close(&plan, &mut report.failed).await;
+        let mut now_said = Model::clone(&says);
+        for (name, why) in self.carry_out_shift(shift, &present).await {
+            let name = name.unwrap_or_default();
+            // The next reload tries again.
+            put_back(&mut now_said, &said, &name);
+            report.failed.push(format!("listener {name}: {why}"));
+        }
+        *said = Arc::new(now_said);
+        self.carry_out(plan, &mut report.failed).await;
         Ok(report)
     }
 
-    /// The tunnels of peers that end with a listener.
-    async fn ends_with(&self, listener: &str) -> Vec<String> {
+    /// The tunnels of peers that end with a listener, or with the daemon's own port.
+    async fn ends_with(&self, listener: Option<&str>) -> Vec<String> {
+        let whose = match listener {
+            Some(name) => format!("its listener {name}"),
+            None => format!("the daemon's own port {}", self.sockets.port()),
+        };
         let tunnels = self.tunnels_of_peers(listener).await.into_iter();
         let named = tunnels.filter_map(|tunnel| {
             let (id, peer) = tunnel.tunnel_id.zip(tunnel.remote)?;
-            Some(format!(
-                "tunnel {id} of {peer}: closed with its listener {listener}"
-            ))
+            Some(format!("tunnel {id} of {peer}: closed with {whose}"))
         });
         named.collect()
     }
@@ -175,7 +192,9 @@ impl Daemon {
                         s.session_name == *name && s.tunnel_name.as_deref() == Some(tunnel)
                     })
             };
-            for status in page.items.iter().filter(|status| !of_file(status)) {
+            let ends =
+                |status: &&SessionStatus| status.state != SessionState::Closing && !of_file(status);
+            for status in page.items.iter().filter(ends) {
                 affected.push(format!("{}: closed with its tunnel", described(status)));
             }
             range = Range {
@@ -188,41 +207,37 @@ impl Daemon {
         }
     }
 
-    async fn carry_out(&self, plan: Plan, report: &mut ReloadReport) {
-        let ReloadReport {
-            affected, failed, ..
-        } = report;
+    /// Closes what is to end or to be made anew.
+    async fn close(&self, plan: &Plan, failed: &mut Few) {
+        let mut note = |what: String, result: Result<Response, CommandError>| match result {
+            // One that is gone already is as it is to be.
+            Err(error) if error.kind != ErrorKind::NotFound => {
+                failed.push(format!("{what}: {error}"));
+            }
+            _ => {}
+        };
+        for (tunnel, session) in &plan.close_sessions {
+            let what = format!("session {tunnel}/{session}");
+            let (tunnel, session) = (selector(tunnel), Selector::Name(session.clone()));
+            note(
+                what,
+                self.ask(Command::SessionDelete(tunnel, session)).await,
+            );
+        }
+        for tunnel in &plan.close_tunnels {
+            let selector = Selector::Name(tunnel.clone());
+            let closed = self.ask(Command::TunnelDelete(selector)).await;
+            note(format!("tunnel {tunnel}"), closed);
+        }
+    }
+
+    /// Changes what lives on, and opens what is new.
+    async fn carry_out(&self, plan: Plan, failed: &mut Few) {
         let mut note = |what: String, result: Result<Response, CommandError>| {
             if let Err(error) = result {
                 failed.push(format!("{what}: {error}"));
             }
         };
-        for (tunnel, session) in plan.close_sessions {
-            let what = format!("session {tunnel}/{session}");
-            let (tunnel, session) = (selector(&tunnel), Selector::Name(session));
-            // One that is gone already is as it is to be.
-            match self.ask(Command::SessionDelete(tunnel, session)).await {
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                other => note(what, other),
-            }
-        }
-        for tunnel in plan.close_tunnels {
-            match self
-                .ask(Command::TunnelDelete(Selector::Name(tunnel.clone())))
-                .await
-            {
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                other => note(format!("tunnel {tunnel}"), other),
-            }
-        }
-        for listener in plan.move_listeners {
-            let ends = self.ends_with(&listener).await;
-            let moved = self.move_listener(&listener).await;
-            if moved.is_ok() {
-                affected.extend(ends);
-            }
-            note(format!("listener {listener}"), moved);
-        }
         for (tunnel, change) in plan.modify_tunnels {
             let what = format!("tunnel {tunnel}");
             let selector = Selector::Name(tunnel);

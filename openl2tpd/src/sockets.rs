@@ -1,5 +1,6 @@
 //! The UDP sockets: one of each address family, or of an address, for every listener and port that we serve or start tunnels from.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,20 @@ use datapath::Transport;
 use datapath::null::Outlet;
 use datapath::socket::{Headers, Place, Socket};
 use tracing::{debug, warn};
+
+/// How many listeners are named where they are told of.
+const MOST_NAMED: usize = 10;
+
+/// What a daemon with this configuration serves: its listeners by name, or its own port where there are none.
+pub(crate) fn served(model: &Model) -> BTreeMap<Option<String>, Option<&config::Listener>> {
+    if model.listeners.is_empty() {
+        return BTreeMap::from([(None, None)]);
+    }
+    let listeners = model.listeners.iter();
+    listeners
+        .map(|(name, listener)| (Some(name.clone()), Some(listener)))
+        .collect()
+}
 
 /// The sockets there are, shared between management, which adds some, and the shard, which sends through them.
 #[derive(Clone)]
@@ -46,14 +61,32 @@ impl Sockets {
         }
     }
 
-    /// Opens what a daemon with this configuration starts with: its listeners, or every address where there are none.
+    /// Opens what a daemon with this configuration starts with.
     pub(crate) fn serve(&self, model: &Model) -> io::Result<Vec<Arc<Socket>>> {
-        if model.listeners.is_empty() {
-            return self.bind(None, 0);
-        }
-        let opened = model.listeners.values().map(|l| self.bind(Some(l), 0));
+        let opened = served(model)
+            .into_values()
+            .map(|listener| self.bind(listener, 0));
         let opened: io::Result<Vec<_>> = opened.collect();
         Ok(opened?.concat())
+    }
+
+    /// The ports that a daemon with this configuration serves, for people.
+    pub(crate) fn described(&self, model: &Model) -> String {
+        if model.listeners.is_empty() {
+            return format!("UDP port {}", self.port);
+        }
+        let listeners = model.listeners.iter().take(MOST_NAMED);
+        let named = listeners.map(|(name, listener)| {
+            let port = self.port_of(Some(listener), 0);
+            format!("{port} (listener {name})")
+        });
+        let named: Vec<_> = named.collect();
+        let more = model.listeners.len() - named.len();
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("UDP port {}{more}", named.join(", "))
     }
 
     /// The daemon's own port.
@@ -92,9 +125,19 @@ impl Sockets {
         its.any(|socket| socket.local_addr().port() == port)
     }
 
-    /// Whether a listener, as it is or as it was, has sockets on the port that it is to have.
-    pub(crate) fn keeps_port(&self, listener: &config::Listener) -> bool {
-        self.have(listener.listener_name(), self.port_of(Some(listener), 0))
+    /// Whether the daemon's own port is served.
+    pub(crate) fn have_own(&self) -> bool {
+        self.have(None, self.port)
+    }
+
+    /// Whether one of these, `None` being the daemon itself, has the port that a listener, or the daemon, is to have.
+    pub(crate) fn are_in_the_way(
+        &self,
+        these: &[Option<String>],
+        listener: Option<&config::Listener>,
+    ) -> bool {
+        let port = self.port_of(listener, 0);
+        these.iter().any(|name| self.have(name.as_deref(), port))
     }
 
     /// New sockets of a listener, or of the daemon itself, which are none of ours before [`Sockets::add`]. A machine without IPv6 has only IPv4.
@@ -129,10 +172,13 @@ impl Sockets {
         open.extend_from_slice(new);
     }
 
-    /// Takes away the sockets of a listener. They are closed with the last session that sends through them.
-    pub(crate) fn close(&self, listener: &str) -> Vec<Arc<Socket>> {
+    /// Takes away the sockets of a listener, or those of the daemon's own port. They are closed with the last session that sends through them.
+    pub(crate) fn close(&self, listener: Option<&str>) -> Vec<Arc<Socket>> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let its = |socket: &mut Arc<Socket>| socket.listener().as_deref() == Some(listener);
+        let its = |socket: &mut Arc<Socket>| {
+            socket.listener().as_deref() == listener
+                && (listener.is_some() || socket.local_addr().port() == self.port)
+        };
         let closed: Vec<_> = open.extract_if(.., its).collect();
         let dropped = closed.iter().map(|socket| socket.dropped()).sum();
         let of_closed = &self.counts.dropped_of_closed;

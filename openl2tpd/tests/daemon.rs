@@ -363,11 +363,17 @@ fn what_is_saved_is_what_was_opened_here_as_it_is_now() {
 fn an_address_that_is_taken_or_not_ours_is_the_fault_of_who_asks_for_it() {
     let place = Place::new();
     let daemon = place.start("");
+    let taken = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
     for (address, kind) in [
         ("0.0.0.0", ErrorKind::Exists),
         ("192.0.2.1", ErrorKind::Invalid),
     ] {
-        let listener = [("listener_name", json!("l")), ("ipaddr", json!(address))];
+        let listener = [
+            ("listener_name", json!("l")),
+            ("ipaddr", json!(address)),
+            ("udp_port", json!(port)),
+        ];
         let request = Request::ObjectCreate(Collection::Listeners, parameters(listener));
         let refused = place.client().call::<()>(&request).unwrap_err();
         assert!(

@@ -5,13 +5,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::net::UdpSocket;
 
 use api::{
-    ReloadReport, Request, Selector, SessionState, SessionStatus, TunnelState, TunnelStatus,
+    ClientError, Collection, ReloadReport, Request, Selector, SessionState, SessionStatus,
+    TunnelState, TunnelStatus,
 };
-use common::{Daemon, Place, parameters};
+use common::{Daemon, Place, free_port, parameters};
 use config::{Kind, Object, Parameter, Role, Touches};
 use serde_json::json;
 
@@ -57,17 +57,6 @@ struct Scene {
 /// What is there: our ids of the tunnel and the session.
 type Ids = [Option<u16>; 2];
 
-/// A port that nobody has now, and that the kernel gives to nobody who does not ask for it by number.
-fn free_port() -> String {
-    loop {
-        let chance = RandomState::new().hash_one(());
-        let port = 20_000 + (chance % 12_000) as u16;
-        if UdpSocket::bind(("0.0.0.0", port)).is_ok() {
-            return port.to_string();
-        }
-    }
-}
-
 fn given(parameters: &[(&'static str, &str)]) -> Given {
     let all = parameters.iter();
     all.map(|&(name, value)| (name, value.to_owned())).collect()
@@ -86,7 +75,7 @@ impl Scene {
         let (there, place) = (Place::new(), Place::new());
         let peer = there.start(PEER);
         let port = there.port.to_string();
-        let [first, second, third, fourth] = [(); 4].map(|()| free_port());
+        let [first, second, third, fourth] = [(); 4].map(|()| free_port().to_string());
         let mut scene = Self {
             daemon: place.start(""),
             place,
@@ -426,6 +415,18 @@ fn the_report_names_the_sessions_of_others_that_end_with_a_tunnel() {
     );
 }
 
+/// Has a daemon read another file.
+fn reload(place: &Place, file: &str, dry_run: bool) -> Result<ReloadReport, ClientError> {
+    fs::write(place.file("conf"), file).unwrap();
+    let request = Request::ConfigReload(parameters([("dry_run", json!(dry_run))]));
+    place.client().call(&request)
+}
+
+/// Whether somebody has a UDP port of this machine.
+fn is_served(port: u16) -> bool {
+    UdpSocket::bind(("127.0.0.1", port)).is_err()
+}
+
 /// A daemon with a listener, and a peer that has a tunnel there or comes there again and again.
 struct Reached {
     daemon: Daemon,
@@ -434,7 +435,7 @@ struct Reached {
 }
 
 impl Reached {
-    fn new(listener: &str, to: &str, port: &str) -> Self {
+    fn new(listener: &str, to: &str, port: u16) -> Self {
         let (place, there) = (Place::new(), Place::new());
         let daemon = place.start(&format!("listener create listener_name=l {listener}"));
         let peer = there.start(&format!(
@@ -449,10 +450,12 @@ impl Reached {
     }
 
     fn reload(&self, listener: &str) -> ReloadReport {
-        let file = format!("listener create listener_name=l {listener}");
-        fs::write(self.place.file("conf"), file).unwrap();
-        let request = Request::ConfigReload(parameters([]));
-        self.place.client().call(&request).unwrap()
+        reload(
+            &self.place,
+            &format!("listener create listener_name=l {listener}"),
+            false,
+        )
+        .unwrap()
     }
 }
 
@@ -470,7 +473,7 @@ fn a_listener_that_changes_tells_its_peers_and_serves_what_it_is_to_serve_now() 
         (format!("udp_port={port}"), true),
         (format!("{before} interface_name=lo"), true),
     ] {
-        let scene = Reached::new(&before, "127.0.0.1", &port);
+        let scene = Reached::new(&before, "127.0.0.1", port);
         scene.daemon.until(" up: ");
         let report = scene.reload(&after);
         assert_eq!(report.failed.first, Vec::<String>::new(), "{after}");
@@ -491,14 +494,25 @@ fn a_listener_that_changes_tells_its_peers_and_serves_what_it_is_to_serve_now() 
 fn a_listener_that_cannot_serve_what_it_is_to_goes_on_with_what_it_served() {
     let port = free_port();
     let before = format!("ipaddr=127.0.0.1 udp_port={port}");
-    let scene = Reached::new(&before, "127.0.0.1", &port);
+    let scene = Reached::new(&before, "127.0.0.1", port);
     let up = scene.daemon.until(" up: ");
-    let report = scene.reload(&format!("ipaddr=192.0.2.1 udp_port={port}"));
-    assert_eq!(report.affected.count, 0);
-    let [failed] = &report.failed.first[..] else {
-        panic!("{report:?}");
-    };
-    assert!(failed.starts_with("listener l: "), "{failed}");
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port();
+    for (wrong, why) in [
+        (format!("ipaddr=192.0.2.1 udp_port={port}"), "192.0.2.1"),
+        (format!("{before} interface_name=none-such"), "none-such"),
+        (format!("ipaddr=127.0.0.1 udp_port={taken}"), "in use"),
+    ] {
+        let file = format!("listener create listener_name=l {wrong}");
+        for dry_run in [true, false, false] {
+            let refused = reload(&scene.place, &file, dry_run).unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        let show = Request::ObjectShow(Collection::Listeners, "l".to_owned());
+        let shown: api::Parameters = scene.place.client().call(&show).unwrap();
+        assert_eq!(shown["udp_port"].to_string(), port.to_string());
+        assert_eq!(shown["ipaddr"], json!("127.0.0.1"));
+    }
     let id = up
         .split("tunnel ")
         .nth(1)
@@ -509,4 +523,109 @@ fn a_listener_that_cannot_serve_what_it_is_to_goes_on_with_what_it_served() {
     let id = Selector::Id(id.parse().unwrap());
     let tunnel: TunnelStatus = scene.place.client().call(&Request::TunnelShow(id)).unwrap();
     assert_eq!(tunnel.state, TunnelState::Established);
+}
+
+#[test]
+fn the_ports_that_are_served_are_those_of_the_file_whatever_it_said_before() {
+    let (place, other) = (Place::new(), free_port());
+    let listener = format!("listener create listener_name=l ipaddr=127.0.0.1 udp_port={other}");
+    let daemon = place.start("");
+    let ports = || [place.port, other].map(is_served);
+    assert_eq!(ports(), [true, false]);
+    for _ in 0..2 {
+        reload(&place, &listener, false).unwrap();
+        assert_eq!(ports(), [false, true]);
+        reload(&place, "", false).unwrap();
+        assert_eq!(ports(), [true, false]);
+    }
+    let client = place.client();
+    let l = [
+        ("listener_name", json!("l")),
+        ("ipaddr", json!("127.0.0.1")),
+        ("udp_port", json!(other)),
+    ];
+    let create = Request::ObjectCreate(Collection::Listeners, parameters(l));
+    client.call::<()>(&create).unwrap();
+    assert_eq!(ports(), [false, true]);
+    let delete = Request::ObjectDelete(Collection::Listeners, "l".to_owned());
+    client.call::<()>(&delete).unwrap();
+    assert_eq!(ports(), [true, false]);
+    // Of the port that was the daemon's own, and back.
+    let own = "listener create listener_name=l";
+    reload(&place, own, false).unwrap();
+    assert_eq!(ports(), [true, false]);
+    reload(&place, "", false).unwrap();
+    assert_eq!(ports(), [true, false]);
+    // A tunnel of ours that names no listener starts from the daemon's own.
+    let tunnel = format!(
+        "{listener}\ntunnel create tunnel_name=t dest_ipaddr=127.0.0.1 peer_udp_port=1 persist=yes"
+    );
+    reload(&place, &tunnel, false).unwrap();
+    assert_eq!(ports(), [true, true]);
+    reload(&place, &listener, false).unwrap();
+    assert_eq!(ports(), [false, true]);
+    daemon.end();
+}
+
+#[test]
+fn a_listener_that_is_called_otherwise_serves_the_same_address() {
+    let (place, port) = (Place::new(), free_port());
+    let file = |name: &str| {
+        format!("listener create listener_name={name} ipaddr=127.0.0.1 udp_port={port}")
+    };
+    let daemon = place.start(&file("one"));
+    assert!(!is_served(place.port), "only its listener's port is served");
+    let report = reload(&place, &file("other"), false).unwrap();
+    assert_eq!(report.failed.count, 0);
+    assert!(is_served(port));
+    daemon.end();
+}
+
+#[test]
+fn the_first_listener_ends_the_tunnels_of_peers_on_the_daemons_own_port() {
+    let (place, there) = (Place::new(), Place::new());
+    let daemon = place.start("");
+    let _peer = there.start(&format!(
+        "tunnel create tunnel_name=t dest_ipaddr=127.0.0.1 peer_udp_port={} persist=yes",
+        place.port
+    ));
+    daemon.until(" up: ");
+    let other = free_port();
+    let file = format!("listener create listener_name=l ipaddr=127.0.0.1 udp_port={other}");
+    let would = reload(&place, &file, true).unwrap();
+    let did = reload(&place, &file, false).unwrap();
+    assert_eq!(would.affected, did.affected);
+    let told = &did.affected.first[0];
+    let end = format!("closed with the daemon's own port {}", place.port);
+    assert!(told.ends_with(&end), "{told}");
+    daemon.until(" down: ");
+    assert!(!is_served(place.port));
+    // It is closing yet, as the peer is not gone: that is no news.
+    let back = reload(&place, "", false).unwrap();
+    assert_eq!(back.affected.count, 0);
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let place = Place::new();
+    let daemon = place.start("");
+    let file = place.file("conf");
+    fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let request = Request::ConfigReload(parameters([]));
+    for _ in 0..2 {
+        let refused = place.client().call::<ReloadReport>(&request).unwrap_err();
+        assert!(refused.to_string().contains("no regular file"), "{refused}");
+    }
+    fs::remove_file(&file).unwrap();
+    let included = "include pipe\n";
+    let made = std::process::Command::new("mkfifo")
+        .arg(place.file("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let refused = reload(&place, included, false).unwrap_err();
+    assert!(refused.to_string().contains("no regular file"), "{refused}");
+    reload(&place, "", false).unwrap();
+    daemon.end();
 }

@@ -94,6 +94,10 @@ by those that are made afterwards;
 needs the object made anew: a tunnel or session ends for it, and is opened again.
 Sessions that the file does not have, such as those of the peer, end with their tunnel, and the tunnels of peers with a listener that changes or
 goes; the report of a reload names them.
+A listener that cannot be opened refuses the whole file, which changes nothing.
+The daemon's own port is served while there is no listener, and beside listeners while tunnels of ours that name none start from it; its peers are
+told when the first listener comes.
+What is read again has to be a regular file.
 What the file no longer gives is from then on its profile's or the default; a tunnel or session is made anew for it only where there is neither.
 .PP
 .TS

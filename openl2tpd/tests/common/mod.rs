@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -19,6 +21,23 @@ use tempfile::TempDir;
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// UDP ports that are spoken for: who has the TCP port of a number has the right to the UDP port.
+static SPOKEN_FOR: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+
+/// A UDP port that nobody has now, no other test takes, and the kernel gives to nobody who does not ask for it by number.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let chance = RandomState::new().hash_one(());
+        let port = 20_000 + (chance % 12_000) as u16;
+        if let Ok(right) = TcpListener::bind(("0.0.0.0", port))
+            && UdpSocket::bind(("0.0.0.0", port)).is_ok()
+        {
+            SPOKEN_FOR.lock().unwrap().push(right);
+            return port;
+        }
+    }
+}
+
 /// A place for a daemon's files, and a port that is free.
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
@@ -27,14 +46,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let port = UdpSocket::bind("0.0.0.0:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         Self {
             directory: tempfile::tempdir().unwrap(),
-            port,
+            port: free_port(),
         }
     }
 
