@@ -297,7 +297,7 @@ fn behind_options(text: &str) -> Option<(usize, Option<PathBuf>)> {
     let mut socket = None;
     while let Some(option) = pieces.next_if(|piece| piece.text.starts_with('-')) {
         let mut end = option.span.end;
-        if ["--socket", "--pcap", "-R"].contains(&option.text.as_str()) {
+        if takes_value(&option.text) {
             pieces.next_if(|piece| piece.kind == PieceKind::Equals);
             let value = pieces.next()?;
             end = value.span.end;
@@ -311,6 +311,22 @@ fn behind_options(text: &str) -> Option<(usize, Option<PathBuf>)> {
     }
     let start = pieces.peek().map_or(text.len(), |piece| piece.span.start);
     Some((start, socket))
+}
+
+/// Whether an option of the program, as it is written, has a value behind it.
+fn takes_value(option: &str) -> bool {
+    let is_it = |a: &&Arg| {
+        let long = a
+            .get_long()
+            .is_some_and(|long| option.strip_prefix("--") == Some(long));
+        let short = a
+            .get_short()
+            .is_some_and(|short| option.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
+        long || short
+    };
+    let command = Flags::command();
+    let found = command.get_arguments().find(is_it);
+    found.is_some_and(|a| a.get_action().takes_values())
 }
 
 /// The options of the program that begin with what is typed.

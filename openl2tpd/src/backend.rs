@@ -247,9 +247,7 @@ impl Daemon {
 
     /// Asks the shard.
     pub(crate) async fn ask(&self, command: Command) -> Result<Response, CommandError> {
-        let answer = self.send(command);
-        let gone = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        answer.await.map_err(gone)?
+        self.send(command).await.map_err(shut_down)?
     }
 
     /// Sends a command; the answer may be waited for or not.
@@ -400,8 +398,7 @@ impl Daemon {
         let changed = change(&old)?;
         let shift = self.shift(&old, &changed).await?;
         let answer = self.install(changed).await;
-        let ended = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        let answer = answer.map_err(ended)?;
+        let answer = answer.map_err(shut_down)?;
         let failed = self.carry_out_shift(shift, &old).await;
         failed
             .into_iter()
@@ -418,6 +415,11 @@ impl Daemon {
         // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
         self.send(Command::SetModel(Arc::clone(&model)))
     }
+}
+
+/// What is answered in place of a shard that is gone.
+pub(crate) fn shut_down(_: oneshot::error::RecvError) -> CommandError {
+    CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down")
 }
 
 /// The one parameter of a reload.

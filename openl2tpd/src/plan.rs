@@ -61,14 +61,12 @@ impl Plan {
         compare(Object::User, &old.users, &new.users, report);
         compare(Object::IpPool, &old.ip_pools, &new.ip_pools, report);
         compare(Object::Listener, &old.listeners, &new.listeners, report);
-        let kept = |(name, was): (&String, &Listener)| {
-            Some((name.clone(), was != new.listeners.get(name)?))
+        let moved = |(name, was): (&String, &Listener)| {
+            let now = new.listeners.get(name)?;
+            (now != was).then(|| name.clone())
         };
-        for (name, moved) in old.listeners.iter().filter_map(kept) {
-            if moved {
-                plan.move_listeners.push(name);
-            }
-        }
+        plan.move_listeners
+            .extend(old.listeners.iter().filter_map(moved));
         plan.tunnels(old, new);
         plan.sessions(old, new);
         plan

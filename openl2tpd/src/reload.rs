@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use crate::backend::Daemon;
+use crate::backend::{Daemon, shut_down};
 use crate::events;
 use crate::files;
 use crate::flags::DEFAULT_CONFIG;
@@ -144,9 +144,7 @@ impl Daemon {
             return Ok(report);
         }
         // The shard takes the model as one pointer, and tunnels and sessions one by one: it is never busy for long.
-        let answer = self.install(model).await;
-        let ended = |_| CommandError::new(ErrorKind::Shutdown, "the daemon is shutting down");
-        answer.map_err(ended)??;
+        self.install(model).await.map_err(shut_down)??;
         self.close(&plan, &mut report.failed).await;
         let mut now_said = Model::clone(&says);
         for (name, why) in self.carry_out_shift(shift, &present).await {

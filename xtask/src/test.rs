@@ -151,33 +151,28 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "peers",
         about: "xl2tpd and pppd against our programs, in User-Mode Linux",
-        needs: &[
-            apt::UML,
-            apt::MODPROBE,
-            apt::IP,
-            apt::PING,
-            apt::PPPD,
-            apt::TCPDUMP,
-            apt::XL2TPD,
-        ],
+        needs: IN_UML,
         root: true,
         run: peers,
     },
     Suite {
         name: "kernel",
         about: "the kernel's L2TP and PPP under our programs, with xl2tpd and pppd and each other, in User-Mode Linux",
-        needs: &[
-            apt::UML,
-            apt::MODPROBE,
-            apt::IP,
-            apt::PING,
-            apt::PPPD,
-            apt::TCPDUMP,
-            apt::XL2TPD,
-        ],
+        needs: IN_UML,
         root: true,
         run: kernel,
     },
+];
+
+/// What the suites in User-Mode Linux need.
+const IN_UML: &[Tool] = &[
+    apt::UML,
+    apt::MODPROBE,
+    apt::IP,
+    apt::PING,
+    apt::PPPD,
+    apt::TCPDUMP,
+    apt::XL2TPD,
 ];
 
 /// What the end-to-end suites run, of this workspace.

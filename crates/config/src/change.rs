@@ -76,16 +76,7 @@ impl Model {
             ..
         } = parsed;
         let mut model = Self::default();
-        let mut applied = Vec::new();
-        for command in &commands {
-            match model.change(command) {
-                Ok(()) => applied.push(command),
-                Err(error) => faults.push(Fault {
-                    span: blame(command, &error),
-                    error,
-                }),
-            }
-        }
+        let applied = model.change_by(&commands, &mut faults);
         // What a statement makes that was not understood would be missed by those that name it.
         if !is_partial {
             faults.extend(
@@ -144,16 +135,7 @@ impl Model {
         let parsed = parse(text, 0, Form::Command);
         let mut faults = parsed.faults;
         let mut after = self.clone();
-        let mut applied = Vec::new();
-        for command in &parsed.commands {
-            match after.change(command) {
-                Ok(()) => applied.push(command),
-                Err(error) => faults.push(Fault {
-                    span: blame(command, &error),
-                    error,
-                }),
-            }
-        }
+        let applied = after.change_by(&parsed.commands, &mut faults);
         if faults.is_empty() {
             let made_before = |object| match object {
                 Object::Tunnel => self.tunnels.len(),
@@ -182,6 +164,25 @@ impl Model {
             .take(MOST_REFUSED)
             .map(diagnostic)
             .collect())
+    }
+
+    /// Applies those commands that can be, which it returns; of the others it notes the faults. The result may name what is not there.
+    fn change_by<'a>(
+        &mut self,
+        commands: &'a [Command],
+        faults: &mut Vec<Fault>,
+    ) -> Vec<&'a Command> {
+        let mut applied = Vec::new();
+        for command in commands {
+            match self.change(command) {
+                Ok(()) => applied.push(command),
+                Err(error) => faults.push(Fault {
+                    span: blame(command, &error),
+                    error,
+                }),
+            }
+        }
+        applied
     }
 
     /// Applies one command; the result may name what is not there (yet).

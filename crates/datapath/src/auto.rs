@@ -108,10 +108,8 @@ impl Auto {
             Request::Join { token, with, .. }
                 if self.in_kernel.contains_key(&handle) != self.in_kernel.contains_key(&with) =>
             {
-                let result = Err(DatapathError::cannot_join());
                 self.moves
-                    .sink
-                    .deliver(&mut vec![Event::Completed { token, result }]);
+                    .complete(token, Err(DatapathError::cannot_join()));
             }
             request if self.in_kernel.contains_key(&handle) => {
                 match &request {
@@ -144,12 +142,9 @@ impl Auto {
     fn without(&self, request: Request, for_tun: &mut Vec<Request>) {
         match (request, &self.kernel) {
             (Request::Create { token, spec, .. }, Err(why)) if spec.choice == Choice::Kernel => {
-                let result = Err(DatapathError::Unsupported(format!(
-                    "the kernel's L2TP: {why}"
-                )));
+                let why = format!("the kernel's L2TP: {why}");
                 self.moves
-                    .sink
-                    .deliver(&mut vec![Event::Completed { token, result }]);
+                    .complete(token, Err(DatapathError::Unsupported(why)));
             }
             (request, _) => for_tun.push(request),
         }
@@ -174,19 +169,17 @@ impl Auto {
                 Ok(()) => {
                     let network = None;
                     self.in_kernel.insert(handle, Carried { spec, network });
-                    return self.complete_created(token);
+                    let made = Completion::Created(Engine::Kernel);
+                    return self.moves.complete(token, Ok(made));
                 }
                 Err(error) if spec.choice == Choice::Kernel => {
-                    let result = Err(error);
-                    let mut events = vec![Event::Completed { token, result }];
-                    return self.moves.sink.deliver(&mut events);
+                    return self.moves.complete(token, Err(error));
                 }
                 Err(error) => tracing::debug!("not in the kernel: {error}"),
             }
         }
         self.make_way(&spec, for_tun);
-        self.ids_on_tun.insert(place.clone(), handle);
-        self.on_tun.insert(handle, place);
+        self.on_tun(handle, place);
         for_tun.push(Request::Create {
             token,
             handle,
@@ -194,11 +187,10 @@ impl Auto {
         });
     }
 
-    fn complete_created(&self, token: Token) {
-        let result = Ok(Completion::Created(Engine::Kernel));
-        self.moves
-            .sink
-            .deliver(&mut vec![Event::Completed { token, result }]);
+    /// A session is `tun`'s from now on.
+    fn on_tun(&mut self, handle: Handle, place: (Transport, u16)) {
+        self.ids_on_tun.insert(place.clone(), handle);
+        self.on_tun.insert(handle, place);
     }
 
     /// Moves the session of the kernel to `tun` that would get what comes for this one.
@@ -218,11 +210,10 @@ impl Auto {
             *name = Some(interface);
         }
         let place = place(&carried.spec);
-        self.ids_on_tun.insert(place.clone(), handle);
-        self.on_tun.insert(handle, place);
         // Nothing that was submitted to `tun` before is held up.
         self.tun.submit(for_tun);
         kernel.carry_out(self.moves.begin(handle, carried));
+        self.on_tun(handle, place);
     }
 }
 
@@ -280,6 +271,12 @@ impl State {
 impl Moves {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request that no engine gets.
+    fn complete(&self, token: Token, result: Result<Completion, DatapathError>) {
+        let mut events = vec![Event::Completed { token, result }];
+        self.sink.deliver(&mut events);
     }
 
     /// Begins to move a session: the request that the kernel's engine is to carry out.

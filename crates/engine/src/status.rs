@@ -280,10 +280,8 @@ impl Engine {
         let own = created.map(|created| created.config.clone());
         let mut config = own.unwrap_or_default();
         config.params = self.policy.session_params(setup, &config);
-        let live = self
-            .call_of(which)
-            .and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
-        if let Some(datapath::Sequencing::Own(send)) = live.map(|session| session.sequencing) {
+        let live = self.live(which).map(|session| session.sequencing);
+        if let Some(datapath::Sequencing::Own(send)) = live {
             config.params.use_sequence_numbers = Some(send);
         }
         config.shown_json()

@@ -8,7 +8,7 @@ use l2tp::CallKind;
 use sansio::Time;
 
 use crate::commands::{WhichSession, no_session};
-use crate::sessions::{Pending, place_of};
+use crate::sessions::{Pending, Session, place_of};
 use crate::tally::Counted;
 use crate::{Engine, Output, Token};
 
@@ -45,10 +45,9 @@ impl Engine {
     ) {
         let shown = self.shown_session(which, now);
         let result = shown.map(|mut status| {
-            let call = self.call_of(which);
-            let session =
-                call.and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
-            let read = session.filter(|session| Some(session.handle) == read);
+            let read = self
+                .live(which)
+                .filter(|session| Some(session.handle) == read);
             status.traffic = read.map(|session| traffic(&self.counted_traffic(session)));
             Response::Session(status)
         });
@@ -165,12 +164,8 @@ impl Engine {
 
     /// Whether we may choose if what we send in a session has sequence numbers, as an LNS may (RFC 2661 section 5.4).
     pub(crate) fn chooses_numbers(&self, which: WhichSession) -> Result<(), CommandError> {
-        let live = self.call_of(which);
-        let live = live.and_then(|(tunnel, id)| self.tunnels.get(&tunnel)?.sessions.get(&id));
-        let why = match (
-            live.map(|session| session.sequencing),
-            self.created_kind(which),
-        ) {
+        let live = self.live(which).map(|session| session.sequencing);
+        let why = match (live, self.created_kind(which)) {
             (Some(Sequencing::Own(_)), _) => return Ok(()),
             (None, Some(kind)) if !kind.is_lac() => return Ok(()),
             (Some(Sequencing::Required), _) => "sequence numbers are required in this session",
@@ -188,6 +183,13 @@ impl Engine {
             return None;
         };
         Some(self.created(holder)?.get(number)?.kind)
+    }
+
+    /// A session whose call is established.
+    pub(crate) fn live(&self, which: WhichSession) -> Option<&Session> {
+        let (tunnel, id) = self.call_of(which)?;
+        let session = self.tunnels.get(&tunnel)?.sessions.get(&id)?;
+        Some(session)
     }
 
     /// Our ids of a session that has a call.

@@ -6,7 +6,7 @@
 //!                └──jobs──▶ host thread: interfaces, addresses, routes ──completions──▶ EventSink
 //! ```
 //!
-//! A session is a PPPoL2TP socket over its tunnel's connected UDP socket, and a PPP channel. All of it is made within [`Datapath::submit`], which
+//! A session is a PPPoL2TP socket over its tunnel's connected UDP socket, and a PPP channel. All of it is made within [`Datapath::submit`](crate::Datapath::submit), which
 //! waits for nothing there: a frame that the peer sends once it is told of the session finds its channel. With [`Request::Configure`] the channel
 //! gets a unit, which is the session's network interface. PPP's control frames stay with the caller.
 //!
@@ -31,13 +31,16 @@ use crate::netlink::Netlink;
 use crate::socket::Socket;
 use crate::thread;
 use crate::{
-    Completion, Datapath, DatapathError, Device, Engine, Event, EventSink, Handle, Request,
-    SessionSpec, Token,
+    Completion, DatapathError, Device, Engine, Event, EventSink, Handle, Request, SessionSpec,
+    Token,
 };
 use ppp::Unit;
 use reader::Reader;
 use session::Session;
 use tunnel::Tunnels;
+
+/// The largest frame that is taken, octets.
+const FRAME_MAX: usize = 1 << 14;
 
 /// Who receives from UDP sockets.
 pub(crate) trait Receiver: Send {
@@ -210,7 +213,7 @@ impl Kernel {
                 .join(handle, &spec, &listeners, &*self.receiver)?
         };
         let made = Session::open(handle, spec.clone(), &tunnel)
-            .and_then(|session| self.reader.watch_channel(session));
+            .and_then(|(session, early)| self.reader.watch_channel(session, early));
         match made {
             Ok(session) => {
                 self.sessions.insert(handle, session);
@@ -282,19 +285,6 @@ impl Kernel {
         {
             tracing::error!("the kernel engine's host thread is gone");
         }
-    }
-}
-
-impl Datapath for Kernel {
-    fn name(&self) -> &'static str {
-        "kernel"
-    }
-
-    fn submit(&mut self, requests: &mut Vec<Request>) {
-        for request in requests.drain(..) {
-            self.carry_out(request);
-        }
-        self.sweep();
     }
 }
 

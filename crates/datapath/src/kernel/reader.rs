@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 
+use super::FRAME_MAX;
 use super::ppp::Unit;
 use super::session::Session;
 use crate::thread::{self, Wake, spawn};
@@ -19,8 +20,6 @@ use crate::{DatapathError, Event, EventSink, Handle};
 const READY_PER_TURN: usize = 64;
 /// Frames taken from one descriptor in one turn.
 const FRAMES_PER_TURN: usize = 16;
-/// The largest frame that is taken.
-const FRAME_MAX: usize = 1 << 14;
 /// Names no descriptor of a session.
 const WAKE: u64 = 0;
 
@@ -72,10 +71,13 @@ impl Reader {
         })
     }
 
-    /// Reads a new session's channel, after what came before there was one.
-    pub(super) fn watch_channel(&self, session: Session) -> Result<Arc<Session>, DatapathError> {
+    /// Reads a new session's channel, after what came `early`, before there was one.
+    pub(super) fn watch_channel(
+        &self,
+        session: Session,
+        mut early: Vec<Event>,
+    ) -> Result<Arc<Session>, DatapathError> {
         let session = Arc::new(session);
-        let mut early = session.take_early();
         if !early.is_empty() {
             self.shared.sink.deliver(&mut early);
         }

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::own;
 use super::ppp::Channel;
 use super::pppox::PppoxSocket;
+use super::{FRAME_MAX, own};
 use crate::socket::Socket;
 use crate::{
     DatapathError, Device, Encapsulation, Event, Handle, Ids, Sequencing, SequencingStats,
@@ -16,8 +16,6 @@ use crate::{
 
 /// The address and control field of a frame (RFC 1661 section 3.1 and RFC 1662 section 3.1).
 const ADDRESS_CONTROL: [u8; 2] = [0xff, 0x03];
-/// The largest frame that is taken.
-const FRAME_MAX: usize = 1 << 14;
 
 /// A session that lives as long as this does.
 #[derive(Debug)]
@@ -26,8 +24,6 @@ pub(super) struct Session {
     pub(super) spec: SessionSpec,
     socket: PppoxSocket,
     pub(super) channel: Channel,
-    /// What came before its channel was known, in order.
-    early: Mutex<Vec<Event>>,
     /// The name of its interface, once it has one.
     pub(super) interface: OnceLock<String>,
     /// We say that there are sequence numbers, and the peer may not have heard it yet.
@@ -38,12 +34,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Makes the session and its channel. Nothing that comes meanwhile is lost: it waits in the socket, then in the channel.
+    /// Makes the session and its channel. Nothing that comes meanwhile is lost: it waits in the socket, whose events are returned in their order, then
+    /// in the channel.
     pub(super) fn open(
         handle: Handle,
         spec: SessionSpec,
         tunnel: &Socket,
-    ) -> Result<Self, DatapathError> {
+    ) -> Result<(Self, Vec<Event>), DatapathError> {
         let Encapsulation::V2 {
             local,
             peer,
@@ -80,23 +77,17 @@ impl Session {
             early.push(frame_event(&spec, local, &frame[..len]));
         }
         let channel = socket.channel().and_then(Channel::attach);
-        Ok(Self {
+        let session = Self {
             handle,
             channel: channel.map_err(failed)?,
             spec,
             socket,
-            early: Mutex::new(early),
             interface: OnceLock::new(),
             announces: AtomicBool::new(sequencing == Sequencing::Own(true)),
             control_frames: AtomicU64::new(0),
             control_bytes: AtomicU64::new(0),
-        })
-    }
-
-    /// Takes what came before its channel was known.
-    pub(super) fn take_early(&self) -> Vec<Event> {
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *early)
+        };
+        Ok((session, early))
     }
 
     /// The device to make for it.

@@ -413,6 +413,16 @@ pub(crate) fn session(
     }
 }
 
+/// The networks of both ends, the LNS's first: IPv4 and IPv6.
+pub(crate) fn dual_stack() -> [NetworkSpec; 2] {
+    [("1", "2"), ("2", "1")].map(|(own, other)| {
+        let address = |prefix: &str, host: &str| format!("{prefix}{host}");
+        let mut network = network(&address("10.0.0.", own), &address("10.0.0.", other));
+        network.ipv6 = ipv6(&address("fe80::", own), &address("fe80::", other));
+        network
+    })
+}
+
 pub(crate) fn network(local: &str, peer: &str) -> NetworkSpec {
     NetworkSpec {
         ipv4: Some(Ipv4Link {

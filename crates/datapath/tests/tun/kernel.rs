@@ -8,7 +8,7 @@ use datapath::{
 };
 
 use super::{LAC, LCP, LNS, to_lns};
-use crate::bed::{Bed, End, Namespace, ipv4_udp, ipv6, network, own, session};
+use crate::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
 
 /// A session that nothing but the kernel may carry.
 fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
@@ -64,10 +64,7 @@ fn the_kernel_and_tun_carry_each_others_sessions() {
             let expected = if kernel { Engine::Kernel } else { Engine::Tun };
             assert_eq!(end.carrier(1), expected);
         }
-        let mut lns_side = network("10.0.0.1", "10.0.0.2");
-        lns_side.ipv6 = ipv6("fe80::1", "fe80::2");
-        let mut lac_side = network("10.0.0.2", "10.0.0.1");
-        lac_side.ipv6 = ipv6("fe80::2", "fe80::1");
+        let [lns_side, lac_side] = dual_stack();
         assert_eq!(lns.configure(1, lns_side).unwrap(), "ppp0");
         assert_eq!(lac.configure(1, lac_side).unwrap(), "ppp0");
         bed.lac.ping("10.0.0.1");

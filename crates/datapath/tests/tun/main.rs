@@ -13,7 +13,7 @@ mod sequencing;
 
 use std::net::{SocketAddr, UdpSocket};
 
-use bed::{Bed, End, ipv4_udp, ipv6, network, own, session};
+use bed::{Bed, End, dual_stack, ipv4_udp, ipv6, network, own, session};
 use datapath::socket::{Headers, Socket};
 use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, NetworkSpec, Request, Route};
 
@@ -44,10 +44,7 @@ fn a_session_carries_pings_and_tcp_between_a_shared_device_and_one_of_its_own() 
     lns.create(1, session(1, true, LNS, LAC, Device::Shared))
         .unwrap();
     lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
-    let mut lns_side = network("10.0.0.1", "10.0.0.2");
-    lns_side.ipv6 = ipv6("fe80::1", "fe80::2");
-    let mut lac_side = network("10.0.0.2", "10.0.0.1");
-    lac_side.ipv6 = ipv6("fe80::2", "fe80::1");
+    let [lns_side, lac_side] = dual_stack();
     assert_eq!(lns.configure(1, lns_side).unwrap(), "l2tp0");
     assert_eq!(lac.configure(1, lac_side).unwrap(), "ppp0");
 
