@@ -39,6 +39,7 @@ macro_rules! tools {
 
 tools! {
     BASH = "bash" in "bash";
+    CPIO = "cpio" in "cpio";
     CURL = "curl" in "curl";
     CXX = "c++" in "g++";
     FISH = "fish" in "fish";
@@ -51,6 +52,7 @@ tools! {
     MODPROBE = "modprobe" in "kmod";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
+    QEMU = "qemu-system-x86_64" in "qemu-system-x86";
     SYSTEMD = "systemd-analyze" in "systemd";
     TCPDUMP = "tcpdump" in "tcpdump";
     TMUX = "tmux" in "tmux";
@@ -132,12 +134,19 @@ fn unpack(package: &str, program: &str) -> Result<()> {
     if unpacked(program)?.exists() {
         return Ok(());
     }
+    unpack_into(&test::target()?.join("debian"), package)
+}
+
+/// Unpacks a Debian package into a folder, without installing it.
+pub(crate) fn unpack_into(folder: &Path, package: &str) -> Result<()> {
     if !exists("apt-get") {
-        bail!("no {program} (and there is no apt-get to get {package} with)");
+        bail!(
+            "no {package} in {} (and there is no apt-get to get it with)",
+            folder.display()
+        );
     }
     eprintln!("unpacking {package}");
     update();
-    let folder = test::target()?.join("debian");
     let download = folder.join("download");
     fs::create_dir_all(&download)?;
     let mut get = apt_get();
@@ -148,12 +157,31 @@ fn unpack(package: &str, program: &str) -> Result<()> {
     for file in fs::read_dir(&download)? {
         let file = file?.path();
         let mut unpack = Command::new("dpkg-deb");
-        if !unpack.arg("-x").args([&file, &folder]).status()?.success() {
+        if !unpack.arg("-x").arg(&file).arg(folder).status()?.success() {
             bail!("dpkg-deb could not unpack {}", file.display());
         }
         fs::remove_file(file)?;
     }
     Ok(())
+}
+
+/// The package that a metapackage stands for.
+pub(crate) fn dependency_of(metapackage: &str) -> Result<String> {
+    if !exists("apt-cache") {
+        bail!("no {metapackage} (and there is no apt-cache to find it with)");
+    }
+    update();
+    let mut depends = Command::new("apt-cache");
+    depends.args(["depends", "--important", metapackage]);
+    let output = depends.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut packages = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    match packages.next() {
+        Some(package) => Ok(package.to_owned()),
+        None => bail!("apt-cache knows no package that {metapackage} stands for"),
+    }
 }
 
 /// While it lives, packages do not start the daemons that they bring: Debian's scripts ask this file first.

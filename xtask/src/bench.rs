@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::apt;
 use crate::test::{cargo, programs};
-use crate::uml;
+use crate::vm;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,11 +77,11 @@ fn kernel() -> Result<ExitCode> {
     if !build.status()?.success() {
         return Ok(ExitCode::FAILURE);
     }
-    let machine = uml::Machine {
+    let machine = vm::Machine {
         mem: 1024,
         timeout: Duration::from_secs(900),
     };
     let program = programs("release")?.join("kernel-bench");
-    let status = uml::run(machine, &[program.into()], std::io::stdout())?;
+    let status = vm::uml::run(machine, &[program.into()], std::io::stdout())?;
     Ok(ExitCode::from(status))
 }

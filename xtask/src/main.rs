@@ -14,7 +14,7 @@ mod python;
 mod signals;
 mod tally;
 mod test;
-mod uml;
+mod vm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,17 +57,21 @@ enum Chore {
     Man,
     /// Run a command in a virtual machine.
     #[command(subcommand)]
-    Vm(Vm),
+    Vm(VirtualMachine),
 }
 
 #[derive(Debug, Subcommand)]
-enum Vm {
+enum VirtualMachine {
     /// User-Mode Linux on the live file system, with l2tp_ppp loaded; exits with COMMAND's status.
-    Uml(Uml),
+    Uml(InMachine),
+    /// Debian's kernel on an emulated processor, with all of L2TP's modules loaded; exits with COMMAND's status.
+    ///
+    /// COMMAND sees the host's files; what it writes is gone with the machine.
+    Qemu(InMachine),
 }
 
 #[derive(Args, Debug)]
-struct Uml {
+struct InMachine {
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     mem: u32,
@@ -87,7 +91,8 @@ fn main() -> ExitCode {
         Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
         Chore::Man => man::write(),
-        Chore::Vm(Vm::Uml(uml)) => vm_uml(&uml),
+        Chore::Vm(VirtualMachine::Uml(what)) => in_uml(&what),
+        Chore::Vm(VirtualMachine::Qemu(what)) => in_qemu(&what),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
@@ -95,11 +100,21 @@ fn main() -> ExitCode {
     })
 }
 
-fn vm_uml(options: &Uml) -> Result<ExitCode> {
+fn in_uml(what: &InMachine) -> Result<ExitCode> {
     apt::ensure(&[apt::UML, apt::MODPROBE, apt::IP])?;
-    let machine = uml::Machine {
-        mem: options.mem,
-        timeout: Duration::from_secs(options.timeout),
-    };
-    uml::run(machine, &options.command, std::io::stdout()).map(ExitCode::from)
+    vm::uml::run(what.machine(), &what.command, std::io::stdout()).map(ExitCode::from)
+}
+
+fn in_qemu(what: &InMachine) -> Result<ExitCode> {
+    apt::ensure(&[apt::QEMU, apt::CPIO, apt::MODPROBE, apt::IP])?;
+    vm::qemu::run(what.machine(), &what.command, std::io::stdout()).map(ExitCode::from)
+}
+
+impl InMachine {
+    fn machine(&self) -> vm::Machine {
+        vm::Machine {
+            mem: self.mem,
+            timeout: Duration::from_secs(self.timeout),
+        }
+    }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::apt::{self, Tool};
 use crate::python;
 use crate::tally::{Counts, Tally};
-use crate::uml;
+use crate::vm;
 
 /// Which suites to run, and how strictly.
 #[derive(Args, Debug)]
@@ -424,12 +424,12 @@ fn kernel() -> Result<Counts> {
 
 /// A program that counts its tests, in User-Mode Linux.
 fn in_uml(command: &[OsString]) -> Result<Counts> {
-    let machine = uml::Machine {
+    let machine = vm::Machine {
         mem: 1024,
         timeout: Duration::from_secs(600),
     };
     let tally = Tally::default();
-    let status = uml::run(machine, command, tally.clone())?;
+    let status = vm::uml::run(machine, command, tally.clone())?;
     Ok(settled(tally.counts(), status == 0))
 }
 
@@ -511,11 +511,11 @@ fn counted(mut command: Command) -> Result<Counts> {
         child
             .stdout
             .take()
-            .map(|from| uml::pump(from, tally.clone())),
+            .map(|from| vm::pump(from, tally.clone())),
         child
             .stderr
             .take()
-            .map(|from| uml::pump(from, tally.clone())),
+            .map(|from| vm::pump(from, tally.clone())),
     ];
     for pump in pumps.into_iter().flatten() {
         pump.join().ok();
