@@ -1,9 +1,10 @@
-//! Challenge responses, AVP hiding, CHAP and MS-CHAP, and secrets that wipe themselves.
+//! Challenge responses, AVP hiding, CHAP, MS-CHAP and MPPE, and secrets that wipe themselves.
 //!
 //! Everything here is a function of its arguments: challenges, random vectors and padding are drawn by the caller.
 
 pub mod chap;
 pub mod hiding;
+pub mod mppe;
 pub mod mschapv1;
 pub mod mschapv2;
 mod nt;

@@ -6,9 +6,9 @@ use wire::l2tp::{
     AccessLine, AccessLineType, Attribute, AttributeType, Avps, DataHeader, Header, Version,
 };
 use wire::ppp::{
-    ChapPacket, Compression, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, MsChapV1Failure,
-    MsChapV1Response, MsChapV2Failure, MsChapV2Response, MsChapV2Success, Packet, PapPacket,
-    ProtocolReject, RawOption,
+    CcpOption, ChapPacket, Compression, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption,
+    MsChapV1Failure, MsChapV1Response, MsChapV2Failure, MsChapV2Response, MsChapV2Success, Packet,
+    PapPacket, ProtocolReject, RawOption,
 };
 use wire::{BufferFull, DecodeError, Writer, readable};
 
@@ -129,6 +129,11 @@ pub(crate) fn ppp_ipcp(octets: &[u8]) {
 /// IPv6CP's options.
 pub(crate) fn ppp_ipv6cp(octets: &[u8]) {
     each_option(octets, Ipv6cpOption::decode, Ipv6cpOption::encode);
+}
+
+/// CCP's options.
+pub(crate) fn ppp_ccp(octets: &[u8]) {
+    each_option(octets, CcpOption::decode, CcpOption::encode);
 }
 
 /// An option that is understood is written as the octets that it came as: each has one form.

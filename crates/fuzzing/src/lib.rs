@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target("ppp_packet", 256, decoders::ppp_packet),
     target("ppp_lcp", 256, decoders::ppp_lcp),
     target("ppp_ipcp", 256, decoders::ppp_ipcp),
+    target("ppp_ccp", 256, decoders::ppp_ccp),
     target("ppp_ipv6cp", 256, decoders::ppp_ipv6cp),
     target("ppp_pap", 256, decoders::ppp_pap),
     target("ppp_chap", 256, decoders::ppp_chap),

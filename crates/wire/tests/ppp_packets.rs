@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use wire::ppp::{
-    ChapPacket, ChapValue, Echo, IpcpOption, Ipv6cpOption, LcpOption, MsChapV1Failure,
-    MsChapV1Response, MsChapV2Failure, MsChapV2Response, MsChapV2Success, Packet, PapPacket,
-    Protocol, ProtocolReject, RawOption,
+    CcpOption, ChapPacket, ChapValue, Echo, IpcpOption, Ipv6cpOption, LcpOption, MppeBits,
+    MppeHeader, MsChapV1Failure, MsChapV1Response, MsChapV2Failure, MsChapV2Response,
+    MsChapV2Success, Packet, PapPacket, Protocol, ProtocolReject, RawOption,
 };
 use wire::{BufferFull, DecodeError, Writer};
 
@@ -95,6 +95,44 @@ fn a_known_option_has_one_length() {
         })
         .is_err()
     );
+    assert!(
+        CcpOption::decode(RawOption {
+            kind: 18,
+            data: &[0; 3]
+        })
+        .is_err()
+    );
+}
+
+/// RFC 3078 section 2: the bits, most significant octet first.
+#[test]
+fn mppe_is_asked_for_bit_by_bit() {
+    let data = &[1, 0, 0, 0x60];
+    let option = CcpOption::decode(RawOption { kind: 18, data });
+    let bits = MppeBits::STATELESS | MppeBits::KEYS_128 | MppeBits::KEYS_40;
+    assert_eq!(option, Ok(CcpOption::Mppe(bits)));
+    // What nobody knows is kept.
+    let data = &[0xfe, 1, 2, 0x91];
+    let raw = RawOption { kind: 18, data };
+    let option = CcpOption::decode(raw).unwrap();
+    assert_eq!(written(|w| option.encode(w)), written(|w| raw.encode(w)));
+}
+
+/// RFC 3078 section 3.1.
+#[test]
+fn an_encrypted_packet_says_its_place() {
+    let (header, rest) = MppeHeader::decode(&[0x9f, 0xff, 7]).unwrap();
+    let said = MppeHeader {
+        flushed: true,
+        encrypted: true,
+        count: 0xfff,
+    };
+    assert_eq!((header, rest), (said, &[7][..]));
+    assert_eq!(written(|w| header.encode(w)), [0x9f, 0xff]);
+    let (header, rest) = MppeHeader::decode(&[0x61, 0x23]).unwrap();
+    assert!(!header.flushed && !header.encrypted && rest.is_empty());
+    assert_eq!(header.count, 0x123);
+    assert!(MppeHeader::decode(&[0x90]).is_err());
 }
 
 #[test]
@@ -287,6 +325,9 @@ proptest! {
                 prop_assert_eq!(written(|w| known.encode(w)), plain.clone());
             }
             if let Ok(known) = Ipv6cpOption::decode(option) {
+                prop_assert_eq!(written(|w| known.encode(w)), plain.clone());
+            }
+            if let Ok(known) = CcpOption::decode(option) {
                 prop_assert_eq!(written(|w| known.encode(w)), plain);
             }
         }

@@ -6,7 +6,11 @@ use wire::l2tp::{
     AccessLine, AccessLineType, Attribute, Avp, ErrorCode, FramingTypes, MessageType,
     ProxyAuthenType, ResultCode,
 };
-use wire::ppp::{ChapPacket, ChapValue, Compression, Frame, PapPacket, Protocol};
+use wire::ppp::iana::code;
+use wire::ppp::{
+    CcpOption, ChapPacket, ChapValue, Compression, Frame, MppeBits, Packet, PapPacket, Protocol,
+    RawOption,
+};
 use wire::{Writer, readable};
 
 /// A message's AVPs, `name: value` each.
@@ -161,6 +165,39 @@ fn challenges_and_responses_are_shown() {
     let response = Attribute::ChallengeResponse([0xcd; 16]);
     let said = shown(MessageType::SCCRP, &[response]);
     assert_eq!(said, [format!("Challenge Response: {}", "cd".repeat(16))]);
+}
+
+#[test]
+fn what_ccp_asks_for_is_said_in_words() {
+    let asked = |bits: u32| {
+        frame(Protocol::CCP, |w| {
+            Packet::encode_with(code::CONFIGURE_REQUEST, 1, w, |w| {
+                CcpOption::Mppe(MppeBits::from_bits_retain(bits)).encode(w)?;
+                let (kind, data) = (26, &[0x78, 0][..]);
+                CcpOption::Other(RawOption { kind, data }).encode(w)
+            })
+        })
+    };
+    let request = asked(0x0100_00e0);
+    assert_eq!(request.name, "CCP Configure-Request");
+    assert_eq!(
+        request.text,
+        "MPPE 128 56 40 stateless, option 26 (2 octets)"
+    );
+    assert_eq!(
+        asked(0x51).text,
+        "MPPE 128 MPPC and 00000010, option 26 (2 octets)"
+    );
+    let named = |protocol, code| {
+        let data = |_: &mut Writer<'_>| Ok(());
+        frame(protocol, |w| Packet::encode_with(code, 1, w, data)).name
+    };
+    assert_eq!(
+        named(Protocol::CCP, code::RESET_REQUEST),
+        "CCP Reset-Request"
+    );
+    assert_eq!(named(Protocol::CCP, code::RESET_ACK), "CCP Reset-Ack");
+    assert_eq!(named(Protocol::IPCP, code::RESET_ACK), "IPCP code 15");
 }
 
 #[test]

@@ -131,6 +131,10 @@ pub mod code {
     pub const IDENTIFICATION: u8 = 12;
     /// Time-Remaining.
     pub const TIME_REMAINING: u8 = 13;
+    /// Reset-Request (RFC 1962 section 3). CCP only, as is the next.
+    pub const RESET_REQUEST: u8 = 14;
+    /// Reset-Ack.
+    pub const RESET_ACK: u8 = 15;
 }
 
 /// Option types of LCP (RFC 1661 section 6 and the RFCs named).
@@ -187,6 +191,12 @@ pub mod ipv6cp_option {
     pub const INTERFACE_IDENTIFIER: u8 = 1;
     /// IPv6-Compression-Protocol (RFC 5172).
     pub const IPV6_COMPRESSION: u8 = 2;
+}
+
+/// Option types of CCP (RFC 1962 section 4).
+pub mod ccp_option {
+    /// Microsoft's compression and encryption (RFC 2118, RFC 3078).
+    pub const MPPE: u8 = 18;
 }
 
 /// Codes of PAP (RFC 1334 section 2.2).

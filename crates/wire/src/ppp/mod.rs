@@ -2,6 +2,7 @@
 
 pub mod iana;
 
+mod ccp;
 mod chap;
 mod frame;
 mod lcp;
@@ -9,6 +10,7 @@ mod ncp;
 mod packet;
 mod pap;
 
+pub use ccp::{CcpOption, MppeBits, MppeHeader};
 pub use chap::{
     ChapPacket, ChapValue, MsChapFailure, MsChapV1Failure, MsChapV1Response, MsChapV2Failure,
     MsChapV2Response, MsChapV2Success,

@@ -3,8 +3,8 @@ use std::net::Ipv6Addr;
 use super::{Hex, Plain, masked};
 use crate::ppp::iana::{chap_algorithm, code, lcp_option};
 use crate::ppp::{
-    ChapPacket, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, Options, Packet, PapPacket,
-    Protocol, ProtocolReject, RawOption,
+    CcpOption, ChapPacket, Echo, Frame, IpcpOption, Ipv6cpOption, LcpOption, MppeBits, Options,
+    Packet, PapPacket, Protocol, ProtocolReject, RawOption,
 };
 
 /// A PPP frame: what it is called and what it says.
@@ -52,7 +52,7 @@ pub fn frame(octets: &[u8]) -> ReadableFrame {
 
 /// What a packet of this code is called.
 fn kind(protocol: Protocol, number: u8) -> Option<&'static str> {
-    const CONTROL: [&str; 14] = [
+    const CONTROL: [&str; 16] = [
         "Vendor-Specific",
         "Configure-Request",
         "Configure-Ack",
@@ -67,6 +67,8 @@ fn kind(protocol: Protocol, number: u8) -> Option<&'static str> {
         "Discard-Request",
         "Identification",
         "Time-Remaining",
+        "Reset-Request",
+        "Reset-Ack",
     ];
     let names: &[&str] = match protocol {
         Protocol::PAP => &[
@@ -77,7 +79,8 @@ fn kind(protocol: Protocol, number: u8) -> Option<&'static str> {
         ],
         Protocol::CHAP => &["", "Challenge", "Response", "Success", "Failure"],
         Protocol::EAP => &["", "Request", "Response", "Success", "Failure"],
-        _ if protocol == Protocol::LCP || protocol.is_network_control() => &CONTROL,
+        Protocol::CCP | Protocol::ECP => &CONTROL,
+        _ if protocol == Protocol::LCP || protocol.is_network_control() => &CONTROL[..14],
         _ => &[],
     };
     names
@@ -97,6 +100,7 @@ fn text(protocol: Protocol, packet: &Packet<'_>) -> String {
                 Protocol::LCP => lcp_options(packet.options()),
                 Protocol::IPCP => listed(packet.options(), ipcp_option),
                 Protocol::IPV6CP => listed(packet.options(), ipv6cp_option),
+                Protocol::CCP => listed(packet.options(), ccp_option),
                 _ => listed(packet.options(), |raw| Some(other(&raw))),
             },
             code::TERMINATE_REQUEST | code::TERMINATE_ACK => Plain(packet.data).to_string(),
@@ -182,6 +186,34 @@ fn ipv6cp_option(raw: RawOption<'_>) -> Option<String> {
         }
         Ipv6cpOption::Other(raw) => other(&raw),
     })
+}
+
+fn ccp_option(raw: RawOption<'_>) -> Option<String> {
+    Some(match CcpOption::decode(raw).ok()? {
+        CcpOption::Mppe(bits) => mppe(bits),
+        CcpOption::Other(raw) => other(&raw),
+    })
+}
+
+/// `MPPE 128 56 stateless`, and the bits that mean something else.
+fn mppe(bits: MppeBits) -> String {
+    const NAMES: [(MppeBits, &str); 5] = [
+        (MppeBits::KEYS_128, "128"),
+        (MppeBits::KEYS_56, "56"),
+        (MppeBits::KEYS_40, "40"),
+        (MppeBits::STATELESS, "stateless"),
+        (MppeBits::COMPRESSION, "MPPC"),
+    ];
+    let (mut text, mut rest) = ("MPPE".to_owned(), bits);
+    for (bit, name) in NAMES.into_iter().filter(|(bit, _)| bits.contains(*bit)) {
+        text = format!("{text} {name}");
+        rest.remove(bit);
+    }
+    if rest.is_empty() {
+        text
+    } else {
+        format!("{text} and {:08x}", rest.bits())
+    }
 }
 
 fn other(raw: &RawOption<'_>) -> String {
