@@ -43,10 +43,16 @@ impl Carrier {
         let engines = Auto::start(TunConfig::default(), kernel, bound, Arc::clone(&sink))?;
         match (usual, engines.without_kernel()) {
             (Choice::Kernel, Some(why)) => return Err(why.clone()),
-            (Choice::Kernel, None) => info!("datapath: the kernel's L2TP for every session"),
-            (Choice::Auto, None) => info!(
-                "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others"
-            ),
+            (Choice::Kernel, None) => {
+                let notices = notices(&engines);
+                info!("datapath: the kernel's L2TP for every session{notices}");
+            }
+            (Choice::Auto, None) => {
+                let notices = notices(&engines);
+                info!(
+                    "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others{notices}"
+                );
+            }
             (Choice::Auto, Some(why)) => {
                 info!("datapath: TUN devices, as the kernel's L2TP is not to be had: {why}");
             }
@@ -130,5 +136,15 @@ impl Carrier {
     /// Receives from a socket no more.
     pub(crate) fn remove_socket(&self, socket: &Arc<Socket>) {
         self.engines.remove_socket(socket);
+    }
+}
+
+/// Whether we hear of what others do to the kernel's sessions.
+fn notices(engines: &Auto) -> String {
+    match engines.without_notices() {
+        None => "; what `ip l2tp` deletes is noticed".to_owned(),
+        Some(why) => {
+            format!("; what `ip l2tp` deletes is not noticed, without l2tp_netlink: {why}")
+        }
     }
 }

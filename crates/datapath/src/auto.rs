@@ -75,6 +75,11 @@ impl Auto {
         self.kernel.as_ref().err()
     }
 
+    /// Why it is not noticed when somebody else deletes a session of the kernel's engine, where there is one and it is not.
+    pub fn without_notices(&self) -> Option<&str> {
+        self.kernel.as_ref().ok()?.without_family()
+    }
+
     /// Receives from one more socket and lets sessions use it, from the next request on.
     pub fn add_socket(&self, socket: Arc<Socket>) {
         self.listeners().push(Arc::clone(&socket));

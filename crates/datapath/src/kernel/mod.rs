@@ -13,11 +13,13 @@
 //! A connected UDP socket takes each datagram of its peer. What the kernel has no session for comes out of it as from any socket: the engine
 //! that receives gets it.
 
+mod genl;
 mod ppp;
 mod pppox;
 mod reader;
 mod session;
 mod tunnel;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,10 +36,12 @@ use crate::{
     Completion, DatapathError, Device, Engine, Event, EventSink, Handle, Request, SessionSpec,
     Token,
 };
+use genl::{Context, Family};
 use ppp::Unit;
 use reader::Reader;
 use session::Session;
 use tunnel::Tunnels;
+use watch::Watch;
 
 /// The largest frame that is taken, octets.
 const FRAME_MAX: usize = 1 << 14;
@@ -80,6 +84,8 @@ pub fn probe() -> Result<(), DatapathError> {
 pub(crate) struct Kernel {
     listeners: Listeners,
     receiver: Box<dyn Receiver>,
+    /// The kernel's words for why there is none, otherwise.
+    family: Result<Family, String>,
     tunnels: Tunnels,
     sessions: BTreeMap<Handle, Arc<Session>>,
     sink: Arc<dyn EventSink>,
@@ -96,7 +102,9 @@ impl Kernel {
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
         probe()?;
-        let reader = Arc::new(Reader::start(Arc::clone(&sink))?);
+        let family = Family::open();
+        let watch = family.as_ref().ok().and_then(|_| Watch::open().ok());
+        let reader = Arc::new(Reader::start(Arc::clone(&sink), watch)?);
         // No session shares a device here.
         let shared = SharedDevice {
             name: String::new(),
@@ -111,6 +119,7 @@ impl Kernel {
         Ok(Self {
             listeners,
             receiver,
+            family: family.map(warned_of_others).map_err(|e| e.to_string()),
             tunnels: Tunnels::default(),
             sessions: BTreeMap::new(),
             sink,
@@ -209,8 +218,12 @@ impl Kernel {
                 .listeners
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
+            let is_gone = |tunnel: u16| match &mut self.family {
+                Ok(family) => !family.has(Context::Tunnel(tunnel.into())),
+                Err(_) => false,
+            };
             self.tunnels
-                .join(handle, &spec, &listeners, &*self.receiver)?
+                .join(handle, &spec, &listeners, &*self.receiver, is_gone)?
         };
         let made = Session::open(handle, spec.clone(), &tunnel)
             .and_then(|(session, early)| self.reader.watch_channel(session, early));
@@ -265,6 +278,11 @@ impl Kernel {
         self.tunnels.in_the_way_of(spec)
     }
 
+    /// Why it is not noticed when somebody deletes a session in the kernel, where it is not.
+    pub(crate) fn without_family(&self) -> Option<&str> {
+        self.family.as_ref().err().map(String::as_str)
+    }
+
     /// Closes tunnels that have had no session for a while.
     pub(crate) fn sweep(&mut self) {
         for socket in self.tunnels.sweep() {
@@ -301,6 +319,22 @@ impl Drop for Kernel {
         }
         self.reader.stop();
     }
+}
+
+/// Says which tunnels the kernel has already: those of a daemon that is gone went with its sockets, so these are others'.
+fn warned_of_others(mut family: Family) -> Family {
+    match family.tunnels() {
+        Ok(tunnels) if tunnels.is_empty() => {}
+        Ok(tunnels) => {
+            let ids: Vec<_> = tunnels.iter().map(u32::to_string).collect();
+            tracing::warn!(
+                "the kernel has tunnels that are not ours: {} (ip l2tp show tunnel); a session of a tunnel with the same id can't be in the kernel",
+                ids.join(", ")
+            );
+        }
+        Err(error) => tracing::warn!("list the kernel's tunnels: {error}"),
+    }
+    family
 }
 
 /// Makes PPP units, each on its session's channel.

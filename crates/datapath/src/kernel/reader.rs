@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 
 use super::FRAME_MAX;
+use super::genl::{Context, session_id};
 use super::ppp::Unit;
 use super::session::Session;
+use super::watch::Watch;
 use crate::thread::{self, Wake, spawn};
 use crate::{DatapathError, Event, EventSink, Handle};
 
@@ -20,8 +22,9 @@ use crate::{DatapathError, Event, EventSink, Handle};
 const READY_PER_TURN: usize = 64;
 /// Frames taken from one descriptor in one turn.
 const FRAMES_PER_TURN: usize = 16;
-/// Names no descriptor of a session.
+/// Name no descriptor of a session.
 const WAKE: u64 = 0;
+const WATCH: u64 = u64::MAX;
 
 /// Reads until it is stopped.
 pub(super) struct Reader {
@@ -52,7 +55,11 @@ struct Source {
 }
 
 impl Reader {
-    pub(super) fn start(sink: Arc<dyn EventSink>) -> Result<Self, DatapathError> {
+    /// With a `watch`, it notices what others delete.
+    pub(super) fn start(
+        sink: Arc<dyn EventSink>,
+        watch: Option<Watch>,
+    ) -> Result<Self, DatapathError> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| DatapathError::system("make an epoll", &e.into()))?;
         let shared = Arc::new(Shared {
@@ -63,8 +70,11 @@ impl Reader {
             sink,
         });
         shared.watch(&shared.wake, WAKE)?;
+        if let Some(watch) = &watch {
+            shared.watch(watch, WATCH)?;
+        }
         let run = Arc::clone(&shared);
-        let thread = spawn("kernel-reader", move || run.run())?;
+        let thread = spawn("kernel-reader", move || run.run(watch))?;
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),
@@ -161,24 +171,31 @@ impl Shared {
         };
     }
 
-    fn run(&self) {
+    fn run(&self, mut watch: Option<Watch>) {
         let mut ready = Vec::with_capacity(READY_PER_TURN);
         let mut frame = vec![0; FRAME_MAX];
         let mut events = Vec::new();
         while !self.stops.load(Ordering::Relaxed) {
             ready.clear();
-            match epoll::wait(&self.poll, spare_capacity(&mut ready), None) {
+            let interval = watch.as_ref().and_then(Watch::interval);
+            let interval = interval.and_then(|interval| Timespec::try_from(interval).ok());
+            match epoll::wait(&self.poll, spare_capacity(&mut ready), interval.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!("the kernel engine's reader stops: epoll: {error}");
                     return;
                 }
             }
+            let mut looks = interval.is_some();
             for event in &ready {
                 match event.data.u64() {
                     WAKE => self.wake.clear(),
+                    WATCH => looks = true,
                     number => self.read(number, &mut frame, &mut events),
                 }
+            }
+            if let Some(watch) = watch.as_mut().filter(|_| looks) {
+                self.lose_deleted(watch, &mut events);
             }
             if !events.is_empty() {
                 self.sink.deliver(&mut events);
@@ -204,19 +221,44 @@ impl Shared {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => return self.lose(number, &source, events),
+                _ => {
+                    let reason = match source.unit {
+                        Some(_) => "its interface was removed",
+                        None => "the kernel ended it",
+                    };
+                    return self.lose(number, &source, reason, events);
+                }
             }
         }
     }
 
-    /// Someone removed a session's interface, or the kernel its session.
-    fn lose(&self, number: u64, source: &Source, events: &mut Vec<Event>) {
+    /// Ends the sessions that somebody deleted in the kernel.
+    fn lose_deleted(&self, watch: &mut Watch, events: &mut Vec<Event>) {
+        let sessions = || {
+            let sources = self.sources();
+            let channels = sources.by_number.iter().filter(|(_, s)| s.unit.is_none());
+            let channels = channels.map(|(&number, source)| (number, source.clone()));
+            channels.collect::<Vec<_>>()
+        };
+        let context =
+            |(_, source): &(u64, Source)| Context::Session(session_id(source.session.local()));
+        for gone in watch.look(|| sessions().iter().map(context).collect()) {
+            for (number, source) in sessions() {
+                if gone.has(source.session.local()) {
+                    let reason = match gone {
+                        Context::Tunnel(_) => "somebody deleted its tunnel there",
+                        Context::Session(_) => "somebody deleted it there",
+                    };
+                    self.lose(number, &source, reason, events);
+                }
+            }
+        }
+    }
+
+    /// A session can't go on.
+    fn lose(&self, number: u64, source: &Source, reason: &str, events: &mut Vec<Event>) {
         self.unwatch(source);
         self.sources().by_number.remove(&number);
-        let reason = match source.unit {
-            Some(_) => "its interface was removed",
-            None => "the kernel ended it",
-        };
         events.push(Event::Failed {
             handle: source.session.handle,
             error: DatapathError::System {

@@ -95,7 +95,8 @@ impl Session {
         own(&self.spec.device)
     }
 
-    fn local(&self) -> Ids {
+    /// Our ids of it.
+    pub(super) fn local(&self) -> Ids {
         let Encapsulation::V2 { local, .. } = self.spec.encapsulation;
         local
     }

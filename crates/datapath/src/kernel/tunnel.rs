@@ -38,13 +38,14 @@ struct Tunnel {
 }
 
 impl Tunnels {
-    /// The tunnel of one session more, made if it is the first; its UDP socket.
+    /// The tunnel of one session more, made if it is the first, or if the kernel says that it `is_gone`; its UDP socket.
     pub(super) fn join(
         &mut self,
         handle: Handle,
         spec: &SessionSpec,
         listeners: &[Arc<Socket>],
         receiver: &dyn Receiver,
+        is_gone: impl FnOnce(u16) -> bool,
     ) -> Result<Arc<Socket>, DatapathError> {
         let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
         let path = &spec.transport;
@@ -59,6 +60,9 @@ impl Tunnels {
             if let Some(tunnel) = self.known.remove(path) {
                 receiver.remove_socket(tunnel.socket);
             }
+        }
+        if self.known.contains_key(path) && is_gone(local.tunnel) {
+            self.renew(spec, listeners, receiver)?;
         }
         if !self.known.contains_key(path) {
             let tunnel = Tunnel::open(spec, listeners)?;
@@ -75,6 +79,24 @@ impl Tunnels {
         tunnel.sessions.insert(local.session, handle);
         tunnel.idle = None;
         Ok(Arc::clone(&tunnel.socket))
+    }
+
+    /// Makes a tunnel again that somebody deleted. The sessions that it had are removed by those who have them.
+    fn renew(
+        &mut self,
+        spec: &SessionSpec,
+        listeners: &[Arc<Socket>],
+        receiver: &dyn Receiver,
+    ) -> Result<(), DatapathError> {
+        let Some(old) = self.known.remove(&spec.transport) else {
+            return Ok(());
+        };
+        receiver.remove_socket(old.socket);
+        let mut tunnel = Tunnel::open(spec, listeners)?;
+        tunnel.sessions = old.sessions;
+        receiver.add_socket(Arc::clone(&tunnel.socket));
+        self.known.insert(spec.transport.clone(), tunnel);
+        Ok(())
     }
 
     /// One session less.

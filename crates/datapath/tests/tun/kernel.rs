@@ -11,13 +11,13 @@ use super::{LAC, LCP, LNS, to_lns};
 use crate::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
 
 /// A session that nothing but the kernel may carry.
-fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
+pub(crate) fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
     spec.choice = Choice::Kernel;
     spec
 }
 
 /// What there is in a namespace of interfaces, addresses, routes, and of the kernel's tunnels and sessions.
-fn everything(place: &Namespace) -> String {
+pub(crate) fn everything(place: &Namespace) -> String {
     place.configuration() + &sessions(place)
 }
 
@@ -86,7 +86,7 @@ fn the_kernel_and_tun_carry_each_others_sessions() {
     }
 }
 
-fn at_lns(number: u16) -> Ids {
+pub(crate) fn at_lns(number: u16) -> Ids {
     Ids {
         tunnel: 100,
         session: 100 + number,

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod family;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod outer;
