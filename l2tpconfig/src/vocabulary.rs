@@ -222,7 +222,8 @@ fn fixed() -> Vec<Entry> {
         entry(
             "config save",
             Action::ConfigSave,
-            "Prints the daemon's configuration as commands, or writes it to a file. Secrets are in it.",
+            "Prints the daemon's configuration as commands, or writes it to a file. Secrets are in it. Tunnels and sessions are those that are open or tried \
+             again; a tunnel that has ended for good is not in it.",
             vec![argument(
                 "file",
                 TEXT,

@@ -169,13 +169,13 @@ impl Daemon {
     /// Opens the tunnels and sessions of the configuration. One that is refused does not stop the others.
     pub(crate) async fn open_configured(&self) {
         let model = Arc::clone(&self.model());
-        for tunnel in &model.tunnels {
+        for tunnel in numbered_first(model.tunnels.clone()) {
             let name = tunnel
                 .tunnel_name()
                 .or(tunnel.params.dest_ipaddr())
                 .unwrap_or("without a name")
                 .to_owned();
-            if let Err(error) = self.open_tunnel(tunnel.clone()).await {
+            if let Err(error) = self.open_tunnel(tunnel).await {
                 error!("tunnel {name} of the configuration is refused: {error}");
             }
         }
@@ -415,6 +415,12 @@ impl Daemon {
         // Sent under the lock: the shard sees the models in our order. The client may be gone before the answer.
         self.send(Command::SetModel(Arc::clone(&model)))
     }
+}
+
+/// Tunnels in an order in which they can be opened: those that have a number to a peer before those that take what is free.
+pub(crate) fn numbered_first(mut tunnels: Vec<config::Tunnel>) -> Vec<config::Tunnel> {
+    tunnels.sort_by_key(|tunnel| tunnel.config_id.is_none());
+    tunnels
 }
 
 /// What is answered in place of a shard that is gone.

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use crate::backend::{Daemon, shut_down};
+use crate::backend::{Daemon, numbered_first, shut_down};
 use crate::events;
 use crate::files;
 use crate::flags::DEFAULT_CONFIG;
@@ -255,7 +255,7 @@ impl Daemon {
                     .await,
             );
         }
-        for tunnel in plan.open_tunnels {
+        for tunnel in numbered_first(plan.open_tunnels) {
             let what = format!("tunnel {}", name_of_tunnel(&tunnel));
             note(what, self.open_tunnel(tunnel).await);
         }

@@ -10,7 +10,7 @@ use crate::backend::Daemon;
 
 impl Daemon {
     /// The commands that make a daemon as this one is. A tunnel that was deleted, or that ended and does not persist, is not among them, whether or not
-    /// the configuration file has it.
+    /// the configuration file has it. Of a tunnel whose profiles no longer serve all that it was made of is said.
     pub(crate) async fn saved(&self) -> Result<Response, CommandError> {
         let mut opened = Vec::new();
         let mut after = None;
@@ -22,7 +22,7 @@ impl Daemon {
             }
         }
         let model = with_opened(&self.present(), opened);
-        Ok(Response::Text(model.to_commands()))
+        Ok(Response::Text(model.mended().to_commands()))
     }
 }
 

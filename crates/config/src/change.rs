@@ -1,32 +1,16 @@
-//! How commands change a model, and what has to be true of one.
+//! How commands change a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::check::Which;
 use crate::diagnostic::Fault;
-use crate::grammar::{Form, Parsed, line, parse};
+use crate::grammar::{Form, Parsed, Unclear, line, parse};
 use crate::include::{Files, Find, Source};
-use crate::value::Kind;
 use crate::words::nearest;
 use crate::{
     Command, ConfigError, DEFAULT_PROFILE, Diagnostic, Model, Object, Parameter, Parameters,
-    Session, Severity, Span, Tunnel, TunnelParams, Verb,
+    Session, Severity, Span, Verb,
 };
-
-/// What is wrong with one object of a model.
-struct Breach {
-    object: Object,
-    /// The object's name; of tunnels and sessions, which may have none, the place in the model.
-    which: Which,
-    /// The parameter that is to blame, if it is one alone.
-    parameter: Option<&'static str>,
-    error: ConfigError,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Which {
-    Name(String),
-    Place(usize),
-}
 
 /// What a configuration file says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,21 +55,13 @@ impl Model {
             commands,
             mut faults,
             mut warnings,
-            is_partial,
+            unclear,
             secrets,
             ..
         } = parsed;
         let mut model = Self::default();
         let applied = model.change_by(&commands, &mut faults);
-        // What a statement makes that was not understood would be missed by those that name it.
-        if !is_partial {
-            faults.extend(
-                model
-                    .breaches()
-                    .into_iter()
-                    .map(|breach| breach.locate(&applied)),
-            );
-        }
+        faults.extend(model.faults(&applied, &unclear, |_| 0));
         if faults.is_empty() {
             warnings.sort_by_key(|warning| warning.span.start);
             let said = warnings.into_iter().map(|one| (one.span, one.message));
@@ -136,19 +112,12 @@ impl Model {
         let mut faults = parsed.faults;
         let mut after = self.clone();
         let applied = after.change_by(&parsed.commands, &mut faults);
-        if faults.is_empty() {
-            let made_before = |object| match object {
-                Object::Tunnel => self.tunnels.len(),
-                Object::Session => self.sessions.len(),
-                _ => 0,
-            };
-            faults.extend(after.breaches().into_iter().map(|mut breach| {
-                if let Which::Place(place) = &mut breach.which {
-                    *place = place.wrapping_sub(made_before(breach.object));
-                }
-                breach.locate(&applied)
-            }));
-        }
+        let made_before = |object| match object {
+            Object::Tunnel => self.tunnels.len(),
+            Object::Session => self.sessions.len(),
+            _ => 0,
+        };
+        faults.extend(after.faults(&applied, &parsed.unclear, made_before));
         if faults.is_empty() {
             return Ok(self.commands_to(&after));
         }
@@ -164,6 +133,29 @@ impl Model {
             .take(MOST_REFUSED)
             .map(diagnostic)
             .collect())
+    }
+
+    /// What is wrong with a model that these commands changed, of whose tunnels and sessions so many were there before. What may come of statements that
+    /// were not understood is left out.
+    fn faults(
+        &self,
+        applied: &[&Command],
+        unclear: &Unclear,
+        made_before: impl Fn(Object) -> usize,
+    ) -> Vec<Fault> {
+        let mut breaches = self.breaches();
+        breaches.retain(|breach| match &breach.error {
+            // What such a statement makes is missed by those that name it.
+            ConfigError::NotFound { name, .. } => !unclear.may_make(name),
+            _ => !unclear.may_change(breach.object),
+        });
+        let located = breaches.into_iter().map(|mut breach| {
+            if let Which::Place(place) = &mut breach.which {
+                *place = place.wrapping_sub(made_before(breach.object));
+            }
+            breach.locate(applied)
+        });
+        located.collect()
     }
 
     /// Applies those commands that can be, which it returns; of the others it notes the faults. The result may name what is not there.
@@ -217,133 +209,6 @@ impl Model {
         }
     }
 
-    /// Everything that is wrong with the model as a whole.
-    fn breaches(&self) -> Vec<Breach> {
-        let mut breaches = Vec::new();
-        self.each(|object, which, set| {
-            for (parameter, text) in set {
-                if let Kind::Name(class) = parameter.kind
-                    && let Err(error) = self.find(class, &text)
-                {
-                    breaches.push(Breach {
-                        object,
-                        which: which.clone(),
-                        parameter: Some(parameter.name),
-                        error,
-                    });
-                }
-            }
-        });
-        for (name, profile) in &self.tunnel_profiles {
-            let probe = Tunnel {
-                profile_name: Some(name.clone()),
-                ..Tunnel::default()
-            };
-            let own = &profile.params;
-            if (own.hide_avps.is_some() || own.auth_mode.is_some())
-                && let Err((parameter, error)) = consistent(&self.tunnel_params(&probe))
-            {
-                let which = Which::Name(name.clone());
-                breaches.push(Breach {
-                    object: Object::TunnelProfile,
-                    which,
-                    parameter: Some(parameter),
-                    error,
-                });
-            }
-        }
-        breaches.extend(
-            self.tunnels
-                .iter()
-                .enumerate()
-                .filter_map(|(place, tunnel)| self.tunnel_breach(place, tunnel)),
-        );
-        self.session_breaches(&mut breaches);
-        breaches
-    }
-
-    fn tunnel_breach(&self, place: usize, tunnel: &Tunnel) -> Option<Breach> {
-        let params = self.tunnel_params(tunnel);
-        let (parameter, error) = if params.dest_ipaddr().is_none() {
-            let name = "dest_ipaddr".to_owned();
-            (
-                None,
-                ConfigError::Missing {
-                    object: Object::Tunnel,
-                    verb: Verb::Create,
-                    name,
-                },
-            )
-        } else {
-            let (parameter, error) = consistent(&params).err()?;
-            (Some(parameter), error)
-        };
-        Some(Breach {
-            object: Object::Tunnel,
-            which: Which::Place(place),
-            parameter,
-            error,
-        })
-    }
-
-    fn session_breaches(&self, breaches: &mut Vec<Breach>) {
-        let mut devices = BTreeSet::new();
-        for (place, session) in self.sessions.iter().enumerate() {
-            let mut breach = |parameter, text: String| {
-                let error = ConfigError::Conflict(text);
-                breaches.push(Breach {
-                    object: Object::Session,
-                    which: Which::Place(place),
-                    parameter: Some(parameter),
-                    error,
-                });
-            };
-            if session.tunnel_name().is_none() {
-                breach(
-                    "tunnel_id",
-                    "a session of the configuration names its tunnel by tunnel_name".to_owned(),
-                );
-            }
-            if let Some(device) = session.params.interface_name()
-                && !devices.insert(device)
-            {
-                breach(
-                    "interface_name",
-                    format!("the device `{device}` is another session's"),
-                );
-            }
-        }
-    }
-
-    /// Whether there is an object of this class and name.
-    fn find(&self, class: Object, name: &str) -> Result<(), ConfigError> {
-        let names: Vec<&str> = match class {
-            Object::PeerProfile => self.peer_profiles.keys().map(String::as_str).collect(),
-            Object::TunnelProfile => self.tunnel_profiles.keys().map(String::as_str).collect(),
-            Object::SessionProfile => self.session_profiles.keys().map(String::as_str).collect(),
-            Object::PppProfile => self.ppp_profiles.keys().map(String::as_str).collect(),
-            Object::User => self.users.keys().map(String::as_str).collect(),
-            Object::IpPool => self.ip_pools.keys().map(String::as_str).collect(),
-            Object::Listener => self.listeners.keys().map(String::as_str).collect(),
-            Object::Tunnel => self
-                .tunnels
-                .iter()
-                .filter_map(Tunnel::tunnel_name)
-                .collect(),
-            Object::Session => self
-                .sessions
-                .iter()
-                .filter_map(Session::session_name)
-                .collect(),
-            Object::System => Vec::new(),
-        };
-        if names.contains(&name) {
-            Ok(())
-        } else {
-            Err(not_found(class, name, names.into_iter()))
-        }
-    }
-
     /// Calls `visit` for each object, with the parameters that are set on it. What others name or inherit from comes before them; only a tunnel
     /// profile's peer profile comes after it.
     pub(crate) fn each(
@@ -380,69 +245,6 @@ impl Model {
     }
 }
 
-impl Breach {
-    /// Where in the text of `commands` it is.
-    fn locate(self, commands: &[&Command]) -> Fault {
-        let Self {
-            object,
-            which,
-            parameter,
-            error,
-        } = self;
-        let mut of_class = commands.iter().filter(|command| command.object == object);
-        let command = match which {
-            Which::Place(place) => of_class
-                .filter(|command| command.verb != Verb::Modify)
-                .nth(place),
-            Which::Name(name) => {
-                let key = object.key().map_or("", |key| key.name);
-                let is_it = |command: &&&Command| command.value(key) == Some(name.as_str());
-                let gives = |command: &&&Command| {
-                    parameter.is_none_or(|parameter| command.value(parameter).is_some())
-                };
-                let last = of_class.clone().filter(is_it).rfind(gives);
-                last.or_else(|| of_class.find(is_it))
-            }
-        };
-        let span = command.map_or(Span::default(), |command| {
-            let argument = command
-                .arguments
-                .iter()
-                .rev()
-                .find(|argument| Some(argument.name) == parameter);
-            argument.map_or(command.span, |argument| argument.value_span)
-        });
-        Fault { span, error }
-    }
-
-    /// The object, for people.
-    fn label(&self, model: &Model) -> String {
-        let name = match (&self.which, self.object) {
-            (Which::Name(name), _) => Some(name.as_str()),
-            (Which::Place(place), Object::Tunnel) => {
-                model.tunnels.get(*place).and_then(Tunnel::tunnel_name)
-            }
-            (Which::Place(place), _) => model.sessions.get(*place).and_then(Session::session_name),
-        };
-        name.map_or_else(
-            || format!("a {}", self.object),
-            |name| format!("the {} `{name}`", self.object),
-        )
-    }
-}
-
-/// Whether the parameters of a tunnel fit together; if not, the one that asks for another.
-fn consistent(params: &TunnelParams) -> Result<(), (&'static str, ConfigError)> {
-    let needs_secret = |what: &str| ConfigError::Conflict(format!("{what} needs a secret"));
-    match (params.secret(), params.auth_mode()) {
-        (None, crate::AuthMode::Challenge) => {
-            Err(("auth_mode", needs_secret("auth_mode=challenge")))
-        }
-        (None, _) if params.hide_avps() => Err(("hide_avps", needs_secret("hide_avps=yes"))),
-        _ => Ok(()),
-    }
-}
-
 /// The part of a command that `error` is about.
 fn blame(command: &Command, error: &ConfigError) -> Span {
     let (ConfigError::NotFound { name, .. } | ConfigError::Exists { name, .. }) = error else {
@@ -462,7 +264,11 @@ fn no_change(command: &Command) -> ConfigError {
     }
 }
 
-fn not_found<'a>(object: Object, name: &str, names: impl Iterator<Item = &'a str>) -> ConfigError {
+pub(crate) fn not_found<'a>(
+    object: Object,
+    name: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> ConfigError {
     let nearest = nearest(name, names).map(str::to_owned);
     ConfigError::NotFound {
         object,

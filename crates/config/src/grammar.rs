@@ -4,6 +4,8 @@
 //! it, `\` before a newline continues it, `#` begins a comment. In a file, `include PATTERN` stands for other files. Words are understood in either case and by any
 //! beginning that no other word has. Values are bare words or `"strings"`, in which `\"` and `\\` stand for `"` and `\`.
 
+use std::collections::BTreeSet;
+
 use crate::declare::{Object, Parameter, Role, Verb};
 use crate::diagnostic::{Caution, Fault};
 use crate::lexer::{Lexer, Token, TokenKind, is_bare};
@@ -203,10 +205,43 @@ pub(crate) struct Parsed {
     pub(crate) includes: Vec<Include>,
     /// In the order of the text.
     pub(crate) warnings: Vec<Caution>,
-    /// Whether a whole statement was not understood, so that what it makes will be missed.
-    pub(crate) is_partial: bool,
+    /// What was not understood.
+    pub(crate) unclear: Unclear,
     /// Values that must not be shown.
     pub(crate) secrets: Vec<Span>,
+}
+
+/// What was not understood of a text, as far as it bears on the rest.
+#[derive(Default, Debug)]
+pub(crate) struct Unclear {
+    /// Whole files are missing.
+    pub(crate) files: bool,
+    /// What stands in statements of which nothing is carried out.
+    words: BTreeSet<String>,
+    /// The classes of the others.
+    classes: BTreeSet<Object>,
+}
+
+impl Unclear {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.files |= other.files;
+        self.words.extend(other.words);
+        self.classes.extend(other.classes);
+    }
+
+    /// Whether an object of this name may have been meant.
+    pub(crate) fn may_make(&self, name: &str) -> bool {
+        self.files || self.words.contains(name)
+    }
+
+    /// Whether an object of this class, or what it takes from others, may have been meant to be different.
+    pub(crate) fn may_change(&self, object: Object) -> bool {
+        let others = |class: &Object| class.is_profile() || *class == Object::Listener;
+        self.files
+            || !self.words.is_empty()
+            || self.classes.contains(&object)
+            || self.classes.iter().any(others)
+    }
 }
 
 /// A statement that stands for other files.
@@ -250,11 +285,14 @@ pub(crate) fn parse(text: &str, start: usize, form: Form) -> Parsed {
         parsed.secrets.extend(stray);
         if let Err(fault) = end {
             // Whatever was open may be a secret.
-            parsed.secrets.push(Span {
+            let rest = Span {
                 end: lexer.skip_line(),
                 ..fault.span
-            });
-            parsed.fail(fault);
+            };
+            parsed.secrets.push(rest);
+            let words = text[rest.start..rest.end].split(|c| !is_bare(c));
+            parsed.unclear.words.extend(words.map(str::to_owned));
+            parsed.fail(fault, &tokens);
         } else if !tokens.is_empty() {
             parsed.statement(&tokens);
         }
@@ -308,8 +346,20 @@ fn means_secret(name: &Token) -> bool {
 }
 
 impl Parsed {
-    fn fail(&mut self, fault: Fault) {
-        self.is_partial = true;
+    /// Notes a statement of which nothing is carried out.
+    fn fail(&mut self, fault: Fault, tokens: &[Token]) {
+        self.lose(tokens);
+        self.faults.push(fault);
+    }
+
+    fn lose(&mut self, tokens: &[Token]) {
+        let words = tokens.iter().map(|token| token.text.to_string());
+        self.unclear.words.extend(words);
+    }
+
+    /// Notes a wrong `include`.
+    fn fail_include(&mut self, fault: Fault) {
+        self.unclear.files = true;
         self.faults.push(fault);
     }
 
@@ -329,14 +379,14 @@ impl Parsed {
                 });
             }
             [_, pattern, more, ..] if is_text(pattern) => {
-                self.fail(expected(
+                self.fail_include(expected(
                     "the end after the name of a file",
                     more.span,
                     more.describe(),
                 ));
             }
             [_, other, ..] => {
-                self.fail(expected(
+                self.fail_include(expected(
                     "the name of a file or a pattern",
                     other.span,
                     other.describe(),
@@ -345,7 +395,7 @@ impl Parsed {
             [word] => {
                 let end = word.span.end;
                 let span = Span { start: end, end };
-                self.fail(expected(
+                self.fail_include(expected(
                     "the name of a file or a pattern",
                     span,
                     "the end".to_owned(),
@@ -359,7 +409,7 @@ impl Parsed {
     fn statement(&mut self, tokens: &[Token]) {
         let (mut command, mut rest) = match head(tokens) {
             Ok(head) => head,
-            Err(fault) => return self.fail(fault),
+            Err(fault) => return self.fail(fault, tokens),
         };
         let mut is_whole = true;
         while !rest.is_empty() {
@@ -368,16 +418,17 @@ impl Parsed {
                 Err(fault) => {
                     is_whole = false;
                     self.faults.push(fault);
+                    self.unclear.classes.insert(command.object);
                 }
             }
         }
         match command.complete() {
             // What is missing may be what was not understood.
-            Err(_) if !is_whole => self.is_partial = true,
-            Err(error) => self.fail(Fault {
-                span: command.span,
-                error,
-            }),
+            Err(_) if !is_whole => self.lose(tokens),
+            Err(error) => {
+                let span = command.span;
+                self.fail(Fault { span, error }, tokens);
+            }
             Ok(()) => self.commands.push(command),
         }
     }

@@ -66,7 +66,7 @@ impl<'a> Files<'a> {
         all.faults.extend(part.faults);
         all.warnings.extend(part.warnings);
         all.secrets.extend(part.secrets);
-        all.is_partial |= part.is_partial;
+        all.unclear.add(part.unclear);
         let mut includes = part.includes.into_iter().peekable();
         for (count, command) in part.commands.into_iter().enumerate() {
             while let Some(include) = includes.next_if(|include| include.before <= count) {
@@ -85,7 +85,7 @@ impl<'a> Files<'a> {
                 span: include.span,
                 error: ConfigError::Include(message),
             });
-            all.is_partial = true;
+            all.unclear.files = true;
         };
         let chain = self.chain(place);
         if chain.len() > MOST_DEPTH {
@@ -112,7 +112,7 @@ impl<'a> Files<'a> {
                         "{name} includes itself: {circle} includes {name}"
                     )),
                 });
-                all.is_partial = true;
+                all.unclear.files = true;
             } else {
                 self.take_in(source, Some(place), all);
             }

@@ -4,6 +4,7 @@
 //! from, the text and JSON forms and the checks of the values all come from it, so that they cannot drift.
 
 mod change;
+mod check;
 mod commands;
 mod complete;
 mod declare;

@@ -303,8 +303,9 @@ fn a_host_that_is_a_wrong_address_is_none() {
         "-.0",
     ] {
         let found = errors(&format!("tunnel create dest_ipaddr={host}"));
+        assert_eq!(found.len(), 1, "{host}: {found:?}");
         assert!(
-            found[1].contains("takes a host name or an address"),
+            found[0].contains("takes a host name or an address"),
             "{host}: {found:?}"
         );
     }
@@ -318,6 +319,33 @@ fn a_host_that_is_a_wrong_address_is_none() {
     ] {
         load(&format!("tunnel create dest_ipaddr={host}"));
     }
+}
+
+#[test]
+fn what_is_named_and_not_there_is_told_beside_what_is_not_understood_which_may_be_what_is_missed() {
+    let found = errors(
+        "peer profile create profile_name=p tunnel_profile_name=nowhere\n\
+         ppp profile create profile_name=a ip_pool_name=pool\n\
+         ip_pol create pool_name=pool range=10.0.0.1-10.0.0.2\n\
+         tunnel create tunnel_name=t dest_ipaddr=h profile_name=gone mtu=x\n\
+         tunnel create tunnel_name=u dest_ipaddr=\"a b\" hide_avps=yes\n\
+         session create tunnel_name=v session_name=s\n\
+         tunnel create tunnel_name=v \"open\n",
+    );
+    let places: Vec<_> = found
+        .iter()
+        .map(|error| error.splitn(3, ':').take(2).collect::<Vec<_>>().join(":"))
+        .collect();
+    assert_eq!(
+        places,
+        ["1:56", "3:1", "4:56", "4:65", "5:41", "7:29"],
+        "{found:#?}"
+    );
+    assert!(
+        found[0].ends_with("there is no tunnel profile `nowhere`"),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]

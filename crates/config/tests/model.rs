@@ -458,6 +458,13 @@ fn complete(model: &mut Model) {
     for (tunnel, name) in model.tunnels.iter_mut().zip(["default", "other \"\\"]) {
         tunnel.set("tunnel_name", name).unwrap();
         tunnel.tunnel_id = None;
+        // One to which there is a way, from wherever.
+        tunnel
+            .set("dest_ipaddr", name.split(' ').next().unwrap())
+            .unwrap();
+    }
+    for (port, listener) in (1..).zip(model.listeners.values_mut()) {
+        listener.udp_port = Some(port);
     }
     for (place, session) in model.sessions.iter_mut().enumerate() {
         session.set("tunnel_name", "default").unwrap();

@@ -110,13 +110,8 @@ impl Engine {
                 "a tunnel of this name exists",
             ));
         }
+        self.policy.check_tunnel(&config)?;
         let setup = self.policy.for_client(&config)?;
-        if setup.params.dest_ipaddr.is_none() {
-            return Err(CommandError::new(
-                ErrorKind::Invalid,
-                "dest_ipaddr is missing: the peer's address or host name",
-            ));
-        }
         let mut config = config;
         let peer = setup.params.dest_ipaddr().unwrap_or_default();
         config.config_id = Some(self.take_config_id(peer, config.config_id)?);

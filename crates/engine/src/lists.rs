@@ -155,7 +155,8 @@ impl Engine {
             |(client, number)| {
                 let client = self.clients.get(&ClientId(client))?;
                 if number == 0 {
-                    return Some(Opened::Tunnel(Box::new(client.config.clone())));
+                    let tunnel = self.policy.said_again(&client.config, &client.setup);
+                    return Some(Opened::Tunnel(Box::new(tunnel)));
                 }
                 let session = client.sessions.get(number)?;
                 Some(Opened::Session(Box::new(session.config.clone())))

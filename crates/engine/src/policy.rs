@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
 use config::{
-    AuthMode, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams, SyncMode,
-    TunnelParams,
+    AuthMode, ConfigError, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams,
+    SyncMode, TunnelParams,
 };
 use datapath::Listener;
 use ppp::{AuthAttempt, AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation, Verdict};
@@ -109,22 +109,47 @@ impl Policy {
         setup
     }
 
+    /// Whether a tunnel is one that we can make, by the rules of a file.
+    pub(crate) fn check_tunnel(&self, tunnel: &config::Tunnel) -> Result<(), CommandError> {
+        self.model.check_tunnel(tunnel).map_err(refused)
+    }
+
     /// The setup of a tunnel that we make.
     pub(crate) fn for_client(
         &self,
         tunnel: &config::Tunnel,
     ) -> Result<Arc<TunnelSetup>, CommandError> {
+        let params = self.client_params(tunnel)?;
+        let profile_name = tunnel.profile_name().to_owned();
+        Ok(Arc::new(self.tunnel_setup(profile_name, params, true)))
+    }
+
+    /// What a tunnel that we make says now. An error is that its profile or its listener is there no more, or that these do not go with it any more.
+    fn client_params(&self, tunnel: &config::Tunnel) -> Result<TunnelParams, CommandError> {
         let profile_name = tunnel.profile_name();
         if !self.model.tunnel_profiles.contains_key(profile_name) {
             return Err(missing("tunnel", profile_name));
         }
         let params = self.model.tunnel_params(tunnel);
         self.source(&params)?;
-        Ok(Arc::new(self.tunnel_setup(
-            profile_name.to_owned(),
+        let checked = self.model.check_tunnel_params(&params);
+        checked.map_err(refused).map(|()| params)
+    }
+
+    /// What says again what a tunnel that we make is: itself, or where its profiles no longer serve, all that it was made of.
+    pub(crate) fn said_again(
+        &self,
+        tunnel: &config::Tunnel,
+        setup: &TunnelSetup,
+    ) -> config::Tunnel {
+        let params = match self.client_params(tunnel) {
+            Ok(_) => tunnel.params.clone(),
+            Err(_) => tunnel.params.merged_over(&setup.params),
+        };
+        config::Tunnel {
             params,
-            true,
-        )))
+            ..tunnel.clone()
+        }
     }
 
     /// The setup of a tunnel some of whose parameters changed. What its peer was told stays as it was, whatever became of the profiles.
@@ -393,10 +418,18 @@ fn max_calls(params: &TunnelParams) -> usize {
     }
 }
 
+fn refused(error: ConfigError) -> CommandError {
+    let kind = match error {
+        ConfigError::NotFound { .. } => ErrorKind::NotFound,
+        _ => ErrorKind::Invalid,
+    };
+    CommandError::new(kind, error.to_string())
+}
+
 fn missing(kind: &str, name: &str) -> CommandError {
     CommandError::new(
         ErrorKind::NotFound,
-        format!("there is no {kind} profile {name}"),
+        format!("there is no {kind} profile `{name}`"),
     )
 }
 

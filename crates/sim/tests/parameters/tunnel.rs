@@ -344,7 +344,7 @@ fn profile_name_of_a_tunnel_profile_is_the_name_that_a_tunnel_finds_it_by() {
     let mut pair = Pair::new(profiles, LNS);
     let created = ask(&mut pair.world, 0, Command::TunnelCreate(Box::new(tunnel)));
     let refused = created.unwrap_err().message;
-    assert!(refused.contains("no tunnel profile c"), "{refused}");
+    assert!(refused.contains("no tunnel profile `c`"), "{refused}");
 }
 
 /// Whether each AVP that may be hidden is, in what the LAC tells after its first request; the LNS reads it either way.
