@@ -19,12 +19,27 @@ pub(crate) struct Options {
     /// Run only this suite; may be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Run the suite `qemu` too: it takes minutes, and an emulated processor.
+    #[arg(long)]
+    qemu: bool,
     /// List the suites.
     #[arg(long)]
     list: bool,
     /// Count a skipped suite as a failure; on by itself where the variable CI is set.
     #[arg(long)]
     ci: bool,
+}
+
+impl Options {
+    fn wants(&self, suite: &Suite) -> bool {
+        if suite.name == QEMU && self.qemu {
+            return true;
+        }
+        match self.only.is_empty() {
+            true => suite.name != QEMU,
+            false => self.only.iter().any(|name| name == suite.name),
+        }
+    }
 }
 
 /// A suite: what it is called, what it needs, and how it runs.
@@ -162,7 +177,17 @@ const SUITES: &[Suite] = &[
         root: true,
         run: kernel,
     },
+    Suite {
+        name: QEMU,
+        about: "the kernel's L2TP with its netlink family, in Debian's kernel on an emulated processor; asked for by --qemu",
+        needs: &[apt::QEMU, apt::CPIO, apt::MODPROBE, apt::IP, apt::PING],
+        root: true,
+        run: qemu,
+    },
 ];
+
+/// The suite that runs only when it is asked for.
+const QEMU: &str = "qemu";
 
 /// What the suites in User-Mode Linux need.
 const IN_UML: &[Tool] = &[
@@ -202,10 +227,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let mut total = Counts::default();
     let mut report = Vec::new();
-    for suite in SUITES
-        .iter()
-        .filter(|suite| options.only.is_empty() || options.only.iter().any(|n| n == suite.name))
-    {
+    for suite in SUITES.iter().filter(|suite| options.wants(suite)) {
         println!(
             "== {}: {} (at {})",
             suite.name,
@@ -422,14 +444,33 @@ fn kernel() -> Result<Counts> {
     Ok(counts)
 }
 
+/// The engine alone, of which Debian's kernel is asked more, then the programs.
+fn qemu() -> Result<Counts> {
+    let engine = test_program("datapath", "tun")?;
+    // A program that one test starts has the sockets of another for a moment, which is long on such a processor.
+    let alone = "--test-threads=1".into();
+    let mut counts = in_qemu(&[engine.into(), "--ignored".into(), alone])?;
+    counts += in_qemu(&[build()?.join("qemu").into()])?;
+    Ok(counts)
+}
+
 /// A program that counts its tests, in User-Mode Linux.
 fn in_uml(command: &[OsString]) -> Result<Counts> {
+    in_machine(|machine, tally| vm::uml::run(machine, command, tally))
+}
+
+/// The same in QEMU.
+fn in_qemu(command: &[OsString]) -> Result<Counts> {
+    in_machine(|machine, tally| vm::qemu::run(machine, command, tally))
+}
+
+fn in_machine(run: impl FnOnce(vm::Machine, Tally) -> Result<u8>) -> Result<Counts> {
     let machine = vm::Machine {
         mem: 1024,
         timeout: Duration::from_secs(600),
     };
     let tally = Tally::default();
-    let status = vm::uml::run(machine, command, tally.clone())?;
+    let status = run(machine, tally.clone())?;
     Ok(settled(tally.counts(), status == 0))
 }
 

@@ -9,6 +9,7 @@
 
 pub mod bridge;
 pub mod capture;
+pub mod kernel;
 pub mod l2tpns;
 pub mod meant;
 pub mod netns;

@@ -145,8 +145,8 @@ impl Family {
         Ok(tunnels.iter().filter_map(|t| t.id(ATTR_CONN_ID)).collect())
     }
 
-    /// Whether this is there. What the kernel does not say is taken for a yes.
-    pub(super) fn has(&mut self, what: Context) -> bool {
+    /// Whether this is there; none if the kernel does not say.
+    pub(super) fn has(&mut self, what: Context) -> Option<bool> {
         let query = match what {
             Context::Tunnel(tunnel) => L2tp::new(CMD_TUNNEL_GET, &[(ATTR_CONN_ID, tunnel)]),
             Context::Session((tunnel, session)) => L2tp::new(
@@ -156,8 +156,8 @@ impl Family {
         };
         let absent = [libc::ENODEV, libc::ENOENT].map(Some);
         match self.request(query, NLM_F_ACK) {
-            Err(error) => !absent.contains(&error.raw_os_error()),
-            Ok(_) => true,
+            Ok(_) => Some(true),
+            Err(error) => absent.contains(&error.raw_os_error()).then_some(false),
         }
     }
 

@@ -218,12 +218,12 @@ impl Kernel {
                 .listeners
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
-            let is_gone = |tunnel: u16| match &mut self.family {
-                Ok(family) => !family.has(Context::Tunnel(tunnel.into())),
-                Err(_) => false,
+            let is_there = |tunnel: u16| {
+                let family = self.family.as_mut().ok()?;
+                family.has(Context::Tunnel(tunnel.into()))
             };
             self.tunnels
-                .join(handle, &spec, &listeners, &*self.receiver, is_gone)?
+                .join(handle, &spec, &listeners, &*self.receiver, is_there)?
         };
         let made = Session::open(handle, spec.clone(), &tunnel)
             .and_then(|(session, early)| self.reader.watch_channel(session, early));

@@ -38,14 +38,15 @@ struct Tunnel {
 }
 
 impl Tunnels {
-    /// The tunnel of one session more, made if it is the first, or if the kernel says that it `is_gone`; its UDP socket.
+    /// The tunnel of one session more, made if it is the first, or if the kernel has it no more; its UDP socket. `is_there` asks the kernel for one of
+    /// this id, where it can be asked.
     pub(super) fn join(
         &mut self,
         handle: Handle,
         spec: &SessionSpec,
         listeners: &[Arc<Socket>],
         receiver: &dyn Receiver,
-        is_gone: impl FnOnce(u16) -> bool,
+        is_there: impl FnOnce(u16) -> Option<bool>,
     ) -> Result<Arc<Socket>, DatapathError> {
         let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
         let path = &spec.transport;
@@ -61,13 +62,14 @@ impl Tunnels {
                 receiver.remove_socket(tunnel.socket);
             }
         }
-        if self.known.contains_key(path) && is_gone(local.tunnel) {
-            self.renew(spec, listeners, receiver)?;
-        }
-        if !self.known.contains_key(path) {
-            let tunnel = Tunnel::open(spec, listeners)?;
-            receiver.add_socket(Arc::clone(&tunnel.socket));
-            self.known.insert(path.clone(), tunnel);
+        match (self.known.contains_key(path), is_there(local.tunnel)) {
+            (true, Some(false)) => self.renew(spec, listeners, receiver)?,
+            (true, _) => {}
+            (false, there) => {
+                let tunnel = Tunnel::open(spec, listeners, there == Some(true))?;
+                receiver.add_socket(Arc::clone(&tunnel.socket));
+                self.known.insert(path.clone(), tunnel);
+            }
         }
         let tunnel = self.known.get_mut(path).ok_or(DatapathError::InUse)?;
         if tunnel.outer != spec.outer {
@@ -92,7 +94,7 @@ impl Tunnels {
             return Ok(());
         };
         receiver.remove_socket(old.socket);
-        let mut tunnel = Tunnel::open(spec, listeners)?;
+        let mut tunnel = Tunnel::open(spec, listeners, false)?;
         tunnel.sessions = old.sessions;
         receiver.add_socket(Arc::clone(&tunnel.socket));
         self.known.insert(spec.transport.clone(), tunnel);
@@ -159,7 +161,12 @@ impl Tunnels {
 }
 
 impl Tunnel {
-    fn open(spec: &SessionSpec, listeners: &[Arc<Socket>]) -> Result<Self, DatapathError> {
+    /// Makes it; not if another's `is_there`, which the kernel would take for this one.
+    fn open(
+        spec: &SessionSpec,
+        listeners: &[Arc<Socket>],
+        is_there: bool,
+    ) -> Result<Self, DatapathError> {
         let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
         let Transport {
             listener,
@@ -173,6 +180,13 @@ impl Tunnel {
             return Err(unsupported(
                 "DF on what the kernel sends (do_pmtu_discovery)",
             ));
+        }
+        let what = || format!("make tunnel {} of the kernel", local.tunnel);
+        if is_there {
+            return Err(DatapathError::System {
+                what: what(),
+                reason: "there is one of this id that is not ours".to_owned(),
+            });
         }
         let its = |socket: &&Arc<Socket>| socket.listener() == listener && socket.serves(*from);
         let socket = listeners.iter().find(its);
@@ -191,7 +205,6 @@ impl Tunnel {
         let management = |ids: Ids| Ids { session: 0, ..ids };
         let udp = std::os::fd::AsFd::as_fd(&*socket);
         let made = PppoxSocket::connect(udp, *remote, management(local), management(peer));
-        let what = || format!("make tunnel {} of the kernel", local.tunnel);
         Ok(Self {
             local: local.tunnel,
             peer: peer.tunnel,

@@ -59,7 +59,7 @@ impl Watch {
         let family = &mut self.family;
         let mut gone = Vec::new();
         self.suspects.retain_mut(|suspect| {
-            if !family.has(suspect.what) {
+            if family.has(suspect.what) == Some(false) {
                 gone.push(suspect.what);
                 return false;
             }

@@ -1,6 +1,6 @@
 //! The kernel's engine where the `l2tp` netlink family is too: Debian's kernel runs these tests (`cargo xtask test --only qemu`).
 
-use datapath::{Event, Handle};
+use datapath::{Engine, Event, Handle};
 
 use super::{LAC, LCP, LNS, to_lns};
 use crate::bed::{Bed, End, network, own, session};
@@ -97,4 +97,25 @@ fn what_is_deleted_in_another_network_namespace_is_no_loss_here() {
     lac.remove(1).unwrap();
     drop(lac);
     takes_frames(&bed, &mut lns, 1);
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_netlink"]
+fn a_tunnel_id_that_somebody_has_in_the_kernel_is_refused_with_that_reason() {
+    let Some(bed) = Bed::new() else { return };
+    bed.lns.run("ip l2tp add tunnel tunnel_id 100 peer_tunnel_id 6 encap udp local 127.0.0.1 remote 127.0.0.2 udp_sport 9 udp_dport 9");
+    let before = everything(&bed.lns);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let spec = session(1, true, LNS, LAC, own());
+    let refused = lns.create(1, in_kernel(spec.clone())).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("tunnel 100") && refused.contains("not ours"),
+        "{refused}"
+    );
+    lns.create(1, spec).unwrap();
+    assert_eq!(lns.carrier(1), Engine::Tun);
+    lns.remove(1).unwrap();
+    drop(lns);
+    assert_eq!(everything(&bed.lns), before);
 }

@@ -5,22 +5,14 @@
 )]
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use interop::netns::{self, Bed, Namespace};
-use interop::ours::{self, Ours};
+use interop::kernel::{self, Case, PATIENCE, World, said};
+use interop::ours::Ours;
 use interop::process::Process;
-use interop::traffic::ping;
-use interop::{Auth, INNER_LNS, PASSWORD, Role, Side, Suite, until};
-use rustix::process::Signal;
-use tempfile::TempDir;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+use interop::{Role, Side, Suite, until};
 
 /// The program that the kernel has load its modules.
 const LOADER: &str = "/proc/sys/kernel/modprobe";
@@ -32,29 +24,22 @@ struct Options {
     suite: Suite,
 }
 
-/// One case; what it returns is its remark in the report.
-type Case = fn(&World) -> Result<String>;
-
 const CASES: &[(&str, Case)] = &[
     (
         "a session whose interface is removed comes back",
-        removed_interface,
+        kernel::removed_interface,
     ),
     ("an interface whose name is taken is said to be", name_taken),
-    ("a daemon that is killed leaves nothing behind", killed),
+    (
+        "a daemon that is killed leaves nothing behind",
+        kernel::killed,
+    ),
     (
         "without the kernel's module there are TUN devices",
         without_module,
     ),
     ("without /dev/ppp there are TUN devices", without_device),
 ];
-
-/// Where a case happens.
-struct World {
-    bed: Bed,
-    folder: TempDir,
-    programs: PathBuf,
-}
 
 fn main() -> Result<ExitCode> {
     let Options { suite } = Options::parse();
@@ -66,91 +51,9 @@ fn main() -> Result<ExitCode> {
     let programs = suite.programs()?;
     let mut report = suite.report();
     for (name, case) in CASES {
-        report.case(name, || {
-            let world = World {
-                bed: Bed::new()?,
-                folder: tempfile::tempdir_in("/run")?,
-                programs: programs.clone(),
-            };
-            case(&world)
-        });
+        report.case(name, || case(&World::new(&programs)?));
     }
     Ok(report.conclude())
-}
-
-impl World {
-    /// Starts a daemon whose sessions this datapath carries.
-    fn start(&self, role: Role, datapath: &str) -> Result<Ours> {
-        let mut configuration = match role {
-            Role::Lac => ours::lac(false, &format!("{} persist=yes", netns::LNS), PASSWORD),
-            Role::Lns => ours::lns(Auth::Chap, false),
-        };
-        configuration.push_str(&format!(
-            "session profile modify profile_name=default datapath={datapath}\n\
-             system modify session_persist_pend_timeout=1\n"
-        ));
-        let name = self.name(role);
-        let (place, folder) = (self.bed.side(role), self.folder.path());
-        Ours::start(&self.programs, place, folder, name, &configuration)
-    }
-
-    fn name(&self, role: Role) -> &'static str {
-        match role {
-            Role::Lac => "lac",
-            Role::Lns => "lns",
-        }
-    }
-
-    /// Interfaces and routes at both ends, and the kernel's sessions and tunnels.
-    fn state(&self) -> Result<[String; 2]> {
-        Ok([state(&self.bed.lac)?, state(&self.bed.lns)?])
-    }
-
-    fn is_through(&self) -> Result<()> {
-        let received = ping(&self.bed.lac, &INNER_LNS.to_string(), 3)?.received;
-        ensure!(received == 3, "{received} of 3 pings were answered");
-        Ok(())
-    }
-}
-
-fn state(place: &Namespace) -> Result<String> {
-    let sessions = "/proc/thread-self/net/pppol2tp";
-    let table = place.enter(|| Ok(fs::read_to_string(sessions).unwrap_or_default()))?;
-    Ok(place.state()? + &table)
-}
-
-/// Waits until a daemon has said this.
-fn said(daemon: &Ours, words: &str) -> Result<()> {
-    let said = || Ok(daemon.log().contains(words).then_some(()));
-    until(PATIENCE, &format!("`{words}` in the log"), said)
-        .with_context(|| format!("the log:\n{}", daemon.log()))
-}
-
-fn removed_interface(world: &World) -> Result<String> {
-    let before = world.state()?;
-    let mut lns = world.start(Role::Lns, "kernel")?;
-    let mut lac = world.start(Role::Lac, "kernel")?;
-    let first = lac.established(PATIENCE)?;
-    ensure!(first["datapath"] == "kernel", "{first}");
-    for role in [Role::Lac, Role::Lns] {
-        let old = lac.established(PATIENCE)?["session_id"].clone();
-        world.bed.side(role).ip("link del ppp0\n")?;
-        until(PATIENCE, "another session", || {
-            let mut sessions = lac.sessions()?.into_iter();
-            let new = sessions.find(|s| s["state"] == "established" && s["session_id"] != old);
-            Ok(new.filter(|_| lns.sessions().is_ok_and(|its| its.len() == 1)))
-        })
-        .with_context(|| format!("LAC:\n{}LNS:\n{}", lac.log(), lns.log()))?;
-        world.is_through()?;
-    }
-    said(&lac, "its interface was removed")?;
-    said(&lns, "its interface was removed")?;
-    lac.shut_down()?;
-    lns.shut_down()?;
-    until(PATIENCE, "all is as it was", || {
-        Ok((world.state()? == before).then_some(()))
-    })?;
-    Ok(String::new())
 }
 
 fn name_taken(world: &World) -> Result<String> {
@@ -165,25 +68,6 @@ fn name_taken(world: &World) -> Result<String> {
     world.bed.lac.ip("link del ppp0\n")?;
     lac.established(PATIENCE)?;
     world.is_through()?;
-    Ok(String::new())
-}
-
-fn killed(world: &World) -> Result<String> {
-    let before = world.state()?;
-    for _ in 0..2 {
-        let mut lns = world.start(Role::Lns, "kernel")?;
-        let mut lac = world.start(Role::Lac, "kernel")?;
-        lac.established(PATIENCE)
-            .with_context(|| format!("LAC:\n{}LNS:\n{}", lac.log(), lns.log()))?;
-        world.is_through()?;
-        for daemon in [&mut lac, &mut lns] {
-            daemon.process().signal(Signal::KILL)?;
-            daemon.process().wait(PATIENCE)?;
-        }
-        until(PATIENCE, "all is as it was", || {
-            Ok((world.state()? == before).then_some(()))
-        })?;
-    }
     Ok(String::new())
 }
 
