@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) mailbox: Mailbox,
     pub(crate) sockets: Sockets,
-    log: Log,
+    pub(crate) log: Log,
     /// What happened, for those who follow.
     pub(crate) happened: Arc<EventLog>,
     /// Where the configuration came from.
@@ -279,17 +279,25 @@ impl Daemon {
             }
             Request::ObjectShow(collection, name) => {
                 let found = objects::find(&self.model(), collection, &name);
-                found.map(Response::Object).ok_or_else(|| {
-                    let message = format!("there is no {} `{name}`", collection.object());
-                    CommandError::new(ErrorKind::NotFound, message)
-                })
+                found
+                    .map(Response::Object)
+                    .ok_or_else(|| no_object(collection.object(), &name))
             }
             Request::SystemModify(parameters) => {
                 self.modify(Object::System, None, &parameters).await
             }
             Request::ObjectModify(collection, name, parameters) => {
-                self.modify(collection.object(), Some(name), &parameters)
-                    .await
+                let object = collection.object();
+                if !object.verbs().contains(&Verb::Modify) {
+                    let message =
+                        format!("a {object} cannot be changed: delete it, and make another");
+                    let is_there = objects::find(&self.model(), collection, &name).is_some();
+                    return Err(match is_there {
+                        true => CommandError::new(ErrorKind::Invalid, message),
+                        false => no_object(object, &name),
+                    });
+                }
+                self.modify(object, Some(name), &parameters).await
             }
             Request::ObjectCreate(collection, parameters) => {
                 let object = collection.object();
@@ -498,6 +506,13 @@ fn command(
     }
     parse_command(&text)
         .map_err(|diagnostic| CommandError::new(ErrorKind::Invalid, diagnostic.message))
+}
+
+fn no_object(object: Object, name: &str) -> CommandError {
+    CommandError::new(
+        ErrorKind::NotFound,
+        format!("there is no {object} `{name}`"),
+    )
 }
 
 fn refused(error: ConfigError) -> CommandError {

@@ -1,8 +1,9 @@
 //! Where the log goes, and how much of it. One line an event; secrets are in none.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::TraceFlags;
@@ -26,7 +27,7 @@ pub(crate) enum Destination {
     /// Standard error: a terminal or a supervisor reads it.
     Stderr,
     /// A file, appended to.
-    File(File),
+    File(Arc<LogFile>),
     /// systemd's journal.
     Journald,
     /// The system log.
@@ -38,6 +39,7 @@ pub(crate) enum Destination {
 pub(crate) struct Log {
     filter: reload::Handle<Targets, Registry>,
     level: Arc<Mutex<LogLevel>>,
+    file: Option<Arc<LogFile>>,
 }
 
 /// How much of the log there is.
@@ -59,6 +61,10 @@ impl Log {
         always: TraceFlags,
     ) -> io::Result<Self> {
         let (filter, handle) = reload::Layer::new(Targets::new());
+        let file = match &destination {
+            Destination::File(file) => Some(Arc::clone(file)),
+            _ => None,
+        };
         let subscriber =
             tracing_subscriber::registry().with(layer(destination)?.with_filter(filter));
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
@@ -76,6 +82,7 @@ impl Log {
                 always,
                 configured: TraceFlags::NONE,
             })),
+            file,
         };
         log.trace(TraceFlags::NONE);
         Ok(log)
@@ -89,6 +96,15 @@ impl Log {
     /// Turns the detailed log and every trace category on, or off again; whether it is on now.
     pub(crate) fn toggle_debug(&self) -> bool {
         self.change(|level| level.debug = !level.debug).debug
+    }
+
+    /// Goes on in the file that has the log's name by now, if it is a file: what had it may have been moved away.
+    pub(crate) fn reopen(&self) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.reopen()
+        {
+            tracing::error!("the log goes on in the file that it was in: {error}");
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut LogLevel)) -> LogLevel {
@@ -118,7 +134,7 @@ where
             let colour = io::stderr().is_terminal();
             layer.with_ansi(colour).with_writer(io::stderr).boxed()
         }
-        Destination::File(file) => layer.with_ansi(false).with_writer(Arc::new(file)).boxed(),
+        Destination::File(file) => layer.with_ansi(false).with_writer(file).boxed(),
         Destination::Journald => tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier("openl2tpd".to_owned())
@@ -136,6 +152,45 @@ where
             .with_writer(Syslog::new(facility)?)
             .boxed(),
     })
+}
+
+/// A file that the log is appended to.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    /// Opens it; our working directory may change.
+    pub(crate) fn open(path: &Path) -> io::Result<Arc<Self>> {
+        let path = std::path::absolute(path)?;
+        let file = Mutex::new(append(&path)?);
+        Ok(Arc::new(Self { path, file }))
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let file = append(&self.path)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes each line as one datagram to the system log (RFC 3164 section 4.1, without the time, which the system log adds).

@@ -59,8 +59,8 @@ use carrier::Carrier;
 use control_socket::ControlSocket;
 use flags::{DatapathName, Flags, LogPlace};
 use hooks::Hooks;
-use logging::{Destination, Log};
-use management::Management;
+use logging::{Destination, Log, LogFile};
+use management::{Management, Signals};
 use pidfile::PidFile;
 use service::Activated;
 use shard::Shard;
@@ -127,6 +127,14 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let log = start_log(flags)?;
     reload::log_warnings(&configuration.warnings);
     let model = Arc::new(configuration.model);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Before the first file: whatever ends us from now on has them removed.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().context("cannot take signals")?
+    };
     let _pid_file = PidFile::create(&flags.pid_file)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;
@@ -189,10 +197,8 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         ended,
         listener,
         read_only,
+        signals,
     };
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let version = env!("CARGO_PKG_VERSION");
     let result = runtime.block_on(management.run(|| {
         info!("openl2tpd {version} serves {served}");
@@ -262,7 +268,7 @@ fn start_log(flags: &Flags) -> anyhow::Result<Log> {
         LogPlace::Journald => Destination::Journald,
         LogPlace::Syslog => Destination::Syslog(flags.facility),
         LogPlace::File(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path);
+            let file = LogFile::open(path);
             Destination::File(
                 file.with_context(|| format!("cannot write the log {}", path.display()))?,
             )

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use api::server;
 use config::TraceFlags;
 use engine::Input;
@@ -36,6 +36,8 @@ pub(crate) struct Management {
     pub(crate) listener: std::os::unix::net::UnixListener,
     /// Where it is served to those who may only look.
     pub(crate) read_only: Option<std::os::unix::net::UnixListener>,
+    /// What came since they were taken is waiting.
+    pub(crate) signals: Signals,
 }
 
 impl Management {
@@ -44,7 +46,6 @@ impl Management {
         mut self,
         ready: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut signals = Signals::new().context("cannot take signals")?;
         let listener = UnixListener::from_std(self.listener)?;
         tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
         if let Some(listener) = self.read_only {
@@ -58,7 +59,7 @@ impl Management {
         let daemon = Arc::clone(&self.daemon);
         let opening = tokio::spawn(async move { daemon.open_configured().await });
         tokio::select! {
-            signal = signals.end(&self.daemon) => info!("{signal}: closing every tunnel"),
+            signal = self.signals.end(&self.daemon) => info!("{signal}: closing every tunnel"),
             ended = &mut self.ended => return Err(broken(ended)),
         }
         service::stopping("closing every tunnel");
@@ -69,7 +70,7 @@ impl Management {
                 self.daemon.hooks.finish(lanes).await;
                 ended
             } => ended,
-            signal = signals.end(&self.daemon) => bail!("{signal} again: ended at once; peers may not know"),
+            signal = self.signals.end(&self.daemon) => bail!("{signal} again: ended at once; peers may not know"),
         }
     }
 }
@@ -104,6 +105,7 @@ fn broken(ended: Result<Result<(), Broken>, oneshot::error::RecvError>) -> anyho
 
 /// Reads the configuration again, as SIGHUP asks for; the log says what came of it.
 async fn reload(daemon: Arc<Daemon>) {
+    daemon.log.reopen();
     info!("SIGHUP: the configuration is read again");
     service::reloading();
     let status = match daemon.reload(false).await {
@@ -132,7 +134,7 @@ async fn resolve(mut questions: mpsc::UnboundedReceiver<Question>, mailbox: Mail
 }
 
 /// The signals that we take. SIGPIPE is ignored by the standard library's start-up.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -141,7 +143,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Takes them from now on, within a runtime.
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -13,7 +13,9 @@ const CONCLUSION: &str = r#".SH SIGNALS
 .TP
 .B SIGHUP
 The configuration file is read again, and what differs is applied: tunnels and sessions that it does not touch stay. A file with
-errors changes nothing.
+errors changes nothing. Before that the file of
+.B \-\-log
+is opened anew, so that it can be moved away and goes on under its name.
 .TP
 .B SIGTERM\fR, \fBSIGINT
 Every session and tunnel is closed, and the daemon ends.

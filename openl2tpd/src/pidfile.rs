@@ -15,7 +15,7 @@ use thiserror::Error;
 pub(crate) struct PidFile {
     path: PathBuf,
     /// Holds the lock.
-    _file: File,
+    file: File,
 }
 
 /// Why there is no pid file.
@@ -58,13 +58,20 @@ impl PidFile {
             if !is_at(path, &file).map_err(failed)? {
                 continue;
             }
-            file.set_len(0)
-                .and_then(|()| writeln!(file, "{}", std::process::id()))
-                .map_err(failed)?;
-            return Ok(Self {
+            // Nothing else is ours to overwrite, nor to remove.
+            if !file.metadata().map_err(failed)?.is_file() {
+                return Err(failed(io::Error::other("it is no regular file")));
+            }
+            // One that can't be written whole is removed with this.
+            let mut this = Self {
                 path: path.to_owned(),
-                _file: file,
-            });
+                file,
+            };
+            let file = &mut this.file;
+            let written = file
+                .set_len(0)
+                .and_then(|()| writeln!(file, "{}", std::process::id()));
+            return written.map(|()| this).map_err(failed);
         }
     }
 }
@@ -149,6 +156,20 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             format!("{}\n", std::process::id())
         );
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_written_nor_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = PidFile::create(&path).unwrap_err();
+        assert!(
+            error.to_string().starts_with("cannot write the pid file"),
+            "{error}"
+        );
+        assert!(path.exists());
     }
 
     #[test]

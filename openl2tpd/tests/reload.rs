@@ -190,6 +190,7 @@ impl Scene {
             (_, Kind::AddressRange) => two("10.1.0.2-10.1.255.254", "10.2.0.2-10.2.255.254"),
             (_, Kind::Speed) => two("1000", "2000:3000"),
             (_, Kind::Octets | Kind::SecretOctets) => two("0206000a0000", "020600000000"),
+            (_, Kind::Program) => two("/one", "/two"),
             (_, Kind::Text | Kind::Secret | Kind::Device) => two("one", "two"),
         }
     }

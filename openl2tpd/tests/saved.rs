@@ -1,4 +1,4 @@
-//! What is opened over the interface: what is refused, and what of it is saved.
+//! What is asked for over the interface: what is refused, and what is saved.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod common;
@@ -151,5 +151,30 @@ fn a_tunnel_without_a_number_takes_none_that_another_of_the_file_has() {
         .map(|tunnel| tunnel.tunnel_name.as_deref())
         .collect();
     assert_eq!(names, [Some("first"), Some("any")]);
+    daemon.end();
+}
+
+#[test]
+fn what_is_not_there_is_not_found_and_what_cannot_change_says_so() {
+    let place = Place::new();
+    let port = common::free_port();
+    let daemon = place.start(&format!(
+        "listener create listener_name=l udp_port={port}\n"
+    ));
+    let change = |name: &str| {
+        let port = parameters([("udp_port", json!(1))]);
+        let request = Request::ObjectModify(Collection::Listeners, name.to_owned(), port);
+        place.client().call::<Value>(&request).unwrap_err()
+    };
+    for (name, kind, why) in [
+        ("l", ErrorKind::Invalid, "delete it"),
+        ("nope", ErrorKind::NotFound, "no listener `nope`"),
+    ] {
+        let refused = change(name);
+        assert!(
+            matches!(&refused, ClientError::Refused(e) if e.kind == kind && e.message.contains(why)),
+            "{refused}"
+        );
+    }
     daemon.end();
 }

@@ -51,10 +51,11 @@ impl FromStr for Selector {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match (text.strip_prefix('='), text.parse()) {
+        let id = text.parse().ok().filter(|_| is_number(text));
+        Ok(match (text.strip_prefix('='), id) {
             (Some(name), _) => Self::Name(name.to_owned()),
-            (None, Ok(id)) => Self::Id(id),
-            (None, Err(_)) => Self::Name(text.to_owned()),
+            (None, Some(id)) => Self::Id(id),
+            (None, None) => Self::Name(text.to_owned()),
         })
     }
 }
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_selector_survives_its_text() {
-        let names = ["office", "", "17", "=17", "70000", "a b/ü"]
+        let names = ["office", "", "17", "=17", "+17", "70000", "a b/ü"]
             .map(|name| Selector::Name(name.to_owned()));
         for selector in [Selector::Id(17), Selector::Id(u16::MAX)]
             .into_iter()

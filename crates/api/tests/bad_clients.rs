@@ -214,6 +214,25 @@ async fn a_head_longer_than_what_is_kept_of_one_is_refused() {
         let answer = served.answer(head.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+    // Whole, in one piece or in two, with a field or a path that fills it.
+    let with = |path: usize, field: usize| {
+        let (path, field) = ("p".repeat(path), "x".repeat(field));
+        format!("GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nlong: {field}\r\n\r\n")
+    };
+    let rest = BUFFER - with(0, 0).len();
+    for (head, status) in [
+        (with(0, rest), 404),
+        (with(0, rest + 1), 431),
+        (with(rest, 0), 404),
+        (with(70_000, 0), 414),
+    ] {
+        let answer = served.answer(head.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{} octets: {answer}",
+            head.len()
+        );
+    }
     served.answers_others().await;
 }
 

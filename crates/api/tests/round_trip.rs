@@ -218,6 +218,19 @@ fn strange_requests_are_refused_in_json() {
         ("GET /v2/tunnels", "", "404 Not Found", "no_resource"),
         ("GET /v1/tunnels/70000", "", "400 Bad Request", "invalid"),
         ("GET /v1/tunnels/0", "", "400 Bad Request", "invalid"),
+        ("DELETE /v1/tunnels/+17", "", "404 Not Found", "not_found"),
+        (
+            "GET /v1/sessions?tunnel=99999",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
+        (
+            "GET /v1/events?tunnel=99999",
+            "",
+            "400 Bad Request",
+            "invalid",
+        ),
         (
             "DELETE /v1/tunnels/1/sessions/65536",
             "",
@@ -297,6 +310,27 @@ fn strange_requests_are_refused_in_json() {
             response.contains(&format!("{{\"kind\":\"{kind}\",\"message\":\"")),
             "{line}: {response}"
         );
+    }
+    for (query, parameter) in [
+        ("/v1/tunnels?peer=here", "peer"),
+        ("/v1/sessions?state=fine&user=a", "state"),
+        ("/v1/sessions?tunnel=0", "tunnel"),
+        ("/v1/events?tunnel=many", "tunnel"),
+        ("/v1/trace?ppp=yes", "peer"),
+        ("/v1/trace?peer=a", "peer"),
+        ("/v1/tunnels/1/trace?colour=red", "colour"),
+    ] {
+        let answer = daemon.raw(&format!(
+            "GET {query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        ));
+        let named = answer
+            .split_once("the query is wrong: ")
+            .map(|(_, why)| why);
+        assert!(
+            named.is_some_and(|why| why.contains(parameter)),
+            "{query}: {answer}"
+        );
+        assert!(!answer.contains("deserialize"), "{query}: {answer}");
     }
     let created = daemon.raw(
         "POST /v1/tunnels HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",

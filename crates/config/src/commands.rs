@@ -93,7 +93,7 @@ fn command(object: Object, verb: Verb, set: &Set) -> String {
     for (parameter, value) in set {
         let is_text = matches!(
             parameter.kind,
-            Kind::Text | Kind::Secret | Kind::Device | Kind::Name(_)
+            Kind::Text | Kind::Secret | Kind::Device | Kind::Program | Kind::Name(_)
         );
         let name = parameter.name;
         // Writing to a string does not fail.

@@ -319,6 +319,7 @@ impl Parameter {
                 let most = range.map_or(15, |(_, most)| most);
                 format!("the name of a network device, at most {most} octets")
             }
+            (Kind::Program, _) => "the absolute path of a program".to_owned(),
             (Kind::Name(object), _) => format!("the name of a {object}"),
         }
     }

@@ -12,7 +12,8 @@ use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, Touches, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
-    LacLns, Netmask, Octets, ProxyAuthType, SecretOctets, SessionType, SyncMode, TraceFlags, Value,
+    LacLns, Netmask, Octets, Program, ProxyAuthType, SecretOctets, SessionType, SyncMode,
+    TraceFlags, Value,
 };
 
 objects! {
@@ -48,7 +49,7 @@ objects! {
         /// What to log in detail.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
         /// A program that is run when tunnels, sessions and their PPP come up and go down; not set: none.
-        [Modify] event_script: String;
+        [Modify] event_script: Program;
         /// How long that program may take before it is ended.
         [Modify] event_script_timeout: u32 { 1..=300, "s" } = 10;
         /// Sets the counters to zero; done once, not kept.

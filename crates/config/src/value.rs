@@ -38,6 +38,8 @@ pub enum Kind {
     Speed,
     /// The name of a network device.
     Device,
+    /// The absolute path of a program; the parameter's range bounds its octets.
+    Program,
     /// Octets, two hexadecimal digits each, with or without `0x` in front; the parameter's range bounds how many.
     Octets,
     /// Octets as those of [`Kind::Octets`] that are never shown.
@@ -260,6 +262,7 @@ macro_rules! texts {
 texts! {
     String: Kind::Text, (1, 255), is_plain, std::convert::identity, String::as_str;
     Host: Kind::Host, (1, 253), Host::is_valid, Host, Host::as_str;
+    Program: Kind::Program, (2, 255), Program::is_valid, Program, Program::as_str;
     InterfaceName: Kind::Device, (1, 15), InterfaceName::is_valid, InterfaceName, InterfaceName::as_str;
 }
 
@@ -283,6 +286,21 @@ impl Host {
             .unwrap_or_default();
         text.parse::<IpAddr>().is_ok()
             || (!last.is_empty() && number(last).is_none() && text.chars().all(is_name))
+    }
+}
+
+/// Where a program is, whatever the working directory of who runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program(String);
+
+impl Program {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_valid(text: &str) -> bool {
+        text.starts_with('/') && is_plain(text)
     }
 }
 

@@ -89,6 +89,18 @@ fn every_range_holds_at_both_ends() {
                 assert!(accepts("00ffA5") && !accepts("0") && !accepts("0x") && !accepts(""));
                 assert!(!accepts(&"00".repeat(256)), "{object} {name}");
             }
+            (Kind::Program, range) => {
+                let (_, most) = range.unwrap();
+                let with = |octets: u64| "/".repeat(octets as usize);
+                assert!(
+                    accepts(&with(most)) && !accepts(&with(most + 1)),
+                    "{object} {name}"
+                );
+                assert!(accepts("/a b") && !accepts("/a\nb"), "{object} {name}");
+                for relative in ["", "a", "./a", "../a", "~/a"] {
+                    assert!(!accepts(relative), "{object} {name} {relative}");
+                }
+            }
             (Kind::Boolean, _) => {
                 assert!(
                     [
@@ -355,6 +367,7 @@ fn text_of(parameter: &'static Parameter) -> BoxedStrategy<String> {
             let names = format!("[a-z0-9.\"\\\\#=;]{{3,{most}}}");
             proptest::string::string_regex(&names).unwrap().boxed()
         }
+        Kind::Program => "/[^\\p{C}]{1,20}".boxed(),
         Kind::Name(_) => proptest::sample::select(vec!["default", "other \"\\"])
             .prop_map(str::to_owned)
             .boxed(),

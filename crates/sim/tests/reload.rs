@@ -67,6 +67,7 @@ fn values(parameter: &Parameter) -> Vec<String> {
         Kind::Speed => some(&["5000:6000"]),
         Kind::Octets | Kind::SecretOctets => some(&["0206000a0000"]),
         Kind::Device => some(&["wan"]),
+        Kind::Program => some(&["/bin/false"]),
     };
     values.retain(|value| parameter.default.as_ref() != Some(value));
     values

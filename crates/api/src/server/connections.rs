@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,13 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Backend, read_only, router};
+use super::query::invalid;
+use super::{Backend, read_only, refusal, router};
 
 /// The most connections to a socket at a time; more wait in the kernel until one ends. Each does, but for streams that are read, and of those there
 /// are fewer.
 pub const CONNECTIONS: usize = 256;
 
-/// The longest head of a request, octets, and about what is kept of an answer that is not read.
+/// The longest head of a request, octets, as it is written without more blanks than it needs; and about what is kept of an answer that is not read.
 pub const BUFFER: usize = 64 * 1024;
 
 /// How long the head of a request may take, or its body, or an answer of which the client reads nothing.
@@ -38,6 +43,7 @@ pub async fn serve_read_only<B: Backend>(listener: UnixListener, backend: Arc<B>
 }
 
 async fn accept(listener: UnixListener, router: Router) {
+    let router = router.layer(from_fn(bounded));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -50,6 +56,22 @@ async fn accept(listener: UnixListener, router: Router) {
             },
         }
     }
+}
+
+/// Refuses a head that is too long: the reader of heads only sees that of one which does not come whole.
+async fn bounded(request: Request, next: Next) -> Response {
+    let target = request.uri().path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len())
+        .sum();
+    let length = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields;
+    if length <= BUFFER {
+        return next.run(request).await;
+    }
+    let error = invalid(format!("the head is longer than {BUFFER} octets"));
+    refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &error)
 }
 
 /// Serves one connection. How it ends is the client's affair.

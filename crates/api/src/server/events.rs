@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response as HttpResponse};
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::access::{Looks, place};
-use super::query::{Asked, invalid};
+use super::query::{Asked, asked, invalid};
 use super::traces::SILENCE;
 use super::{Backed, Backend, refused};
 use crate::{CommandError, ErrorKind, Event, EventFilter, EventRecord};
@@ -202,7 +202,7 @@ fn reader(
         Some(Ok(id)) => Some(id.to_owned()),
         Some(Err(_)) => return Err(invalid("the Last-Event-ID is no id of an event")),
     };
-    let Query(query) = query.map_err(|error| invalid(error.body_text()))?;
+    let query = asked(query)?;
     // A reader that reconnects repeats the query and adds the header, which is later.
     after = after.or(query.after);
     let filter = EventFilter {

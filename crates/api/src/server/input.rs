@@ -29,6 +29,10 @@ impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self(status, invalid(message))
     }
+
+    fn of_path(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -59,7 +63,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Tunnel {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Segments(tunnel) = Segments::from_request_parts(parts, state).await?;
-        Ok(Self(selector(tunnel)?))
+        Ok(Self(selector(tunnel).map_err(Refusal::of_path)?))
     }
 }
 
@@ -72,12 +76,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let path = Segments::from_request_parts(parts, state).await?;
         let Segments((tunnel, session)) = path;
-        Ok(Self(selector(tunnel)?, selector(session)?))
+        let [tunnel, session] = [selector(tunnel), selector(session)];
+        let session = |tunnel| Ok(Self(tunnel, session?));
+        tunnel.and_then(session).map_err(Refusal::of_path)
     }
 }
 
-/// What a segment of a path names. Digits are an id: one that there can't be is wrong rather than not there.
-fn selector(segment: String) -> Result<Selector, Refusal> {
+/// What a text names, or why it names nothing. Digits are an id: one that there can't be is wrong rather than not there.
+pub(super) fn selector(segment: String) -> Result<Selector, String> {
     let is_id = is_number(&segment);
     match segment.into() {
         Selector::Name(text) if is_id => Err(no_id(&text)),
@@ -86,10 +92,8 @@ fn selector(segment: String) -> Result<Selector, Refusal> {
     }
 }
 
-fn no_id(text: &str) -> Refusal {
-    let message =
-        format!("{text} is no id: those are 1 to 65535; a name of digits is written ={text}");
-    Refusal::new(StatusCode::BAD_REQUEST, message)
+fn no_id(text: &str) -> String {
+    format!("{text} is no id: those are 1 to 65535; a name of digits is written ={text}")
 }
 
 /// The parameters in the body. No body is none.

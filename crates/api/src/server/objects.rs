@@ -122,7 +122,9 @@ fn bound(property: &mut Map<String, Value>, parameter: &Parameter) {
         Kind::Number => (("minimum", least), ("maximum", most)),
         // So many octets are as many characters at most, and one at least; no text is taken for none.
         Kind::Text | Kind::Secret | Kind::Name(_) => (("minLength", 0), ("maxLength", most)),
-        Kind::Host | Kind::Device => (("minLength", least.min(1)), ("maxLength", most)),
+        Kind::Host | Kind::Device | Kind::Program => {
+            (("minLength", least.min(1)), ("maxLength", most))
+        }
         _ => return,
     };
     for (name, value) in [least, most] {

@@ -1,6 +1,8 @@
 //! What comes after the question mark.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Display;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Request as HttpRequest};
@@ -10,11 +12,26 @@ use axum::response::Response as HttpResponse;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::input::selector;
 use super::refused;
 use crate::{CommandError, Cursor, ErrorKind, LARGEST_PAGE, Range, Request};
 
 /// A query with these fields, or why it is none.
 pub(super) type Asked<Q> = Result<axum::extract::Query<Q>, QueryRejection>;
+
+/// The fields of a query.
+pub(super) fn asked<Q>(query: Asked<Q>) -> Result<Q, CommandError> {
+    let fields = query.map(|axum::extract::Query(fields)| fields);
+    fields.map_err(|error| {
+        // What it says itself is the framework's; which field it is, and what is wrong with it, is below that.
+        let why = error.source().map(ToString::to_string);
+        wrong(why.unwrap_or_else(|| error.body_text()))
+    })
+}
+
+fn wrong(why: impl Display) -> CommandError {
+    invalid(format!("the query is wrong: {why}"))
+}
 
 /// The names and values of a query, in their order.
 pub(super) struct Query(Result<Vec<(String, String)>, CommandError>);
@@ -23,9 +40,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let pairs = axum::extract::Query::try_from_uri(&parts.uri);
-        let pairs = pairs.map(|axum::extract::Query(pairs)| pairs);
-        Ok(Self(pairs.map_err(|error| invalid(error.body_text()))))
+        Ok(Self(asked(axum::extract::Query::try_from_uri(&parts.uri))))
     }
 }
 
@@ -42,13 +57,14 @@ impl Query {
                 "limit" => range.limit = Some(limit(&value)?),
                 "after" => range.after = Some(Cursor(value)),
                 _ => {
+                    if name == "tunnel" {
+                        selector(value.clone()).map_err(|why| wrong(format!("`tunnel`: {why}")))?;
+                    }
                     filter.insert(name, Value::from(value));
                 }
             }
         }
-        let filter = serde_json::from_value(Value::Object(filter));
-        let filter = filter.map_err(|error| invalid(format!("the query is wrong: {error}")));
-        request(filter?, range)
+        request(read(filter)?, range)
     }
 
     /// Every name with its value, if none is there twice.
@@ -61,6 +77,18 @@ impl Query {
         }
         Ok(pairs)
     }
+}
+
+/// A filter, each field of which may be left out.
+fn read<F: DeserializeOwned>(fields: Map<String, Value>) -> Result<F, CommandError> {
+    let alone = |(name, value): (&String, &Value)| {
+        let field = Map::from_iter([(name.clone(), value.clone())]);
+        let error = serde_json::from_value::<F>(Value::Object(field)).err()?;
+        Some(wrong(format!("`{name}`: {error}")))
+    };
+    let first = fields.iter().find_map(alone);
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|error| first.unwrap_or_else(|| wrong(error)))
 }
 
 fn limit(text: &str) -> Result<u16, CommandError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::stream;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::access::{Looks, place};
 use super::input::{Session, Tunnel};
-use super::query::{Asked, invalid};
+use super::query::{Asked, asked};
 use super::{Backed, Backend, refused};
 use crate::{TraceEvent, TraceOf, TraceRequest};
 
@@ -87,9 +87,8 @@ fn trace<B: Backend, Q>(
     query: Asked<Q>,
     of: impl FnOnce(Q) -> (TraceOf, Choice),
 ) -> HttpResponse {
-    let request = query.map_err(|error| invalid(error.body_text()));
     let octets = looks.is_none();
-    let events = request.and_then(|Query(query)| {
+    let events = asked(query).and_then(|query| {
         let (of, ppp) = of(query);
         let ppp = ppp == Choice::Yes;
         let place = place(looks)?;

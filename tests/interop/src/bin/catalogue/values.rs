@@ -65,6 +65,7 @@ pub(crate) fn values(parameter: &Parameter) -> Vec<(String, Value)> {
             ("64000".to_owned(), json!("64000")),
         ],
         (_, Kind::Device) => same(&["lo"]),
+        (_, Kind::Program) => same(&["/bin/true"]),
     }
 }
 

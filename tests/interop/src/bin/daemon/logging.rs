@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use interop::netns::{self, Bed};
 use interop::ours::Ours;
 use interop::until;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{PROMPT, World};
 
@@ -149,6 +150,48 @@ pub(crate) fn journald(world: &World) -> Result<String> {
         }
     }
     Ok(format!("{} entries", entries.len()))
+}
+
+/// As logrotate does it. In the background the daemon's working directory is another one than that in which the file was named.
+pub(crate) fn moved(world: &World) -> Result<String> {
+    let (log, old) = (world.file("moving.log"), world.file("moved.log"));
+    let mut command = world.command("a", "")?;
+    let words: Vec<_> = command
+        .get_args()
+        .filter(|word| *word != "-f")
+        .map(ToOwned::to_owned)
+        .collect();
+    command = Command::new(command.get_program());
+    command
+        .args(words)
+        .args(["--log", "moving.log"])
+        .current_dir(world.folder.path());
+    ensure!(world.spawn(command)?.wait(PROMPT)?.success());
+    let pid = std::fs::read_to_string(world.file("a.pid"))?;
+    let pid = Pid::from_raw(pid.trim().parse()?).context("no pid")?;
+    let says = |path: &Path, text: &str| {
+        until(PROMPT, text, || {
+            let said = std::fs::read_to_string(path).unwrap_or_default();
+            Ok(said.contains(text).then_some(()))
+        })
+    };
+    let before = says(&log, "serves UDP port");
+    std::fs::rename(&log, &old)?;
+    kill_process(pid, Signal::HUP)?;
+    let after = says(&log, "SIGHUP: the configuration is read again");
+    // Where it can't be opened it goes on where it is.
+    std::fs::rename(&log, world.file("last.log"))?;
+    std::fs::create_dir(&log)?;
+    kill_process(pid, Signal::HUP)?;
+    let refused = says(
+        &world.file("last.log"),
+        "the log goes on in the file that it was in",
+    );
+    kill_process(pid, Signal::TERM)?;
+    let ended = says(&world.file("last.log"), "ended");
+    before.and(after).and(refused).and(ended)?;
+    ensure!(!std::fs::read_to_string(&old)?.contains("SIGHUP"));
+    Ok(String::new())
 }
 
 /// The fields of an entry: `NAME=value` and a line break; or `NAME`, a line break, the value's length as 64 bits of little endian, the value, a line

@@ -82,6 +82,10 @@ const CASES: &[(&str, Case)] = &[
         "the journal has the log by fields, and no secret",
         logging::journald,
     ),
+    (
+        "a log file that is moved away goes on under its name",
+        logging::moved,
+    ),
     ("the units are systemd's", units),
 ];
 
