@@ -150,7 +150,9 @@ pub(crate) fn unpack_into(folder: &Path, package: &str) -> Result<()> {
     let download = folder.join("download");
     fs::create_dir_all(&download)?;
     let mut get = apt_get();
-    get.args(["download", package]).current_dir(&download);
+    // Its own user may not write there.
+    get.args(["-o", "APT::Sandbox::User=root", "download", package]);
+    get.current_dir(&download);
     if !get.status()?.success() {
         bail!("apt-get could not download {package}");
     }

@@ -52,6 +52,14 @@ impl World {
     /// # Errors
     /// It cannot be started, or ended at once.
     pub fn start(&self, role: Role, datapath: &str) -> Result<Ours> {
+        self.start_with(role, datapath, "")
+    }
+
+    /// The same with `more` configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(&self, role: Role, datapath: &str, more: &str) -> Result<Ours> {
         let (name, mut configuration) = match role {
             Role::Lac => (
                 "lac",
@@ -61,7 +69,7 @@ impl World {
         };
         configuration.push_str(&format!(
             "session profile modify profile_name=default datapath={datapath}\n\
-             system modify session_persist_pend_timeout=1\n"
+             system modify session_persist_pend_timeout=1\n{more}"
         ));
         let (place, folder) = (self.bed.side(role), self.folder.path());
         Ours::start(&self.programs, place, folder, name, &configuration)
@@ -102,15 +110,29 @@ impl World {
     }
 }
 
+fn read(place: &Namespace, name: &str) -> Result<String> {
+    let path = format!("/proc/thread-self/net/{name}");
+    place.enter(|| Ok(fs::read_to_string(path).unwrap_or_default()))
+}
+
+/// The kernel's own table of its tunnels and sessions there.
+///
+/// # Errors
+/// The namespace cannot be entered.
+pub fn table(place: &Namespace) -> Result<String> {
+    read(place, "pppol2tp")
+}
+
+/// Whether a line of the table is of a session; a tunnel has a session 0 that is only its own.
+pub fn is_session(line: &str) -> bool {
+    line.contains("SESSION '") && !line.contains("/0' ")
+}
+
 fn state(place: &Namespace) -> Result<String> {
-    let read = |name: &str| {
-        let path = format!("/proc/thread-self/net/{name}");
-        place.enter(|| Ok(fs::read_to_string(path).unwrap_or_default()))
-    };
-    let sockets = read("sockstat")?;
+    let sockets = read(place, "sockstat")?;
     let udp = sockets.lines().filter(|line| line.starts_with("UDP:"));
     let udp = udp.filter_map(|line| line.split(" mem").next());
-    Ok(place.state()? + &read("pppol2tp")? + &udp.collect::<String>() + "\n")
+    Ok(place.state()? + &table(place)? + &udp.collect::<String>() + "\n")
 }
 
 /// Waits until a daemon has said this.

@@ -1,6 +1,8 @@
 //! The kernel's engine: a machine with `l2tp_ppp` runs these tests (`cargo xtask test --only kernel`, in User-Mode Linux).
 
+use std::io::Error;
 use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use datapath::{
     Choice, DatapathError, Device, Encapsulation, Engine, Event, Handle, Ids, Outer, Request,
@@ -98,6 +100,70 @@ fn echo(number: u8) -> Vec<u8> {
     let mut frame = LCP.to_vec();
     frame[5] = number;
     frame
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn without_privilege_the_kernels_engine_says_what_it_takes() {
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let refused = std::thread::spawn(move || {
+        rustix::thread::set_thread_uid(nobody).unwrap();
+        datapath::kernel::probe().unwrap_err().to_string()
+    });
+    let refused = refused.join().unwrap();
+    assert!(
+        refused.contains("/dev/ppp") && refused.contains("CAP_NET_ADMIN"),
+        "{refused}"
+    );
+}
+
+/// Somebody else's session in a tunnel of the kernel's, for as long as this lives (`struct sockaddr_pppol2tp`).
+fn squatter(place: &Namespace, tunnel: u16, session: u16) -> OwnedFd {
+    let (family, inet) = (libc::AF_PPPOX as u16, libc::AF_INET as u16);
+    let mut address = [family.to_ne_bytes().as_slice(), &1_u32.to_ne_bytes()].concat();
+    address.extend([[0; 4], (-1_i32).to_ne_bytes()].concat());
+    address.extend(inet.to_ne_bytes());
+    address.extend([0; 14]);
+    for id in [tunnel, session, 9, 9] {
+        address.extend(id.to_ne_bytes());
+    }
+    place.enter(|| {
+        // SAFETY: no memory is passed.
+        let socket = unsafe { libc::socket(libc::AF_PPPOX, libc::SOCK_DGRAM, 1) };
+        assert!(socket >= 0, "{}", Error::last_os_error());
+        // SAFETY: the descriptor is new, and nobody else has it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        let (octets, len) = (address.as_ptr().cast(), address.len() as libc::socklen_t);
+        // SAFETY: the address is alive for the call, and its size is given.
+        let connected = unsafe { libc::connect(socket.as_raw_fd(), octets, len) };
+        assert_eq!(connected, 0, "{}", Error::last_os_error());
+        socket
+    })
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn a_session_id_that_somebody_has_in_the_kernel_is_refused_with_that_reason() {
+    let Some(bed) = Bed::new() else { return };
+    let before = everything(&bed.lns);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let spec = |number| in_kernel(session(number, true, LNS, LAC, own()));
+    lns.create(1, spec(1)).unwrap();
+    let theirs = squatter(&bed.lns, 100, 102);
+    let held = sessions(&bed.lns);
+    let refused = lns.create(2, spec(2)).unwrap_err().to_string();
+    assert!(
+        refused.contains("session 100/102") && refused.contains("exists"),
+        "{refused}"
+    );
+    assert_eq!(sessions(&bed.lns), held);
+    drop(theirs);
+    lns.create(2, spec(2)).unwrap();
+    for handle in [1, 2] {
+        lns.remove(handle).unwrap();
+    }
+    drop(lns);
+    assert_eq!(everything(&bed.lns), before);
 }
 
 #[test]

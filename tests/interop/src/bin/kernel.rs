@@ -12,10 +12,14 @@ use clap::Parser;
 use interop::kernel::{self, Case, PATIENCE, World, said};
 use interop::ours::Ours;
 use interop::process::Process;
-use interop::{Role, Side, Suite, until};
+use interop::{PASSWORD, Role, Side, Suite, USER, until};
+use rustix::process::Signal;
 
 /// The program that the kernel has load its modules.
 const LOADER: &str = "/proc/sys/kernel/modprobe";
+
+/// How many sessions are set up where there are many.
+const MANY: usize = 16;
 
 /// What goes wrong with the kernel's datapath. Run it in User-Mode Linux.
 #[derive(Debug, Parser)]
@@ -33,6 +37,10 @@ const CASES: &[(&str, Case)] = &[
     (
         "a daemon that is killed leaves nothing behind",
         kernel::killed,
+    ),
+    (
+        "daemons that are killed while they set up sessions leave nothing behind and start again",
+        killed_in_set_up,
     ),
     (
         "without the kernel's module there are TUN devices",
@@ -57,17 +65,80 @@ fn main() -> Result<ExitCode> {
 }
 
 fn name_taken(world: &World) -> Result<String> {
+    let before = world.state()?;
     world
         .bed
         .lac
         .ip("link add ppp0 type veth peer name other\n")?;
-    let _lns = world.start(Role::Lns, "auto")?;
-    let lac = world.start(Role::Lac, "auto")?;
+    let mut lns = world.start(Role::Lns, "auto")?;
+    let mut lac = world.start(Role::Lac, "auto")?;
     said(&lac, "create device ppp0")?;
     said(&lac, "exists")?;
     world.bed.lac.ip("link del ppp0\n")?;
     lac.established(PATIENCE)?;
     world.is_through()?;
+    lac.shut_down()?;
+    lns.shut_down()?;
+    world.is_as(&before)?;
+    Ok(String::new())
+}
+
+/// What makes many sessions of one, and a peer that is gone missed soon.
+fn many(role: Role) -> String {
+    let soon = "tunnel profile modify profile_name=default hello_timeout=2 max_retries=2 retry_timeout=1\n\
+        system modify tunnel_persist_pend_timeout=1\n";
+    let more: String = match role {
+        Role::Lac => (1..MANY)
+            .map(|number| {
+                format!("session create tunnel_name=office session_name=s{number} user_name={USER} user_password={PASSWORD} interface_name=ppp{number}\n")
+            })
+            .collect(),
+        Role::Lns => "ip_pool create pool_name=large range=10.0.0.100-10.0.0.200\n\
+            ppp profile modify profile_name=default ip_pool_name=large\n"
+            .to_owned(),
+    };
+    soon.to_owned() + &more
+}
+
+/// Starts an end that has many sessions.
+fn start_many(world: &World, role: Role) -> Result<Ours> {
+    world.start_with(role, "kernel", &many(role))
+}
+
+fn killed_in_set_up(world: &World) -> Result<String> {
+    let before = world.state()?;
+    for (role, count) in [(Role::Lac, 1), (Role::Lns, MANY / 2)] {
+        let mut lns = start_many(world, Role::Lns)?;
+        let mut lac = start_many(world, Role::Lac)?;
+        let place = world.bed.side(role);
+        until(PATIENCE, "sessions in the kernel", || {
+            let sessions = kernel::table(place)?
+                .lines()
+                .filter(|line| kernel::is_session(line))
+                .count();
+            Ok((sessions >= count).then_some(()))
+        })?;
+        let victim = match role {
+            Role::Lac => &mut lac,
+            Role::Lns => &mut lns,
+        };
+        victim.process().signal(Signal::KILL)?;
+        victim.process().wait(PATIENCE)?;
+        *victim = start_many(world, role)?;
+        until(PATIENCE, "every session is established", || {
+            let sessions = lac.sessions()?;
+            let up = sessions
+                .iter()
+                .filter(|s| s["state"] == "established")
+                .count();
+            Ok((up == MANY).then_some(()))
+        })
+        .with_context(|| format!("LAC:\n{}LNS:\n{}", lac.log(), lns.log()))?;
+        world.is_through()?;
+        lac.shut_down()?;
+        lns.shut_down()?;
+        world.is_as(&before)?;
+    }
     Ok(String::new())
 }
 

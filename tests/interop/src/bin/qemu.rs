@@ -48,7 +48,14 @@ const CASES: &[(&str, Case)] = &[
         "tunnels that are there already are pointed out",
         others_tunnel,
     ),
+    (
+        "the kernel loads its module for us, unless that is blacklisted",
+        loaded,
+    ),
 ];
+
+/// Forbids the kernel to load the module for whoever opens a socket of its.
+const BLACKLIST: &str = "/etc/modprobe.d/l2tp-ppp.conf";
 
 fn main() -> Result<ExitCode> {
     let Options { suite } = Options::parse();
@@ -95,11 +102,11 @@ fn contexts(world: &World) -> Result<Vec<Value>> {
 
 /// Packets sent and received by a session, as the kernel counts them, PPP's own among them.
 fn counted(place: &Namespace) -> Result<(u64, u64)> {
-    let table = place.enter(|| Ok(fs::read_to_string("/proc/thread-self/net/pppol2tp")?))?;
+    let table = kernel::table(place)?;
     let mut lines = table.lines();
-    // A tunnel has a session 0 that is only its own.
-    let is_session = |line: &str| line.contains("SESSION '") && !line.contains("/0' ");
-    lines.position(is_session).with_context(|| table.clone())?;
+    lines
+        .position(kernel::is_session)
+        .with_context(|| table.clone())?;
     let counts = lines.nth(1).with_context(|| table.clone())?;
     let field = |at| {
         let field = counts.split_whitespace().nth(at)?;
@@ -189,4 +196,28 @@ fn others_tunnel(world: &World) -> Result<String> {
     lac.shut_down()?;
     world.bed.lac.ip("l2tp del tunnel tunnel_id 5\n")?;
     Ok(String::new())
+}
+
+fn loaded(world: &World) -> Result<String> {
+    unload()?;
+    let mut lac = world.start(Role::Lac, "kernel")?;
+    said(&lac, "datapath: the kernel's L2TP for sessions")?;
+    lac.shut_down()?;
+    drop(lac);
+    unload()?;
+    fs::write(BLACKLIST, "blacklist l2tp_ppp\n")?;
+    let mut lac = world.start(Role::Lac, "kernel")?;
+    said(&lac, "TUN devices, as the kernel's L2TP is not to be had")?;
+    said(&lac, "no module l2tp_ppp")?;
+    lac.shut_down()?;
+    fs::remove_file(BLACKLIST)?;
+    Ok(String::new())
+}
+
+/// A tunnel that is gone keeps its module for a moment.
+fn unload() -> Result<()> {
+    until(PATIENCE, "l2tp_ppp can be unloaded", || {
+        let done = Command::new("rmmod").arg("l2tp_ppp").output()?;
+        Ok(done.status.success().then_some(()))
+    })
 }
