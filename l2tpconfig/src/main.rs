@@ -209,3 +209,17 @@ fn explain(diagnostic: &Diagnostic) -> String {
         "^".repeat(*width)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_in_time_is_as_none() {
+        let late = ClientError::Late(Duration::from_secs(30));
+        let failure = Failure::At("line 1".to_owned(), Box::new(late.into()));
+        assert_eq!(failure.status(), 4);
+    }
+}

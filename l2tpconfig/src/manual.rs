@@ -2,10 +2,10 @@
 
 use std::io;
 
-use clap::CommandFactory;
+use clap::{Arg, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
-use config::manual::REVISED;
+use config::manual::{CommandOption, REVISED, synopsis};
 
 use crate::Flags;
 use crate::vocabulary::{Action, Takes, entries};
@@ -65,6 +65,10 @@ The daemon's socket.
 
 /// l2tpconfig(1) as roff source.
 pub(crate) fn page() -> io::Result<String> {
+    let mut command = Flags::command();
+    command.build();
+    let options = command.get_arguments().filter_map(option);
+    let synopsis = synopsis("l2tpconfig", options, Some("COMMAND"));
     let man = Man::new(Flags::command()).section("1").date(REVISED);
     let man = man
         .title("L2TPCONFIG")
@@ -73,13 +77,26 @@ pub(crate) fn page() -> io::Result<String> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    page.extend(synopsis.as_bytes());
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     page.extend(INTRODUCTION.as_bytes());
     commands().to_writer(&mut page)?;
     page.extend(CONCLUSION.as_bytes());
     String::from_utf8(page).map_err(io::Error::other)
+}
+
+/// An option as the synopsis has it; none for what is hidden or no option.
+fn option(argument: &Arg) -> Option<CommandOption<'_>> {
+    let names = argument
+        .get_value_names()
+        .filter(|_| argument.get_action().takes_values());
+    let is_shown = !argument.is_hide_set() && !argument.is_positional();
+    is_shown.then(|| CommandOption {
+        short: argument.get_short(),
+        long: argument.get_long(),
+        value: names.and_then(|names| Some(names.first()?.as_str())),
+    })
 }
 
 /// Every command, and what each takes; what a parameter of an object means is another page's.
@@ -118,6 +135,31 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/man/l2tpconfig.1");
         let written = std::fs::read_to_string(path).unwrap();
         assert!(written == page().unwrap(), "`cargo xtask man` was not run");
+    }
+
+    #[test]
+    fn the_synopsis_tells_which_options_take_a_value() {
+        let page = page().unwrap();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("\\fBl2tpconfig\\fR ["));
+        let line = line
+            .unwrap()
+            .replace("\\fB", "")
+            .replace("\\fI", "")
+            .replace("\\fR", "")
+            .replace('\\', "");
+        for option in [
+            "[--socket PATH]",
+            "[--json]",
+            "[-R HOST]",
+            "[--pcap FILE]",
+            "[-h|--help]",
+            "[COMMAND]",
+        ] {
+            assert!(line.contains(option), "{line}");
+        }
+        assert!(!line.contains("print-manual"), "{line}");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Answers in words and tables.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use api::{
     CallStatus, EndReason, Few, LineStatus, ReloadReport, SessionStatus, Statistics, SystemStatus,
     TransportStatus, TunnelStatus, TunnelTraffic, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
-use config::{Command, Object, Role, Verb};
+use config::{Command, Object, Role, Verb, quoted};
+use humantime::format_rfc3339_millis;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value};
 use textwrap::core::display_width;
@@ -186,12 +189,32 @@ pub(crate) fn event(event: &Value) -> String {
         .flatten()
         .filter(|(name, value)| *name != "type" && !value.is_null());
     let rest: Vec<_> = rest
-        .map(|(name, value)| format!("{name}={}", plain(&flat(value))))
+        .map(|(name, value)| {
+            let time = value.as_u64().filter(|_| name == "time").and_then(moment);
+            let text = time.unwrap_or_else(|| worded(flat(value)));
+            format!("{name}={}", plain(&text))
+        })
         .collect();
     format!("{} {}", plain(kind), rest.join(" "))
         .trim_end()
         .to_owned()
         + "\n"
+}
+
+/// Milliseconds since 1970 as ISO 8601 has them, in UTC; none where its years have more digits than four.
+fn moment(milliseconds: u64) -> Option<String> {
+    const LAST: u64 = 253_402_300_799_999;
+    let since = Duration::from_millis(milliseconds);
+    (milliseconds <= LAST).then(|| format_rfc3339_millis(UNIX_EPOCH + since).to_string())
+}
+
+/// A text as one word, in quotes if it takes them.
+fn worded(text: String) -> String {
+    let parts = |c: char| c.is_whitespace() || "\"\\=;#".contains(c);
+    match text.is_empty() || text.contains(parts) {
+        true => quoted(&text),
+        false => text,
+    }
 }
 
 /// Whatever it is, on a line.
@@ -656,10 +679,12 @@ fn pairs(rows: Vec<(&str, String)>) -> String {
     lines(table)
 }
 
-/// Text of a peer or a user as a terminal may see it: what could command it is escaped.
+/// Text of a peer or a user as a terminal may see it: what could command it, or turn the order of what it shows, is escaped.
 fn plain(text: &str) -> String {
+    // Marks, embeddings, overrides and isolates of the bidirectional algorithm.
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let escaped = |c: char| {
-        if c.is_control() {
+        if c.is_control() || turns(c) {
             c.escape_default().to_string()
         } else {
             c.to_string()
@@ -703,6 +728,35 @@ mod tests {
         let mut table = plain_table();
         table.set_width(width);
         fitted(&["NAME", "ID", "PEER NAME"], rows, table)
+    }
+
+    #[test]
+    fn an_event_is_a_line_of_words_with_its_moment() {
+        let of = serde_json::json!({
+            "id": "5f1c02aa-118", "time": 1_795_648_510_007_u64, "type": "session_down",
+            "reason": "peer said \"bye\"", "user": "a=b", "interface": "ppp0", "address": "2001:db8::1",
+        });
+        assert_eq!(
+            event(&of),
+            "session_down address=2001:db8::1 id=5f1c02aa-118 interface=ppp0 reason=\"peer said \\\"bye\\\"\" \
+             time=2026-11-25T23:15:10.007Z user=\"a=b\"\n"
+        );
+        assert_eq!(
+            event(&serde_json::json!({"type": "a", "time": u64::MAX})),
+            format!("a time={}\n", u64::MAX)
+        );
+    }
+
+    #[test]
+    fn what_commands_a_terminal_or_turns_its_text_is_escaped() {
+        for c in [
+            "\u{1b}", "\u{9b}", "\u{200e}", "\u{200f}", "\u{202a}", "\u{202e}", "\u{2066}",
+            "\u{2069}",
+        ] {
+            let code = u32::from(c.chars().next().unwrap());
+            let shown = plain(&format!("nimda{c}\u{fc}"));
+            assert_eq!(shown, format!("nimda\\u{{{code:x}}}\u{fc}"));
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use clap::CommandFactory;
+use clap::{Arg, CommandFactory};
 use clap_mangen::Man;
-use config::manual::REVISED;
+use config::manual::{CommandOption, REVISED, synopsis};
 
 use crate::flags::Flags;
 
@@ -56,6 +56,10 @@ The process ID.
 
 /// Writes openl2tpd(8) as roff source.
 pub(crate) fn page(mut to: impl Write) -> io::Result<()> {
+    let mut command = Flags::command();
+    command.build();
+    let options = command.get_arguments().filter_map(option);
+    let synopsis = synopsis("openl2tpd", options, None);
     let man = Man::new(Flags::command()).section("8").date(REVISED);
     let man = man
         .title("OPENL2TPD")
@@ -63,10 +67,23 @@ pub(crate) fn page(mut to: impl Write) -> io::Result<()> {
         .manual("System administration");
     man.render_title(&mut to)?;
     man.render_name_section(&mut to)?;
-    man.render_synopsis_section(&mut to)?;
+    to.write_all(synopsis.as_bytes())?;
     man.render_description_section(&mut to)?;
     man.render_options_section(&mut to)?;
     to.write_all(CONCLUSION.as_bytes())
+}
+
+/// An option as the synopsis has it; none for what is hidden or no option.
+fn option(argument: &Arg) -> Option<CommandOption<'_>> {
+    let names = argument
+        .get_value_names()
+        .filter(|_| argument.get_action().takes_values());
+    let is_shown = !argument.is_hide_set() && !argument.is_positional();
+    is_shown.then(|| CommandOption {
+        short: argument.get_short(),
+        long: argument.get_long(),
+        value: names.and_then(|names| Some(names.first()?.as_str())),
+    })
 }
 
 #[cfg(test)]

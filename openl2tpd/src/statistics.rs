@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use api::{CommandError, ErrorKind, MetricsFormat, Page, Response, Selector, Statistics};
+use api::{CommandError, ErrorKind, MetricsFormat, Response, Selector, Statistics};
 use engine::Command;
 use tokio::sync;
 
@@ -78,13 +78,13 @@ impl Daemon {
     /// Has the counters of the sessions of one tunnel read, or of all, a page at a time.
     pub(crate) async fn read_traffic(&self, of: Option<&Selector>) -> Result<(), CommandError> {
         let mut after = None;
-        while let Response::Objects(Page {
-            next: Some(next), ..
-        }) = self.ask(Command::TrafficRead(of.cloned(), after)).await?
-        {
-            after = Some(next);
+        loop {
+            match self.ask(Command::TrafficRead(of.cloned(), after)).await? {
+                Response::TrafficRead(None) => return Ok(()),
+                Response::TrafficRead(next) => after = next,
+                other => return Err(unexpected(&other)),
+            }
         }
-        Ok(())
     }
 
     /// What is counted outside of the shard.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Page, PeerStatus, Range, ReloadReport, Selector, SessionFilter, SessionStatus, Statistics,
-    SystemStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
+    Cursor, Page, PeerStatus, Range, ReloadReport, Selector, SessionFilter, SessionStatus,
+    Statistics, SystemStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
 
 /// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
@@ -216,6 +216,8 @@ pub enum Response {
     Reload(Box<ReloadReport>),
     /// What was opened here, for the daemon itself, which serves it to nobody in this form: secrets are in it.
     Opened(Page<Opened>),
+    /// So far counters were read; where to go on, if that was not all. For the daemon itself, too.
+    TrafficRead(Option<Cursor>),
     /// Plain text, not JSON.
     Text(String),
     /// One object of the configuration: every parameter with its value, `null` where it has none. Secrets are never among them.

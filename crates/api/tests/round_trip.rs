@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::server::{Backend, EventLog, serve};
 use api::{
@@ -208,6 +209,21 @@ fn a_missing_daemon_is_said_with_its_path() {
             .to_string()
             .starts_with("no daemon at /nonexistent/api.sock: "),
         "{error}"
+    );
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_in_time_is_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("api.sock");
+    // It is there, and accepts nobody.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let patience = Duration::from_millis(1);
+    let client = Client::new(&socket).unwrap().with_patience(patience);
+    let late = client.call::<()>(&Request::SystemShow).unwrap_err();
+    assert!(
+        matches!(late, ClientError::Late(waited) if waited == patience),
+        "{late}"
     );
 }
 

@@ -7,6 +7,40 @@ use crate::{Object, Parameter, Role, Verb};
 /// When the manual pages of the programs were last revised by hand, as the title of this one has it.
 pub const REVISED: &str = "2026-11-26";
 
+/// An option of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandOption<'a> {
+    /// Its letter.
+    pub short: Option<char>,
+    /// Its long name.
+    pub long: Option<&'a str>,
+    /// What its value is called, if it takes one.
+    pub value: Option<&'a str>,
+}
+
+/// The section SYNOPSIS of the manual page of a program, as roff: its options, and what its other arguments are called.
+pub fn synopsis<'a>(
+    program: &str,
+    options: impl IntoIterator<Item = CommandOption<'a>>,
+    others: Option<&str>,
+) -> String {
+    let bold = |text: String| format!("\\fB{}\\fR", text.replace('-', "\\-"));
+    let mut text = format!(".SH SYNOPSIS\n{}", bold(program.to_owned()));
+    for CommandOption { short, long, value } in options {
+        let names = [
+            short.map(|c| format!("-{c}")),
+            long.map(|name| format!("--{name}")),
+        ];
+        let names: Vec<_> = names.into_iter().flatten().map(bold).collect();
+        let value = value.map_or_else(String::new, |value| format!(" \\fI{value}\\fR"));
+        text += &format!(" [{}{value}]", names.join("|"));
+    }
+    if let Some(others) = others {
+        text += &format!(" [\\fI{others}\\fR]");
+    }
+    text + "\n"
+}
+
 /// What precedes the objects.
 const INTRODUCTION: &str = r#"'\" t
 .TH OPENL2TPD.CONF 5 2026-11-26 "OpenL2TP" "File formats"

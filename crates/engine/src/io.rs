@@ -75,7 +75,7 @@ pub enum Command {
     /// The shard at a glance.
     SystemShow,
     /// Has the datapath read the counters of sessions of one tunnel or of all, a page of them from this place on, and adds them to the sums.
-    /// Answered, when it has, by an empty page whose cursor is the next place.
+    /// Answered, when it has, by [`Response::TrafficRead`](api::Response::TrafficRead) with the next place.
     TrafficRead(Option<Selector>, Option<Cursor>),
     /// Every counter, since the last reset. What went through a session is in it as far as the datapath was asked
     /// ([`Command::TrafficRead`]).

@@ -147,11 +147,7 @@ impl Engine {
         if reading.outstanding == 0
             && let Some(Reading { next, .. }) = self.readings.remove(&token)
         {
-            let page = Page {
-                items: Vec::new(),
-                next,
-            };
-            let result = Ok(Response::Objects(page));
+            let result = Ok(Response::TrafficRead(next));
             self.outputs.push_back(Output::Reply { token, result });
         }
     }

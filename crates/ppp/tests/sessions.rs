@@ -424,6 +424,34 @@ fn a_peer_that_ignores_a_later_challenge_is_thrown_out() {
     assert_eq!(pair.server().closed(), Some(&Cause::AuthTimeout(End::Peer)));
 }
 
+/// RFC 1994 section 4.1: with no deadline of anybody else's.
+#[test]
+fn a_peer_that_never_answers_a_challenge_is_thrown_out_after_the_last_one() {
+    for auth in CHAP {
+        let config = LinkConfig {
+            require_auth: vec![auth],
+            chap_restart: 5 * SECOND,
+            chap_max_challenge: 4,
+            ..LinkConfig::default()
+        };
+        let mut pair = Pair::new(Host::new(config, None, server_network()), Host::client());
+        pair.open(Duration::ZERO);
+        while pair.server().link.status().phase != Phase::Authenticate {
+            pair.run(Duration::from_millis(1));
+        }
+        pair.mute[CLIENT] = true;
+        pair.run(19 * SECOND);
+        let phase = |pair: &Pair| pair.server().link.status().phase;
+        assert_eq!(phase(&pair), Phase::Authenticate, "{auth}");
+        pair.run(2 * SECOND);
+        assert_eq!(phase(&pair), Phase::Terminate, "{auth}");
+        // It does not answer that we go either.
+        pair.run(10 * SECOND);
+        let why = pair.server().closed();
+        assert_eq!(why, Some(&Cause::AuthTimeout(End::Peer)), "{auth}");
+    }
+}
+
 #[test]
 fn mru_and_compression_of_the_peer_are_known() {
     let config = LinkConfig {

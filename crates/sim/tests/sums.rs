@@ -177,8 +177,8 @@ fn read_traffic(world: &mut World, node: NodeId) {
     let mut after = None;
     loop {
         match ask(world, node, Command::TrafficRead(None, after)) {
-            Ok(Response::Objects(page)) if page.next.is_some() => after = page.next,
-            Ok(Response::Objects(_)) => return,
+            Ok(Response::TrafficRead(None)) => return,
+            Ok(Response::TrafficRead(next)) => after = next,
             other => panic!("{other:?}"),
         }
     }
@@ -239,7 +239,10 @@ fn the_sums_are_what_a_walk_of_the_lists_finds() {
 fn shown(world: &mut World, node: NodeId, id: u16) -> api::TunnelStatus {
     let one = Selector::Id(id);
     let read = Command::TrafficRead(Some(one.clone()), None);
-    assert!(matches!(ask(world, node, read), Ok(Response::Objects(_))));
+    assert!(matches!(
+        ask(world, node, read),
+        Ok(Response::TrafficRead(_))
+    ));
     match ask(world, node, Command::TunnelShow(one)) {
         Ok(Response::Tunnel(status)) => *status,
         other => panic!("{other:?}"),
@@ -388,14 +391,15 @@ fn a_command_reads_the_counters_of_256_sessions_at_most() {
     let mut read = 0;
     for pages in 1.. {
         let looks = counter(world, 1, "lists.examined");
-        let Ok(Response::Objects(page)) = ask(world, 1, Command::TrafficRead(None, after)) else {
+        let Ok(Response::TrafficRead(next)) = ask(world, 1, Command::TrafficRead(None, after))
+        else {
             panic!("not read")
         };
         assert!(counter(world, 1, "lists.examined") - looks <= 256);
         let now = counter(world, 1, "data.tx_packets");
         assert!(now - read <= 256, "{} at once", now - read);
         read = now;
-        after = page.next;
+        after = next;
         if after.is_none() {
             assert_eq!((read, pages), (600, 3));
             return;

@@ -92,12 +92,15 @@ impl Reader {
             self.shared.sink.deliver(&mut early);
         }
         let mut sources = self.shared.sources();
-        let number = sources.add(Source {
+        let number = sources.next();
+        // What can't be watched is not kept either.
+        self.shared.watch(&session.channel, number)?;
+        let source = Source {
             session: Arc::clone(&session),
             unit: None,
-        });
+        };
+        sources.by_number.insert(number, source);
         sources.numbers.insert(session.handle, (number, None));
-        self.shared.watch(&session.channel, number)?;
         Ok(session)
     }
 
@@ -114,12 +117,15 @@ impl Reader {
         let (None, Some(session)) = (known, session) else {
             return Ok(());
         };
-        let number = sources.add(Source {
+        let number = sources.next();
+        self.shared.watch(&*unit, number)?;
+        let source = Source {
             session,
-            unit: Some(Arc::clone(&unit)),
-        });
+            unit: Some(unit),
+        };
+        sources.by_number.insert(number, source);
         sources.numbers.insert(handle, (channel, Some(number)));
-        self.shared.watch(&*unit, number)
+        Ok(())
     }
 
     /// Reads nothing of a session any more.
@@ -146,9 +152,9 @@ impl Reader {
 }
 
 impl Sources {
-    fn add(&mut self, source: Source) -> u64 {
+    /// A number that no source has had.
+    fn next(&mut self) -> u64 {
         self.last += 1;
-        self.by_number.insert(self.last, source);
         self.last
     }
 }
