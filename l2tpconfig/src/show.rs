@@ -429,6 +429,7 @@ fn session(s: &SessionStatus) -> String {
         ("ppp_profile_name", s.ppp_profile_name.clone()),
         ("user_name", text(s.user_name.as_deref())),
         ("authentication", text(s.auth_protocol.as_deref())),
+        ("mppe", text(s.mppe.as_deref())),
         ("datapath", s.datapath.clone()),
         ("interface_name", text(s.interface_name.as_deref())),
         ("local_ipaddr", text(s.local_ipaddr)),

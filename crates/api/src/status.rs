@@ -446,6 +446,8 @@ pub struct SessionStatus {
     pub user_name: Option<String>,
     /// The authentication protocol that was used.
     pub auth_protocol: Option<String>,
+    /// How packets are encrypted by MPPE, if they are: the keys' bits and the mode, as in `128 stateless`.
+    pub mppe: Option<String>,
     /// The datapath engine.
     pub datapath: String,
     /// The network device.

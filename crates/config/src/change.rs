@@ -63,6 +63,7 @@ impl Model {
         let applied = model.change_by(&commands, &mut faults);
         faults.extend(model.faults(&applied, &unclear, |_| 0));
         if faults.is_empty() {
+            warnings.extend(model.doubts(&applied));
             warnings.sort_by_key(|warning| warning.span.start);
             let said = warnings.into_iter().map(|one| (one.span, one.message));
             let warnings = files.diagnostics(secrets, Severity::Warning, said);

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::change::not_found;
-use crate::diagnostic::Fault;
-use crate::value::Kind;
+use crate::diagnostic::{Caution, Fault};
+use crate::value::{Kind, Mppe, MppeBits};
 use crate::{
     AuthMode, Command, ConfigError, DEFAULT_PROFILE, Listener, Model, Object, Parameters, Session,
-    Span, Tunnel, TunnelParams, Verb,
+    SessionParams, Span, Tunnel, TunnelParams, Verb,
 };
 
 /// What is wrong with one object of a model.
@@ -95,6 +95,35 @@ impl Model {
                     .is_some_and(|place| !gone.contains(&(Object::Session, place)))
             });
         }
+    }
+
+    /// What is consistent in the model that `commands` made, and yet can't work.
+    pub(crate) fn doubts(&self, commands: &[&Command]) -> Vec<Caution> {
+        let is_vain = |name: &&String| {
+            let profile = self.ppp_params(&SessionParams {
+                ppp_profile_name: Some((*name).clone()),
+                ..SessionParams::default()
+            });
+            let is_long = matches!(profile.mppe_bits(), MppeBits::Any | MppeBits::Bits128);
+            let has_keys = profile.auth_mschapv2() || profile.auth_mschapv1() && is_long;
+            profile.mppe() == Mppe::Required && !has_keys
+        };
+        let doubt = |name: &String| {
+            let breach = Breach {
+                object: Object::PppProfile,
+                which: Which::Name(name.clone()),
+                parameter: Some("mppe"),
+                error: ConfigError::NotHere {
+                    name: "mppe",
+                    why: "is required, and no MS-CHAP is on that gives it keys: no session will come up",
+                },
+            };
+            let Fault { span, error } = breach.locate(commands);
+            let message = error.to_string();
+            Caution { span, message }
+        };
+        let names = self.ppp_profiles.keys();
+        names.filter(is_vain).map(doubt).collect()
     }
 
     /// Everything that is wrong with the model.

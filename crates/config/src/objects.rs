@@ -12,8 +12,8 @@ use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, Touches, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
-    LacLns, Netmask, Octets, Program, ProxyAuthType, SecretOctets, SessionType, SyncMode,
-    TraceFlags, Value,
+    LacLns, Mppe, MppeBits, Netmask, Octets, Program, ProxyAuthType, SecretOctets, SessionType,
+    SyncMode, TraceFlags, Value,
 };
 
 objects! {
@@ -290,6 +290,14 @@ objects! {
         [Modify] auth_none: bool = false;
         /// Whether the peer has to authenticate; not set: in sessions that we serve, not in those that we open.
         [Modify] auth_peer: bool;
+        /// Whether packets are encrypted by MPPE: no, optional (if the peer does it too), or required, which ends a session where they are not. Its keys
+        /// are those of MS-CHAP, so where it is required nothing else authenticates. It is no match for IPsec: nobody notices what is changed on the way, and its cipher, RC4, is broken.
+        [Modify] mppe: Mppe = Mppe::No;
+        /// How long MPPE's keys are: any is the longest that both ends have. Those of 40 and 56 bits keep nobody out for long; the kernel has none of 56.
+        [Modify] mppe_bits: MppeBits = MppeBits::Any;
+        /// Asks for MPPE's stateful mode, in which a lost packet costs those of a round trip too. It is for peers that know no other; the usual one, stateless, is taken from a
+        /// peer that insists.
+        [Modify] mppe_stateful: bool = false;
         /// How often the peer is challenged again; 0: never.
         [Modify] chap_interval: u32 { 0..=86_400, "s" } = 0;
         /// How often a challenge is sent before the peer has failed.

@@ -632,6 +632,26 @@ choices! {
         /// Not known.
         Any = "any",
     }
+    /// Whether PPP's packets are encrypted by MPPE (RFC 3078).
+    Mppe {
+        /// No.
+        No = "no",
+        /// If the peer does it too.
+        Optional = "optional",
+        /// Yes, or there is no session.
+        Required = "required",
+    }
+    /// How long the keys of MPPE are, in bits.
+    MppeBits {
+        /// The longest that both ends have.
+        Any = "any",
+        /// 40.
+        Bits40 = "40",
+        /// 56.
+        Bits56 = "56",
+        /// 128.
+        Bits128 = "128",
+    }
     /// How a client authenticated itself to its LAC (RFC 2661 section 4.4.5, Proxy Authen Type), by name or number.
     ProxyAuthType {
         /// With a user name and a password as text.

@@ -44,6 +44,40 @@ fn the_nearest_number_in_range_is_taken_for_one_of_a_file_that_is_not() {
 }
 
 #[test]
+fn encryption_that_nothing_gives_keys_to_is_warned_of() {
+    let why = "mppe is required, and no MS-CHAP is on that gives it keys: no session will come up";
+    for (text, place) in [
+        (
+            "ppp profile modify profile_name=default mppe=required auth_mschapv2=no",
+            Some("1:46"),
+        ),
+        (
+            "ppp profile modify profile_name=default auth_mschapv2=no\nppp profile create profile_name=p mppe=required",
+            Some("2:40"),
+        ),
+        (
+            "ppp profile modify profile_name=default mppe=required mppe_bits=40 auth_mschapv2=no auth_mschapv1=yes",
+            Some("1:46"),
+        ),
+        (
+            "ppp profile modify profile_name=default mppe=required auth_mschapv2=no auth_mschapv1=yes",
+            None,
+        ),
+        (
+            "ppp profile modify profile_name=default mppe=optional auth_mschapv2=no",
+            None,
+        ),
+        (
+            "ppp profile modify profile_name=default mppe=required",
+            None,
+        ),
+    ] {
+        let said = place.map(|place| format!("{place}: {why}"));
+        assert_eq!(load(text).1, Vec::from_iter(said), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_number_or_tells_objects_apart_is_not_guessed_at() {
     for text in [
         "system modify max_tunnels=many",

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crypto::mppe::KeyLength;
+
 use crate::kernel::{Kernel, Listeners};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
@@ -163,7 +165,11 @@ impl Auto {
         for_tun: &mut Vec<Request>,
     ) {
         let own = matches!(spec.device, Device::Own { .. });
-        let wanted = spec.choice == Choice::Kernel || (spec.choice == Choice::Auto && own);
+        let wanted = match spec.choice {
+            Choice::Kernel => true,
+            Choice::Auto => own && self.kernel_encrypts(&spec.mppe),
+            Choice::Tun | Choice::Null => false,
+        };
         let place = place(&spec);
         if wanted && !self.ids_on_tun.contains_key(&place) {
             let made = match &mut self.kernel {
@@ -190,6 +196,13 @@ impl Auto {
             handle,
             spec,
         });
+    }
+
+    /// Whether the kernel's engine has what a session wants of encryption, if it wants any.
+    fn kernel_encrypts(&self, wanted: &[KeyLength]) -> bool {
+        let has = |length: &KeyLength| Engine::Kernel.key_lengths().contains(length);
+        let encrypts = |kernel: &Kernel| wanted.iter().any(has) && kernel.encrypts();
+        wanted.is_empty() || self.kernel.as_ref().is_ok_and(encrypts)
     }
 
     /// A session is `tun`'s from now on.
@@ -292,7 +305,9 @@ impl Moves {
             handle,
             spec: carried.spec,
         }];
-        then.extend(carried.network.map(|network| Request::Configure {
+        // Nobody knows where in the stream of keys the two ends are: an encrypted session carries nothing any more.
+        let network = carried.network.filter(|n| n.encryption.is_none());
+        then.extend(network.map(|network| Request::Configure {
             token: state.token(handle, false),
             handle,
             network,

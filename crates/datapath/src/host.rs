@@ -608,6 +608,7 @@ mod tests {
             mtu: 1400,
             framing: Framing::default(),
             routes: routes.iter().map(route).collect(),
+            encryption: None,
             proxy_arp: false,
         }
     }

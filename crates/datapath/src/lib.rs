@@ -34,6 +34,7 @@ mod spec;
 
 use std::net::{IpAddr, SocketAddr};
 
+use crypto::mppe::KeyLength;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -41,8 +42,8 @@ use thiserror::Error;
 pub(crate) use ecn::Ecn;
 pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};
 pub use spec::{
-    Choice, Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, Listener, NetworkSpec, Outer,
-    Route, SessionSpec, Stats, Transport,
+    Choice, Device, Encapsulation, Encryption, Framing, Ids, Ipv4Link, Ipv6Link, Listener,
+    NetworkSpec, Outer, Route, SessionSpec, Stats, Transport,
 };
 
 /// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
@@ -158,6 +159,15 @@ impl Engine {
             Self::Null => "null",
             Self::Tun => "tun",
             Self::Kernel => "kernel",
+        }
+    }
+
+    /// The key lengths of MPPE that it has.
+    #[must_use]
+    pub const fn key_lengths(self) -> &'static [KeyLength] {
+        match self {
+            Self::Null | Self::Tun => &KeyLength::ALL,
+            Self::Kernel => &[KeyLength::Bits128, KeyLength::Bits40],
         }
     }
 }

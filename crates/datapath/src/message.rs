@@ -53,6 +53,9 @@ pub fn header(encapsulation: &Encapsulation, ns: Option<u16>) -> DataHeader {
     }
 }
 
+/// What MPPE adds to a packet, octets: its header, and the protocol field that is encrypted with it.
+pub const MPPE_OVERHEAD: u16 = 4;
+
 /// The most octets around an IP packet of a session: the outer IP header toward `remote`, UDP, L2TP with the sequence numbers that may come at
 /// any time, PPP.
 pub fn overhead(remote: IpAddr, framing: Framing) -> u16 {

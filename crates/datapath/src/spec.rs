@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::mppe::{KeyLength, Mode, StartKeys};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,8 @@ pub struct SessionSpec {
     pub device: Device,
     /// Who carries it.
     pub choice: Choice,
+    /// The key lengths of which PPP may agree on one; none if its packets are not to be encrypted.
+    pub mppe: Vec<KeyLength>,
 }
 
 /// What the peer lets us leave out of the PPP frames that we send: its LCP options (RFC 1661 sections 6.5 and 6.6).
@@ -141,6 +144,20 @@ pub struct Route {
     pub metric: Option<u32>,
 }
 
+/// How a session's packets are encrypted: by MPPE (RFC 3078).
+///
+/// The engine looks at CCP's packets as they pass. It begins anew when it sees our Reset-Ack, and hands a frame up ([`Event::Frame`](crate::Event::Frame)) that it can't decrypt for what
+/// is missing before it, so that a Reset-Request is sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Ours. As long as they stay the same, the encryption goes on where it is.
+    pub keys: StartKeys,
+    /// What CCP agreed on; while it negotiates none, and nothing is carried. The engine needs the keys before that, as the kernel takes the rest from CCP's packets.
+    pub mode: Option<Mode>,
+    /// The largest payload of a frame that the peer sends, octets.
+    pub mru: u16,
+}
+
 /// How a session's network-layer traffic flows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NetworkSpec {
@@ -154,6 +171,8 @@ pub struct NetworkSpec {
     pub framing: Framing,
     /// More routes through the session. With a route to everything (`0.0.0.0/0`), the peer's outer address keeps its present path.
     pub routes: Vec<Route>,
+    /// How packets are encrypted; if they are, those in clear are not taken.
+    pub encryption: Option<Encryption>,
     /// Answer for the peer's IPv4 address on the network that it is in, if we are in that too: its hosts reach the peer without a route.
     pub proxy_arp: bool,
 }

@@ -25,6 +25,7 @@ mod clients;
 mod commands;
 mod counters;
 mod created;
+mod encryption;
 mod half_open;
 mod hooks;
 mod idleness;
@@ -243,7 +244,7 @@ impl Engine {
                 self.datapath_failed(handle, &error, now)
             }
             Input::Datapath(datapath::Event::Moved { handle, engine }) => {
-                self.datapath_moved(handle, engine)
+                self.datapath_moved(handle, engine, now)
             }
             Input::Datapath(datapath::Event::PathMtu {
                 listener,

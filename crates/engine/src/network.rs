@@ -130,8 +130,9 @@ impl Session {
     /// The largest IP packet to send: what the profile says, within what the peer receives and the path takes whole. Of a path that takes less than
     /// every host has to, it is fragments that it takes.
     pub(crate) fn mtu(&self) -> u16 {
-        let agreed = self.setup.mtu.min(self.link.peer_mru());
-        let around = overhead(self.remote, self.framing());
+        let more = self.encryption_overhead();
+        let agreed = self.setup.mtu.min(self.link.peer_mru()) - more;
+        let around = overhead(self.remote, self.framing()) + more;
         let least = match self.ipv6 {
             Some(_) => IPV6_MINIMUM_MTU,
             None => IPV4_MINIMUM_MTU,
@@ -177,6 +178,7 @@ impl Session {
             } else {
                 Vec::new()
             },
+            encryption: self.encryption.clone(),
             proxy_arp: self.setup.profile.proxy_arp(),
         }
     }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use api::{CommandError, ErrorKind, Role};
 use config::{
-    AuthMode, ConfigError, DEFAULT_PROFILE, LacLns, Model, Parameters, PppProfile, SessionParams,
-    SyncMode, TunnelParams,
+    AuthMode, ConfigError, DEFAULT_PROFILE, LacLns, Model, Mppe, MppeBits, Parameters, PppProfile,
+    SessionParams, SyncMode, TunnelParams,
 };
+use crypto::mppe::KeyLength;
 use datapath::Listener;
-use ppp::{AuthAttempt, AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, Negotiation, Verdict};
+use ppp::{
+    AuthAttempt, AuthProtocol, Ipv4Config, Ipv6Config, LinkConfig, MppeConfig, Negotiation, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use wire::l2tp::{BearerTypes, FramingTypes};
 
@@ -518,9 +521,12 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         (profile.auth_mschapv1(), AuthProtocol::MsChapV1),
         (profile.auth_pap(), AuthProtocol::Pap),
     ];
+    let mppe = mppe_config(profile);
+    let must_give_keys = mppe.as_ref().is_some_and(|mppe| mppe.required);
     let allowed: Vec<_> = known
         .into_iter()
         .filter_map(|(allowed, protocol)| allowed.then_some(protocol))
+        .filter(|protocol| protocol.gives_keys() || !must_give_keys)
         .collect();
     let ncp = Negotiation {
         max_configure: small(profile.ipcp_max_config_requests()),
@@ -545,6 +551,8 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         },
         ipcp: ncp,
         ipv6cp: ncp,
+        ccp: ncp,
+        mppe,
         echo_interval: unless_zero(profile.lcp_echo_interval()),
         echo_failures: profile.lcp_echo_failure_count(),
         require_auth: if demands_auth(profile, role) {
@@ -566,6 +574,20 @@ fn link_config(profile: &PppProfile, role: Role, tunnel: &TunnelSetup) -> LinkCo
         // The time that a session has to come up is authentication's, too.
         auth_timeout: None,
     }
+}
+
+fn mppe_config(profile: &PppProfile) -> Option<MppeConfig> {
+    let lengths = match profile.mppe_bits() {
+        MppeBits::Any => KeyLength::ALL.to_vec(),
+        MppeBits::Bits40 => vec![KeyLength::Bits40],
+        MppeBits::Bits56 => vec![KeyLength::Bits56],
+        MppeBits::Bits128 => vec![KeyLength::Bits128],
+    };
+    (profile.mppe() != Mppe::No).then(|| MppeConfig {
+        required: profile.mppe() == Mppe::Required,
+        lengths,
+        stateful: profile.mppe_stateful(),
+    })
 }
 
 /// `2.3.x` as the Firmware Revision AVP has it: major in the high octet, minor in the low one.

@@ -11,6 +11,7 @@ const PAP: u16 = 0xc023;
 const CHAP: u16 = 0xc223;
 const IPCP: u16 = 0x8021;
 const IPV6CP: u16 = 0x8057;
+const CCP: u16 = 0x80fd;
 
 /// Directions of a disconnect cause.
 const GLOBAL: u8 = 0;
@@ -112,6 +113,8 @@ pub(crate) fn ppp_cause(cause: &Cause, link: &ppp::Link, has_ipv4: bool) -> PppC
         Cause::PeerNotAuthenticated(_) => (C::AUTH_FAILED, of(status.peer_auth), AT_PEER),
         Cause::PeerNotGenuine => (C::AUTH_FAILED, of(status.own_auth), AT_PEER),
         Cause::NotAuthenticated(_) => (C::AUTH_FAILED, of(status.own_auth), AT_LOCAL),
+        // The direction is that of who demands it.
+        Cause::NotEncrypted(_) => (C::ENCRYPTION_REFUSED, CCP, AT_PEER),
         Cause::NoNetwork(NetworkCause::NotConfigured) => (C::NO_NCP, 0, GLOBAL),
         Cause::NoNetwork(NetworkCause::Timeout) => (C::NCP_TIMEOUT, network, GLOBAL),
         Cause::NoNetwork(NetworkCause::NotConverged) => (C::NO_ADDRESS_AGREED, network, AT_PEER),

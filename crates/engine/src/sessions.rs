@@ -46,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) lent: Option<Ipv4Addr>,
     pub(crate) ipv4: Option<Ipv4Link>,
     pub(crate) ipv6: Option<Ipv6Link>,
+    /// What packets are encrypted with, or will be.
+    pub(crate) encryption: Option<datapath::Encryption>,
     pub(crate) dns: [Option<Ipv4Addr>; 2],
     /// The peer's outer address.
     pub(crate) remote: IpAddr,
@@ -241,6 +243,7 @@ impl Engine {
             lent: None,
             ipv4: None,
             ipv6: None,
+            encryption: None,
             dns: [None; 2],
             remote: tunnel.remote.ip(),
             path_mtu: tunnel.path_mtu,
@@ -334,6 +337,7 @@ impl Engine {
                 config::Datapath::Tun => Choice::Tun,
                 config::Datapath::Null => Choice::Null,
             },
+            mppe: session.key_lengths(),
         };
         Some((session.handle, spec))
     }
@@ -401,6 +405,11 @@ impl Engine {
         match event {
             ppp::Event::Authenticate(attempt) => self.authenticate(tunnel, id, &attempt, now),
             ppp::Event::NetworkWanted { user } => self.network_wanted(tunnel, id, user, now),
+            ppp::Event::EncryptionWanted { keys } => {
+                self.encryption_wanted(tunnel, id, keys);
+            }
+            ppp::Event::EncryptionUp(mode) => self.encryption_up(tunnel, id, mode),
+            ppp::Event::EncryptionDown => self.encryption_down(tunnel, id),
             ppp::Event::Ipv4Up { local, peer, dns } => {
                 let link = Some(Ipv4Link { local, peer });
                 let change = |session: &mut Session| (session.ipv4, session.dns) = (link, dns);
@@ -589,7 +598,16 @@ impl Engine {
         };
         if let Pending::Configure(..) = pending {
             session.configuring = session.configuring.saturating_sub(1);
+            if session.negotiates_encryption() {
+                self.encryption_prepared(tunnel, id, result.as_ref().err(), now);
+                if result.is_err() {
+                    return;
+                }
+            }
         }
+        let Some(session) = self.session_mut(tunnel, id) else {
+            return;
+        };
         match result {
             Ok(Completion::Stats(stats)) => self.counters_read(pending, (tunnel, id), &stats, now),
             // Without counters the session is as good as before.
@@ -674,11 +692,16 @@ impl Engine {
         }
     }
 
-    pub(crate) fn datapath_moved(&mut self, handle: Handle, engine: datapath::Engine) {
+    pub(crate) fn datapath_moved(&mut self, handle: Handle, engine: datapath::Engine, now: Time) {
         let (tunnel, id) = place_of(handle);
         let session = self.session_mut(tunnel, id);
         if let Some(session) = session.filter(|session| session.handle == handle) {
             session.engine = Some(engine);
+            if session.encryption.is_some() {
+                self.encryption_lost(tunnel, id, now);
+                self.settle_session(tunnel, id, now);
+                self.settle(tunnel, now);
+            }
         }
     }
 

@@ -19,7 +19,8 @@ use crate::{Engine, EngineConfig};
 /// so. It holds passwords and tunnel secrets in clear, and what the next challenges will be: keep it as secret as the
 /// configuration, and restore it once. It is believed as the configuration is.
 ///
-/// What only the datapath knows is not in it: the sequence numbers of data messages and the counters of their packets begin anew.
+/// What only the datapath knows is not in it: the sequence numbers of data messages and the counters of their packets begin anew, and sessions whose packets are
+/// encrypted end.
 #[derive(Serialize, Deserialize)]
 pub struct Snapshot<'a> {
     version: Version,
@@ -34,7 +35,7 @@ struct Version;
 
 impl Version {
     /// Goes up with every change of the state's structs.
-    const NUMBER: u32 = 7;
+    const NUMBER: u32 = 8;
 }
 
 impl From<Version> for u32 {
@@ -112,7 +113,7 @@ impl Engine {
             .values()
             .for_each(|tunnel| engine.peers.insert(tunnel.peer()));
         engine.share_setups();
-        engine.recreate_sessions();
+        engine.recreate_sessions(now);
         engine.resolve_again();
         Ok(engine)
     }
@@ -134,16 +135,21 @@ impl Engine {
     }
 
     /// Puts every session into a datapath that has none.
-    fn recreate_sessions(&mut self) {
+    fn recreate_sessions(&mut self, now: Time) {
         let all = self.tunnels.iter_mut().flat_map(|(&tunnel, t)| {
-            t.sessions
-                .iter_mut()
-                .map(move |(&id, session)| (tunnel, id, session.lose_datapath()))
+            t.sessions.iter_mut().map(move |(&id, session)| {
+                let encrypted = session.encryption.is_some();
+                (tunnel, id, session.lose_datapath(), encrypted)
+            })
         });
         let all: Vec<_> = all.collect();
-        for (tunnel, id, carries) in all {
+        for (tunnel, id, carries, encrypted) in all {
             self.create_in_datapath(tunnel, id);
-            if carries {
+            if encrypted {
+                self.encryption_lost(tunnel, id, now);
+                self.settle_session(tunnel, id, now);
+                self.settle(tunnel, now);
+            } else if carries {
                 self.configure_in_datapath(tunnel, id);
             }
         }

@@ -169,6 +169,9 @@ impl Engine {
                 .unwrap_or_default(),
             user_name: session.and_then(|s| s.user.as_deref().map(str::to_owned)),
             auth_protocol: session.and_then(auth_protocol),
+            mppe: session
+                .and_then(|s| s.link.mppe())
+                .map(|mode| mode.to_string()),
             datapath: session
                 .and_then(|s| s.engine)
                 .map_or_else(|| self.datapath.clone(), |engine| engine.name().to_owned()),
@@ -226,6 +229,7 @@ impl Engine {
             ppp_profile_name: config.params.ppp_profile_name.clone().unwrap_or_default(),
             user_name: config.params.user_name.clone(),
             auth_protocol: None,
+            mppe: None,
             datapath: self.datapath.clone(),
             interface_name: config.params.interface_name().map(str::to_owned),
             local_ipaddr: None,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::Secret;
+use crypto::mppe::KeyLength;
 use ppp::{
     AuthAttempt, AuthProtocol, Cause, Credentials, Event, Ipv4Config, Ipv6Config, Link, LinkConfig,
-    NetworkConfig, Phase, Verdict,
+    MppeConfig, NetworkConfig, Phase, Verdict,
 };
 use sansio::{Rng, Time};
 use wire::Writer;
@@ -52,6 +53,9 @@ struct Model {
     /// The owner was asked for addresses and did not answer.
     network_wanted: bool,
     network: NetworkConfig,
+    /// The owner was asked to encrypt and did not answer.
+    encryption_wanted: bool,
+    encrypted: bool,
     /// The last packet of each protocol that the link sent.
     heard: [Option<(u8, u8, Vec<u8>)>; PROTOCOLS.len()],
     ipv4_up: bool,
@@ -89,6 +93,11 @@ impl Model {
             local_name: "lns".to_owned(),
             echo_interval: on(16).then_some(Duration::from_secs(30)),
             chap_interval: on(32).then_some(Duration::from_secs(40)),
+            mppe: (on(1) && more & 3 != 0).then(|| MppeConfig {
+                required: more & 1 != 0,
+                lengths: KeyLength::ALL.to_vec(),
+                stateful: more & 4 != 0,
+            }),
             ..LinkConfig::default()
         });
         let credentials = on(64).then(|| {
@@ -121,6 +130,8 @@ impl Model {
             proven: Vec::new(),
             network_wanted: false,
             network,
+            encryption_wanted: false,
+            encrypted: false,
             heard: Default::default(),
             ipv4_up: false,
             ipv6_up: false,
@@ -141,6 +152,10 @@ impl Model {
             4 => self.prove(choices)?,
             5 => self.judge(choices)?,
             6 => {
+                if std::mem::take(&mut self.encryption_wanted) {
+                    let lengths = &KeyLength::ALL[self.attempts.len().min(2)..];
+                    self.link.encrypt(lengths, self.now, &mut self.rng);
+                }
                 if self.network_wanted {
                     self.network_wanted = false;
                     self.link
@@ -228,7 +243,7 @@ impl Model {
 
     /// The peer asks for what such peers ask for, or for anything.
     fn request(&mut self, choices: &mut Choices<'_>) -> Option<()> {
-        let requests: [(Protocol, &[u8]); 8] = [
+        let requests: [(Protocol, &[u8]); 10] = [
             (Protocol::LCP, &[5, 6, 1, 2, 3, 4]),
             (
                 Protocol::LCP,
@@ -243,6 +258,8 @@ impl Model {
             (Protocol::IPV6CP, &[1, 10, 1, 2, 3, 4, 5, 6, 7, 8]),
             (Protocol::IPCP, &[2, 6, 0, 45, 15, 0]),
             (Protocol::IPV6CP, &[1, 10, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Protocol::CCP, &[18, 6, 1, 0, 0, 0x40]),
+            (Protocol::CCP, &[18, 6, 0, 0, 0, 0xe0]),
         ];
         let (which, identifier) = (choices.octet()?, choices.octet()?);
         if let Some((protocol, options)) = requests.get(usize::from(which)) {
@@ -395,6 +412,10 @@ impl Model {
         let status = self.link.status();
         assert_eq!(status.ipv4.is_some(), self.ipv4_up);
         assert_eq!(status.ipv6.is_some(), self.ipv6_up);
+        assert_eq!(status.mppe.is_some(), self.encrypted);
+        let required = self.config.mppe.as_ref().is_some_and(|mppe| mppe.required);
+        let carries = self.ipv4_up || self.ipv6_up;
+        assert!(self.encrypted || !required || !carries, "in clear");
         let dead = self.link.phase() == Phase::Dead;
         assert_eq!(dead, self.closed || !self.opened, "{status:?}");
         assert!(
@@ -417,6 +438,20 @@ impl Model {
                     assert!(proven, "{user} was not judged to be right");
                 }
                 self.network_wanted = true;
+            }
+            Event::EncryptionWanted { .. } => {
+                assert!(!self.ipv4_up && !self.ipv6_up, "packets flow already");
+                self.encryption_wanted = true;
+            }
+            Event::EncryptionUp(mode) => {
+                assert!(!self.encryption_wanted && !self.encrypted);
+                let wanted = self.config.mppe.as_ref().expect("it is wanted");
+                assert!(wanted.stateful || !mode.stateful);
+                self.encrypted = true;
+            }
+            Event::EncryptionDown => {
+                assert!(!self.ipv4_up && !self.ipv6_up, "packets go on in clear");
+                (self.encryption_wanted, self.encrypted) = (false, false);
             }
             Event::Ipv4Up { local, peer, .. } => {
                 assert!(!self.ipv4_up, "IPv4 comes up twice");

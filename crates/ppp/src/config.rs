@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crypto::Secret;
+use crypto::mppe::KeyLength;
 use serde::{Deserialize, Serialize};
 use wire::ppp::Protocol;
 use wire::ppp::iana::chap_algorithm;
@@ -26,6 +27,10 @@ pub struct LinkConfig {
     pub ipcp: Negotiation,
     /// IPv6CP's.
     pub ipv6cp: Negotiation,
+    /// CCP's.
+    pub ccp: Negotiation,
+    /// Whether and how packets are encrypted; never when absent, and then CCP is rejected.
+    pub mppe: Option<MppeConfig>,
     /// How often an LCP Echo-Request goes out once LCP is open; never when absent.
     pub echo_interval: Option<Duration>,
     /// The link ends when this many Echo-Requests in a row had no answer; 0 never ends it.
@@ -63,6 +68,8 @@ impl Default for LinkConfig {
             lcp: Negotiation::default(),
             ipcp: Negotiation::default(),
             ipv6cp: Negotiation::default(),
+            ccp: Negotiation::default(),
+            mppe: None,
             echo_interval: None,
             echo_failures: 5,
             require_auth: Vec::new(),
@@ -91,6 +98,17 @@ pub struct AllowedOptions {
     pub pfc: bool,
     /// Frames without address and control fields.
     pub acfc: bool,
+}
+
+/// Microsoft's encryption of packets (RFC 3078), whose keys MS-CHAP gives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MppeConfig {
+    /// A link whose packets are not encrypted ends.
+    pub required: bool,
+    /// How long the keys may be; the longest that both ends have is taken.
+    pub lengths: Vec<KeyLength>,
+    /// Ask for stateful mode, and take the other from a peer that insists. It costs less, and a lost packet costs those of a round trip.
+    pub stateful: bool,
 }
 
 /// The MRU of a link that negotiates none (RFC 1661 section 6.1).
@@ -139,6 +157,11 @@ impl AuthProtocol {
 
     /// Those that may be used without anybody having asked for them by name: not MS-CHAPv1, which looks safer than it is.
     pub const USUAL: [Self; 3] = [Self::MsChapV2, Self::ChapMd5, Self::Pap];
+
+    /// Whether it gives keys for MPPE (RFC 3079).
+    pub const fn gives_keys(self) -> bool {
+        matches!(self, Self::MsChapV2 | Self::MsChapV1)
+    }
 
     /// The data of its Authentication-Protocol option: protocol number, and CHAP's algorithm.
     pub(crate) const fn option(self) -> (Protocol, &'static [u8]) {

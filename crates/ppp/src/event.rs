@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crypto::Secret;
+use crypto::mppe::{Mode, StartKeys};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,6 +18,16 @@ pub enum Event {
         /// The peer's name as it proved it, if it had to.
         user: Option<String>,
     },
+    /// Packets are to be encrypted; answer with [`Link::encrypt`](crate::Link::encrypt) once the datapath has the keys. Until CCP is up, or known not to
+    /// come up, no network layer is opened.
+    EncryptionWanted {
+        /// Our send and receive keys.
+        keys: StartKeys,
+    },
+    /// CCP agreed on this: no packet is sent or taken in clear.
+    EncryptionUp(Mode),
+    /// Nothing is encrypted, or not any more: the keys are of no use.
+    EncryptionDown,
     /// IPv4 packets may flow.
     Ipv4Up {
         /// Our address.
@@ -109,7 +120,7 @@ impl AuthAttempt {
 
     /// The verdict when the user's password is `password`; `None` when the proof is wrong.
     pub fn check(&self, password: &Secret) -> Option<Verdict> {
-        let mut authenticator_response = None;
+        let (mut authenticator_response, mut mppe_keys) = (None, None);
         let right = match &self.proof {
             Proof::Pap { password: given } => given == password,
             Proof::ChapMd5 {
@@ -125,7 +136,9 @@ impl AuthAttempt {
                 nt_response,
                 ..
             } => {
-                let expected = crypto::mschapv1::nt_response(challenge, &password.to_text());
+                let text = password.to_text();
+                let expected = crypto::mschapv1::nt_response(challenge, &text);
+                mppe_keys = Some(StartKeys::of_ms_chap_v1(&text, challenge));
                 crypto::eq(&expected, nt_response)
             }
             Proof::MsChapV2 {
@@ -138,6 +151,7 @@ impl AuthAttempt {
                 let (name, text) = (&self.user_name, password.to_text());
                 let expected = crypto::mschapv2::nt_response(ours, theirs, name, &text);
                 let right = crypto::eq(&expected, nt_response);
+                mppe_keys = Some(StartKeys::of_ms_chap_v2(&text, nt_response));
                 authenticator_response = right.then(|| {
                     crypto::mschapv2::authenticator_response(&text, nt_response, theirs, ours, name)
                 });
@@ -147,6 +161,7 @@ impl AuthAttempt {
         right.then_some(Verdict::Accept {
             message: String::new(),
             authenticator_response,
+            mppe_keys,
         })
     }
 }
@@ -160,6 +175,8 @@ pub enum Verdict {
         message: String,
         /// What proves us to an MS-CHAPv2 peer; absent for other protocols.
         authenticator_response: Option<[u8; 20]>,
+        /// Our keys for MPPE, of whoever knows the password; absent where it is of no use.
+        mppe_keys: Option<StartKeys>,
     },
     /// It is not, or may not.
     Reject {
@@ -238,6 +255,9 @@ pub enum Cause {
     /// The peer took our MS-CHAPv2 proof but could not prove that it knows the password itself.
     #[error("the peer does not know our password: it is not who we mean")]
     PeerNotGenuine,
+    /// Packets can't be encrypted as they must, or not any more.
+    #[error("packets are not encrypted: {0}")]
+    NotEncrypted(EncryptionCause),
     /// No network layer could be opened, or the last one went down.
     #[error("no network layer is left: {0}")]
     NoNetwork(NetworkCause),
@@ -263,6 +283,38 @@ pub enum NetworkCause {
     NotConverged,
 }
 
+/// Why packets are not encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+pub enum EncryptionCause {
+    /// Nobody proved itself by a protocol that gives keys.
+    #[error("there was no authentication by MS-CHAP, which gives the keys")]
+    NoKeys,
+    /// Both ends did.
+    #[error("both ends authenticated themselves by MS-CHAP, so it is not known whose keys to take")]
+    TwoKeys,
+    /// The datapath has none of the allowed lengths.
+    #[error("the datapath has none of the allowed key lengths")]
+    Unsupported,
+    /// The peer rejected CCP.
+    #[error("the peer does not speak CCP")]
+    Rejected,
+    /// The peer ended CCP.
+    #[error("the peer closed CCP")]
+    Terminated,
+    /// The peer began CCP anew, and what comes meanwhile would be in clear.
+    #[error("the peer began CCP anew")]
+    Renegotiated,
+    /// The peer does not answer.
+    #[error("the peer does not answer CCP")]
+    Timeout,
+    /// The two ends have no key length or mode in common.
+    #[error("no key length and mode could be agreed on")]
+    NotConverged,
+    /// The datapath does not know any more where in the stream of keys the two ends were.
+    #[error("the state of the encryption was lost with the datapath")]
+    Lost,
+}
+
 impl Cause {
     /// What the peer is told in a Terminate-Request: nothing that is not its business.
     pub(crate) fn told(&self) -> &'static str {
@@ -278,6 +330,7 @@ impl Cause {
             Self::EchoTimeout(_) => "Peer not responding",
             Self::Loopback => "Loopback detected",
             Self::NoNetwork(_) => "No network protocols running",
+            Self::NotEncrypted(_) => "Encryption required",
             Self::LcpNotConverged => "No agreement on options",
             Self::Administrative
             | Self::PeerTerminated(_)

@@ -17,6 +17,8 @@ pub enum Timer {
     Ipcp,
     /// IPv6CP's restart timer.
     Ipv6cp,
+    /// CCP's restart timer.
+    Ccp,
     /// The answer to our challenge, or the time for another one; the peer's password.
     Challenge,
     /// The answer to our proof.
@@ -32,6 +34,7 @@ impl Timers for Timer {
         Self::Lcp,
         Self::Ipcp,
         Self::Ipv6cp,
+        Self::Ccp,
         Self::Challenge,
         Self::Proof,
         Self::Authentication,
@@ -85,7 +88,7 @@ impl Counters {
 pub(crate) struct Io {
     pub(crate) out: Outbox,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) deadlines: Deadlines<Timer, 7>,
+    pub(crate) deadlines: Deadlines<Timer, 8>,
     pub(crate) counters: Counters,
     /// The number of the last authentication attempt: none is used twice.
     pub(crate) attempts: u32,

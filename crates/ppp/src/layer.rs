@@ -1,4 +1,4 @@
-//! What LCP, IPCP and IPv6CP have in common: the automaton's actions and events as packets (RFC 1661 sections 4 and 5).
+//! What LCP, CCP, IPCP and IPv6CP have in common: the automaton's actions and events as packets (RFC 1661 sections 4 and 5).
 
 use std::time::Duration;
 

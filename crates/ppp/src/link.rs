@@ -1,11 +1,13 @@
 //! The link: its phases, and what passes between LCP, authentication and the network control protocols (RFC 1661
 //! section 3).
 
+mod encryption;
 mod network;
 mod status;
 
 use std::sync::Arc;
 
+use crypto::mppe::StartKeys;
 use sansio::{Deadline, Rng, Time};
 use serde::{Deserialize, Serialize};
 use wire::ppp::iana::code;
@@ -21,6 +23,7 @@ use crate::layer::{Layer, Signal};
 use crate::lcp::Lcp;
 use crate::{Cause, Credentials, DEFAULT_MRU, End, Event, LinkConfig, Verdict};
 
+use encryption::Encryption;
 use network::Network;
 
 pub use status::Status;
@@ -62,6 +65,8 @@ pub struct Link {
     configured: bool,
     ipv4: Network<Ipcp>,
     ipv6: Network<Ipv6cp>,
+    /// Absent where it is not wanted.
+    encryption: Option<Box<Encryption>>,
     keepalive: Keepalive,
     /// Why the link ends, once it does.
     cause: Option<Cause>,
@@ -89,6 +94,7 @@ impl Link {
         credentials: Option<Arc<Credentials>>,
         rng: &mut dyn Rng,
     ) -> Self {
+        let encryption = config.mppe.is_some();
         Self {
             phase: Phase::Dead,
             lcp: Layer::new(Lcp::new(credentials.is_some()), rng),
@@ -102,6 +108,7 @@ impl Link {
             configured: false,
             ipv4: Network::new(Layer::new(Ipcp::default(), rng)),
             ipv6: Network::new(Layer::new(Ipv6cp::default(), rng)),
+            encryption: encryption.then(|| Box::new(Encryption::new(rng))),
             keepalive: Keepalive::default(),
             cause: None,
             io: Io::new(),
@@ -146,8 +153,12 @@ impl Link {
             self.io.counters.malformed += 1;
             return;
         };
+        self.handle_payload(protocol, payload, now, rng);
+    }
+
+    fn handle_payload(&mut self, protocol: Protocol, payload: &[u8], now: Time, rng: &mut dyn Rng) {
         if !self.wants(protocol) {
-            return self.refuse(protocol, payload);
+            return self.refuse(protocol, payload, now);
         }
         let Ok(packet) = Packet::decode(payload) else {
             self.io.counters.malformed += 1;
@@ -158,6 +169,7 @@ impl Link {
             Protocol::LCP => self.lcp_packet(&packet, now, rng),
             Protocol::IPCP => self.ipcp_packet(&packet, now, rng),
             Protocol::IPV6CP => self.ipv6cp_packet(&packet, now, rng),
+            Protocol::CCP => self.ccp_packet(&packet, now, rng),
             _ => self.auth_packet(protocol, &packet, now, rng),
         }
     }
@@ -171,18 +183,31 @@ impl Link {
             }
             Protocol::IPCP => self.phase == Phase::Network && self.ipv4.is_configured(),
             Protocol::IPV6CP => self.phase == Phase::Network && self.ipv6.is_configured(),
+            Protocol::CCP => {
+                let speaks = |e: &Encryption| self.phase == Phase::Network && e.speaks();
+                self.encryption.as_deref().is_some_and(speaks)
+            }
             _ => false,
         }
     }
 
     /// A frame that nothing here takes: one of an unknown protocol is rejected (RFC 1661 section 5.7), but before the network
     /// phase only what could not be known then either.
-    fn refuse(&mut self, protocol: Protocol, payload: &[u8]) {
+    fn refuse(&mut self, protocol: Protocol, payload: &[u8], now: Time) {
+        if let Some(encryption) = &mut self.encryption {
+            if encryption.hold(protocol, payload) {
+                return;
+            }
+            if protocol == Protocol::COMPRESSED {
+                return self.unreadable(now);
+            }
+        }
         let known = match protocol {
             Protocol::PAP | Protocol::CHAP => true,
             // Packets of a layer that is just coming up or going down, or that the datapath missed.
             Protocol::IPV4 | Protocol::IPV6 => true,
             Protocol::IPCP | Protocol::IPV6CP => !self.configured,
+            Protocol::CCP => self.encryption.as_ref().is_some_and(|e| !e.has_failed()),
             _ => false,
         };
         let rejects = match self.phase {
@@ -217,6 +242,7 @@ impl Link {
                 }
                 Timer::Ipcp => self.ipcp_timeout(now, rng),
                 Timer::Ipv6cp => self.ipv6cp_timeout(now, rng),
+                Timer::Ccp => self.ccp_timeout(now, rng),
                 Timer::Challenge => {
                     let Some(authenticator) = &mut self.authenticator else {
                         continue;
@@ -447,6 +473,7 @@ impl Link {
             }
             Protocol::IPCP => self.ipcp_rejected(now, rng),
             Protocol::IPV6CP => self.ipv6cp_rejected(now, rng),
+            Protocol::CCP => self.ccp_rejected(now, rng),
             _ => {
                 if let Some(refused) = ours.filter(is) {
                     self.close(Cause::AuthRefused(refused), now, rng);
@@ -495,7 +522,8 @@ impl Link {
                 self.user = Some(user.into());
                 self.io.events.push_back(Event::Authenticate(attempt));
             }
-            Outcome::Proven => {
+            Outcome::Proven(keys) => {
+                self.take_keys(keys.filter(|_| !self.peer_proven));
                 self.peer_proven = true;
                 self.authenticate();
             }
@@ -507,11 +535,19 @@ impl Link {
     fn self_auth(&mut self, outcome: Outcome, now: Time, rng: &mut dyn Rng) {
         match outcome {
             Outcome::None | Outcome::Attempt(_) => {}
-            Outcome::Proven => {
+            Outcome::Proven(keys) => {
+                self.take_keys(keys.filter(|_| !self.self_proven));
                 self.self_proven = true;
                 self.authenticate();
             }
             Outcome::Failed(cause) => self.close(cause, now, rng),
+        }
+    }
+
+    /// Keys are those of the first authentication.
+    fn take_keys(&mut self, keys: Option<StartKeys>) {
+        if let (Some(keys), Some(encryption)) = (keys, &mut self.encryption) {
+            encryption.add_keys(keys);
         }
     }
 

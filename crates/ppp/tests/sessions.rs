@@ -130,6 +130,7 @@ fn a_server_without_the_password_is_found_out_by_ms_chap_v2() {
     let verdict = ppp::Verdict::Accept {
         message: "hi".to_owned(),
         authenticator_response: Some([7; 20]),
+        mppe_keys: None,
     };
     let now = pair.now;
     pair.hosts[SERVER]
@@ -502,6 +503,7 @@ fn a_verdict_for_an_earlier_attempt_has_no_effect() {
     let accept = ppp::Verdict::Accept {
         message: String::new(),
         authenticator_response: None,
+        mppe_keys: None,
     };
     let now = pair.now;
     pair.hosts[SERVER]

@@ -431,6 +431,23 @@ fn a_program_that_is_away_for_some_seconds_misses_nothing_for_good() {
     }
 }
 
+/// Only the datapath knew where in the stream of keys the two ends were.
+#[test]
+fn an_encrypted_session_ends_with_the_datapath_that_encrypted_it_and_comes_back() {
+    let encrypted = "ppp profile modify profile_name=default mppe=required\n";
+    let [lac, lns] = [LAC, LNS].map(|text| format!("{text}\n{encrypted}"));
+    let mut pair = Pair::new(&lac, &lns);
+    pair.up();
+    let snapshot = pair.world.snapshot(pair.lns);
+    pair.world.restore(pair.lns, &snapshot, model(&lns));
+    pair.run(1);
+    let ends = pair.ends(pair.lns);
+    let why = "the state of the encryption was lost with the datapath";
+    assert!(ends[0].contains(why), "{ends:?}");
+    let (session, _) = pair.up();
+    assert_eq!(session.mppe.as_deref(), Some("128 stateless"));
+}
+
 fn config(text: &str) -> EngineConfig {
     EngineConfig {
         model: model(text),

@@ -14,6 +14,7 @@
 //! that receives gets it.
 
 mod genl;
+mod mppe;
 mod ppp;
 mod pppox;
 mod reader;
@@ -24,7 +25,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use crate::device::Interface;
@@ -92,6 +93,8 @@ pub(crate) struct Kernel {
     reader: Arc<Reader>,
     jobs: Option<Sender<Job<UnitMaker>>>,
     host: Option<JoinHandle<()>>,
+    /// Whether it can encrypt, once somebody wanted to know.
+    encrypts: OnceLock<bool>,
 }
 
 impl Kernel {
@@ -126,6 +129,7 @@ impl Kernel {
             reader,
             jobs: Some(jobs),
             host: Some(host),
+            encrypts: OnceLock::new(),
         })
     }
 
@@ -268,6 +272,17 @@ impl Kernel {
         Ok(session)
     }
 
+    /// Whether the kernel can encrypt.
+    pub(crate) fn encrypts(&self) -> bool {
+        *self.encrypts.get_or_init(|| match ppp::probe_mppe() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!("the kernel has no MPPE, or may not load ppp_mppe: {error}");
+                false
+            }
+        })
+    }
+
     /// The name of a session's interface, if it has one.
     pub(crate) fn interface(&self, handle: Handle) -> Option<String> {
         self.sessions.get(&handle)?.interface.get().cloned()
@@ -371,8 +386,8 @@ impl Reports {
                 result,
             } => {
                 let result = result.and_then(|unit| {
-                    unit.set_framing(spec.framing)
-                        .map_err(|e| DatapathError::system("set what frames leave out", &e))?;
+                    unit.set_up(spec.framing, spec.encryption.as_ref())?;
+                    unit.session().has_unit(&unit);
                     let name = unit.name().to_owned();
                     self.reader.watch_unit(handle, unit)?;
                     Ok(Completion::Device(name))

@@ -8,10 +8,11 @@ use libc::c_int;
 use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
 
+use super::mppe;
 use super::session::Session;
 use crate::device::{Interface, check_name, index_of};
 use crate::netlink::Netlink;
-use crate::{DatapathError, Framing, Stats};
+use crate::{DatapathError, Encryption, Framing, Stats};
 
 const PPPIOCBRIDGECHAN: Opcode = opcode::write::<c_int>(b't', 53);
 const PPPIOCATTCHAN: Opcode = opcode::write::<c_int>(b't', 56);
@@ -22,6 +23,21 @@ const PPPIOCSFLAGS: Opcode = opcode::write::<c_int>(b't', 89);
 
 /// `SC_COMP_PROT`: the protocol field may be one octet in what we send.
 const SC_COMP_PROT: c_int = 1;
+
+/// Whether there can be encryption; the kernel's refusal otherwise. It takes an interface for a moment.
+pub(super) fn probe_mppe() -> io::Result<()> {
+    let (unit, _) = new_unit()?;
+    mppe::set_key(&unit, &[0; 16].into(), true)
+}
+
+/// A unit of its own, and its number.
+fn new_unit() -> io::Result<(OwnedFd, c_int)> {
+    let file = open()?;
+    let mut number: c_int = -1;
+    // SAFETY: the number's argument is a pointer to one `int`, which is read and written.
+    unsafe { ioctl(&file, Updater::<PPPIOCNEWUNIT, _>::new(&mut number)) }?;
+    Ok((file, number))
+}
 
 /// Whether `/dev/ppp` can be opened; the kernel's refusal otherwise.
 pub(super) fn probe() -> io::Result<()> {
@@ -114,11 +130,7 @@ impl Unit {
         }
         let what = || format!("create device {}", name.unwrap_or("pppN"));
         let failed = |error: io::Error| DatapathError::system(what(), &error);
-        let file = open().map_err(|e| DatapathError::system("open /dev/ppp", &e))?;
-        let mut number: c_int = -1;
-        // SAFETY: the number's argument is a pointer to one `int`, which is read and written.
-        unsafe { ioctl(&file, Updater::<PPPIOCNEWUNIT, _>::new(&mut number)) }
-            .map_err(|e| failed(e.into()))?;
+        let (file, number) = new_unit().map_err(failed)?;
         let given = format!("ppp{number}");
         let index = index_of(&given).map_err(failed)?;
         let name = match name {
@@ -135,15 +147,39 @@ impl Unit {
         })
     }
 
-    /// What may be left out of frames.
-    pub(super) fn set_framing(&self, framing: Framing) -> io::Result<()> {
-        let flags = if framing.protocol_compression {
+    /// Whose it is.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What may be left out of frames, and how packets are encrypted.
+    pub(super) fn set_up(
+        &self,
+        framing: Framing,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), DatapathError> {
+        if let Some(encryption) = encryption.filter(|e| e.mode.is_none()) {
+            let set = mppe::set_keys(&self.file, encryption);
+            set.map_err(|e| DatapathError::system("encrypt by ppp_mppe", &e))?;
+        }
+        let compressed = if framing.protocol_compression {
             SC_COMP_PROT
         } else {
             0
         };
+        let set = self.set_flags(compressed | mppe::flags(encryption));
+        set.map_err(|e| DatapathError::system("set up a device", &e))
+    }
+
+    fn set_flags(&self, flags: c_int) -> io::Result<()> {
         // SAFETY: the number's argument is a pointer to one `int`.
         Ok(unsafe { ioctl(&self.file, Setter::<PPPIOCSFLAGS, c_int>::new(flags)) }?)
+    }
+
+    /// Sends one frame, which begins with a protocol field of two octets, past the kernel's CCP.
+    pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.file, frame)?;
+        Ok(())
     }
 
     /// Takes one frame that the interface does not, from its protocol field on; `WouldBlock` when there is none, no octets when it is gone.
@@ -165,13 +201,13 @@ impl Interface for Unit {
         let Ok(Some(counts)) = netlink.counts(self.index) else {
             return so_far;
         };
-        let (frames, bytes) = self.session.control();
+        let [received, sent] = self.session.control();
         Stats {
-            rx_packets: counts.rx_packets.saturating_sub(frames),
-            rx_bytes: counts.rx_bytes.saturating_sub(bytes),
+            rx_packets: counts.rx_packets.saturating_sub(received.0),
+            rx_bytes: counts.rx_bytes.saturating_sub(received.1),
             rx_errors: so_far.rx_errors + counts.rx_errors,
-            tx_packets: counts.tx_packets,
-            tx_bytes: counts.tx_bytes,
+            tx_packets: counts.tx_packets.saturating_sub(sent.0),
+            tx_bytes: counts.tx_bytes.saturating_sub(sent.1),
             tx_errors: so_far.tx_errors + counts.tx_errors,
             ..so_far
         }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
-use super::ppp::Channel;
+use wire::ppp::Protocol;
+
+use super::ppp::{Channel, Unit};
 use super::pppox::PppoxSocket;
 use super::{FRAME_MAX, own};
 use crate::socket::Socket;
@@ -17,6 +19,20 @@ use crate::{
 /// The address and control field of a frame (RFC 1661 section 3.1 and RFC 1662 section 3.1).
 const ADDRESS_CONTROL: [u8; 2] = [0xff, 0x03];
 
+/// Frames and their octets behind the protocol field.
+#[derive(Debug, Default)]
+struct Control {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Control {
+    fn count(&self, octets: usize) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(octets as u64, Ordering::Relaxed);
+    }
+}
+
 /// A session that lives as long as this does.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -26,11 +42,12 @@ pub(super) struct Session {
     pub(super) channel: Channel,
     /// The name of its interface, once it has one.
     pub(super) interface: OnceLock<String>,
+    /// That, while it is there.
+    unit: OnceLock<Weak<Unit>>,
     /// We say that there are sequence numbers, and the peer may not have heard it yet.
     announces: AtomicBool,
-    /// Frames of the unit that are no packets, though its interface counts them, and their octets.
-    control_frames: AtomicU64,
-    control_bytes: AtomicU64,
+    /// Frames of the unit that are no packets, though its interface counts them: those received and those sent.
+    control: [Control; 2],
 }
 
 impl Session {
@@ -83,9 +100,9 @@ impl Session {
             spec,
             socket,
             interface: OnceLock::new(),
+            unit: OnceLock::new(),
             announces: AtomicBool::new(sequencing == Sequencing::Own(true)),
-            control_frames: AtomicU64::new(0),
-            control_bytes: AtomicU64::new(0),
+            control: Default::default(),
         };
         Ok((session, early))
     }
@@ -113,9 +130,23 @@ impl Session {
         if self.announces.load(Ordering::Relaxed) {
             self.number(true);
         }
-        if let Err(error) = self.channel.write(frame) {
+        let unit = self.unit.get().and_then(Weak::upgrade);
+        let sent = match unit.filter(|_| frame.starts_with(&Protocol::CCP.0.to_be_bytes())) {
+            // The kernel has to see it.
+            Some(unit) => {
+                self.control[1].count(frame.len().saturating_sub(2));
+                unit.write(frame)
+            }
+            None => self.channel.write(frame),
+        };
+        if let Err(error) = sent {
             tracing::debug!("send a frame of {:?}: {error}", self.local());
         }
+    }
+
+    /// Its interface is there.
+    pub(super) fn has_unit(&self, unit: &Arc<Unit>) {
+        let _ = self.unit.set(Arc::downgrade(unit));
     }
 
     /// Lets what we send have sequence numbers, or none, where that is ours to say.
@@ -154,15 +185,15 @@ impl Session {
 
     /// A frame of the unit that is no packet was read.
     pub(super) fn count_control(&self, octets: usize) {
-        self.control_frames.fetch_add(1, Ordering::Relaxed);
-        self.control_bytes
-            .fetch_add(octets as u64, Ordering::Relaxed);
+        self.control[0].count(octets);
     }
 
-    /// How many frames the interface counted that are no packets, and their octets behind the protocol field.
-    pub(super) fn control(&self) -> (u64, u64) {
+    /// How many frames the interface counted that are no packets, and their octets behind the protocol field: received, and sent.
+    pub(super) fn control(&self) -> [(u64, u64); 2] {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.control_frames), read(&self.control_bytes))
+        self.control
+            .each_ref()
+            .map(|control| (read(&control.frames), read(&control.bytes)))
     }
 
     /// What the L2TP session counts: all but packets, which are the interface's.

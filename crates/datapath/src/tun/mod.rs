@@ -15,6 +15,7 @@
 //! whose peer or routes have its destination, and a packet from a peer must come from its address or its routes; two sessions can't have
 //! the same. On a device of its own a session gets everything, and its peer may send from any address.
 
+mod cipher;
 mod clock;
 mod packet;
 mod paths;

@@ -6,7 +6,7 @@ use wire::l2tp::DataHeader;
 use wire::ppp::{Compression, Frame, Protocol};
 use wire::{BufferFull, DecodeError, Reader, Writer};
 
-use crate::message;
+use crate::message::{self, MPPE_OVERHEAD};
 use crate::{Ecn, Encapsulation, Framing};
 
 /// A network layer that the engine carries.
@@ -26,7 +26,7 @@ impl Layer {
         }
     }
 
-    fn protocol(self) -> Protocol {
+    pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Ipv4 => Protocol::IPV4,
             Self::Ipv6 => Protocol::IPV6,
@@ -115,14 +115,14 @@ pub(super) fn set_ecn(packet: &mut [u8], layer: Layer, ecn: Ecn) {
     }
 }
 
-/// Octets that may precede an IP packet in a datagram: the longest data header, `FF 03` and the protocol field.
-pub(super) const HEADROOM: usize = DataHeader::MAX_LEN + 4;
+/// Octets that may precede an IP packet in a datagram: the longest data header, `FF 03`, the protocol field and MPPE's.
+pub(super) const HEADROOM: usize = DataHeader::MAX_LEN + 4 + MPPE_OVERHEAD as usize;
 
-/// Writes what precedes an IP packet to the end of `room`, right before the packet, and says where it starts.
+/// Writes what precedes the payload of a frame to the end of `room`, right before the payload, and says where it starts.
 pub(super) fn put_before(
-    room: &mut [u8; HEADROOM],
-    layer: Layer,
-    packet_len: usize,
+    room: &mut [u8],
+    protocol: Protocol,
+    payload_len: usize,
     framing: Framing,
     encapsulation: &Encapsulation,
     ns: Option<u16>,
@@ -130,13 +130,13 @@ pub(super) fn put_before(
     let mut octets = [0; HEADROOM];
     let mut w = Writer::new(&mut octets);
     // No Length field, so nothing limits the payload.
-    message::header(encapsulation, ns).encode(packet_len, &mut w)?;
+    message::header(encapsulation, ns).encode(payload_len, &mut w)?;
     let compression = Compression {
         address_control: framing.address_control_compression,
         protocol: framing.protocol_compression,
     };
-    Frame::encode_header(layer.protocol(), compression, &mut w)?;
-    let start = HEADROOM - w.len();
+    Frame::encode_header(protocol, compression, &mut w)?;
+    let start = room.len().checked_sub(w.len()).ok_or(BufferFull)?;
     room[start..].copy_from_slice(w.written());
     Ok(start)
 }
@@ -244,8 +244,8 @@ mod tests {
                 reorder_timeout: Duration::ZERO,
             };
             let mut room = [0; HEADROOM];
-            let start =
-                put_before(&mut room, Layer::Ipv4, 28, framing, &encapsulation, ns).unwrap();
+            let protocol = Protocol::IPV4;
+            let start = put_before(&mut room, protocol, 28, framing, &encapsulation, ns).unwrap();
             assert_eq!(&room[start..], expected);
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::cipher::Cipher;
 use super::packet::Layer;
 use crate::device::{Interface, TunDevice};
 use crate::socket::Socket;
@@ -33,6 +34,8 @@ pub(super) struct Session {
     pub(super) carried: Carried,
     /// Set when the device is ready.
     pub(super) network: Option<Network>,
+    /// What is encrypted with, where packets are.
+    pub(super) cipher: Option<Box<Cipher>>,
 }
 
 /// A frame that waits for those before it.
@@ -54,6 +57,10 @@ pub(super) struct Carried {
 
 impl Carried {
     pub(super) fn by(spec: &NetworkSpec) -> Self {
+        // While it is negotiated how packets are encrypted there are none.
+        if spec.encryption.as_ref().is_some_and(|e| e.mode.is_none()) {
+            return Self::default();
+        }
         Self {
             ipv4: spec.ipv4.is_some(),
             ipv6: spec.ipv6.is_some(),
@@ -91,7 +98,14 @@ impl Session {
             stats: Stats::default(),
             carried: Carried::default(),
             network: None,
+            cipher: None,
         }
+    }
+
+    /// Opens and closes network layers as a specification says, and encrypts as it says.
+    pub(super) fn carry_by(&mut self, spec: &NetworkSpec) {
+        self.carried = Carried::by(spec);
+        self.cipher = Cipher::renew(self.cipher.take(), spec.encryption.as_ref());
     }
 
     /// The ids in what the peer sends us.
@@ -286,6 +300,7 @@ mod tests {
             outer: Outer::default(),
             device: Device::Shared,
             choice: Choice::Tun,
+            mppe: Vec::new(),
         };
         Session::new(Handle(number.into()), spec, Arc::clone(socket))
     }
@@ -311,6 +326,7 @@ mod tests {
             mtu: 1400,
             framing: Framing::default(),
             routes: routes.iter().map(route).collect(),
+            encryption: None,
             proxy_arp: false,
         }
     }

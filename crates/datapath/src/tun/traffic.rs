@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use crypto::mppe::Lost;
 use sansio::Time;
 use wire::BufferFull;
 use wire::l2tp::Header;
-use wire::ppp::Frame;
+use wire::ppp::{Frame, Protocol};
 
 use super::clock::Clock;
 use super::packet::{HEADROOM, IpHeader, Layer, put_before, set_ecn};
 use super::table::{HeldFrame, Network, Session, Slot, Table};
-use crate::message::{classify, encapsulate};
+use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers};
 use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
@@ -134,10 +135,7 @@ impl Traffic {
     /// Takes a packet that the host sent into a device: into that of session `owner`, or into the shared one. It starts after [`HEADROOM`]
     /// octets of `buffer`.
     pub(super) fn outbound(&mut self, owner: Option<Slot>, buffer: &mut [u8]) {
-        let Some((room, packet)) = buffer.split_first_chunk_mut() else {
-            return;
-        };
-        let Ok(header) = IpHeader::decode(packet) else {
+        let Ok(header) = IpHeader::decode(buffer.get(HEADROOM..).unwrap_or_default()) else {
             return;
         };
         let slot = owner.or_else(|| self.table.toward(header.destination));
@@ -154,8 +152,8 @@ impl Traffic {
             session.stats.tx_errors += 1;
             return;
         }
-        let len = packet.len();
-        match session.prepare(header.layer, len, room) {
+        let len = buffer.len() - HEADROOM;
+        match session.prepare(header.layer, buffer) {
             Ok(start) if session.transmit(&buffer[start..], header.ecn, len).is_ok() => {
                 session.stats.tx_packets += 1;
                 session.stats.tx_bytes += len as u64;
@@ -170,6 +168,9 @@ impl Traffic {
         let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
             return;
         };
+        if let Some(cipher) = &mut session.cipher {
+            cipher.look_at(frame);
+        }
         let ns = session.sequencer.next_ns();
         encapsulate(&session.spec.encapsulation, ns, frame, &mut self.datagram);
         // It knows no ECN, and has to arrive whatever the path is like.
@@ -210,16 +211,43 @@ impl Session {
         let Ok(frame) = Frame::decode(frame) else {
             return false;
         };
+        if frame.protocol == Protocol::COMPRESSED && self.cipher.is_some() {
+            return self.carry_encrypted(frame.payload, ecn);
+        }
         let Some(layer) = Layer::of(frame.protocol).filter(|&layer| self.carried.has(layer)) else {
             return false;
         };
-        if self.deliver(layer, frame.payload, ecn).is_ok() {
+        // Whoever is on the way could have made it.
+        if self.cipher.is_some() {
+            self.stats.rx_errors += 1;
+        } else {
+            self.count_in(layer, frame.payload, ecn);
+        }
+        true
+    }
+
+    /// Takes the payload of an encrypted frame; says whether the control plane has nothing to do with it.
+    fn carry_encrypted(&mut self, payload: &[u8], ecn: Ecn) -> bool {
+        let Some(mut cipher) = self.cipher.take() else {
+            return false;
+        };
+        let opened = cipher.open(payload, |layer, packet| {
+            if self.carried.has(layer) {
+                self.count_in(layer, packet, ecn);
+            }
+        });
+        self.cipher = Some(cipher);
+        self.stats.rx_errors += u64::from(opened.is_err());
+        opened != Err(Lost::Synchronization)
+    }
+
+    fn count_in(&mut self, layer: Layer, packet: &[u8], ecn: Ecn) {
+        if self.deliver(layer, packet, ecn).is_ok() {
             self.stats.rx_packets += 1;
-            self.stats.rx_bytes += frame.payload.len() as u64;
+            self.stats.rx_bytes += packet.len() as u64;
         } else {
             self.stats.rx_errors += 1;
         }
-        true
     }
 
     /// Gives a packet that came in one with the ECN field `outer` to the host.
@@ -244,20 +272,24 @@ impl Session {
         written.map_err(|_| Dropped)
     }
 
-    /// Writes what goes before a packet of `len` octets, and says where it starts.
-    fn prepare(
-        &mut self,
-        layer: Layer,
-        len: usize,
-        room: &mut [u8; HEADROOM],
-    ) -> Result<usize, Dropped> {
+    /// Makes a datagram of the packet after [`HEADROOM`] octets of `buffer`, and says where it starts.
+    fn prepare(&mut self, layer: Layer, buffer: &mut [u8]) -> Result<usize, Dropped> {
         let Network { spec, .. } = self.network.as_ref().ok_or(Dropped)?;
-        if len > spec.mtu.into() {
+        if buffer.len() - HEADROOM > spec.mtu.into() {
             return Err(Dropped);
+        }
+        let (mut at, mut protocol) = (HEADROOM, layer.protocol());
+        if let Some(cipher) = &mut self.cipher {
+            (at, protocol) = (HEADROOM - usize::from(MPPE_OVERHEAD), Protocol::COMPRESSED);
+            let sealed = cipher.seal(layer, &mut buffer[at..]);
+            sealed.map_err(|BufferFull| Dropped)?;
         }
         let encapsulation = &self.spec.encapsulation;
         let ns = self.sequencer.next_ns();
-        put_before(room, layer, len, spec.framing, encapsulation, ns).map_err(|BufferFull| Dropped)
+        let (room, payload) = buffer.split_at_mut(at);
+        let len = payload.len();
+        put_before(room, protocol, len, spec.framing, encapsulation, ns)
+            .map_err(|BufferFull| Dropped)
     }
 
     /// Sends a datagram to the peer, with a packet of `len` octets and this ECN field in it. Whatever hinders it (no route, too large, refused by a

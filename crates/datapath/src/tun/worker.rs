@@ -418,7 +418,7 @@ impl Worker {
         network: NetworkSpec,
     ) -> Result<(), DatapathError> {
         let session = self.session(handle)?;
-        session.carried = Carried::by(&network);
+        session.carry_by(&network);
         let job = Job::Configure {
             token,
             handle,

@@ -410,6 +410,7 @@ pub(crate) fn session(
         outer: Outer::default(),
         device,
         choice: Choice::Auto,
+        mppe: Vec::new(),
     }
 }
 
@@ -433,6 +434,7 @@ pub(crate) fn network(local: &str, peer: &str) -> NetworkSpec {
         mtu: 1400,
         framing: Framing::default(),
         routes: Vec::new(),
+        encryption: None,
         proxy_arp: false,
     }
 }

@@ -8,6 +8,8 @@ mod family;
 #[cfg(test)]
 mod kernel;
 #[cfg(test)]
+mod mppe;
+#[cfg(test)]
 mod outer;
 mod proxy;
 #[cfg(test)]

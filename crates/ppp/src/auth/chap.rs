@@ -180,6 +180,7 @@ impl Authenticator {
             Verdict::Accept {
                 message,
                 authenticator_response,
+                mppe_keys,
             } => {
                 let message = match authenticator_response {
                     Some(proof) if self.protocol == AuthProtocol::MsChapV2 => {
@@ -187,7 +188,8 @@ impl Authenticator {
                     }
                     _ => clip(&message).into(),
                 };
-                (true, message, Outcome::Proven)
+                let keys = mppe_keys.filter(|_| self.protocol.gives_keys());
+                (true, message, Outcome::Proven(keys))
             }
             Verdict::Reject { message } => {
                 let told = match self.protocol {
@@ -408,21 +410,28 @@ impl Supplicant {
             cx.io.counters.discarded += 1;
             return Outcome::None;
         };
+        let mut keys = None;
         if self.protocol == AuthProtocol::MsChapV2 {
-            let genuine = <&[u8; 16]>::try_from(&*exchange.challenge).is_ok_and(|challenge| {
-                mschap::is_genuine(message, credentials, challenge, &exchange.peer_challenge)
-            });
-            if !genuine {
+            let ours = &exchange.peer_challenge;
+            let genuine = <&[u8; 16]>::try_from(&*exchange.challenge)
+                .ok()
+                .filter(|theirs| mschap::is_genuine(message, credentials, theirs, ours));
+            let Some(theirs) = genuine else {
                 return Outcome::Failed(Cause::PeerNotGenuine);
-            }
+            };
+            keys = Some(mschap::v2_keys(credentials, theirs, ours));
         } else {
+            if self.protocol == AuthProtocol::MsChapV1 {
+                let challenge = <&[u8; 8]>::try_from(&*exchange.challenge);
+                keys = challenge.ok().map(|c| mschap::v1_keys(credentials, c));
+            }
             // Another protocol's repeated challenge is answered without it.
             self.exchange = None;
         }
         self.earlier = None;
         cx.io.deadlines.clear(Timer::Proof);
         self.proven = true;
-        Outcome::Proven
+        Outcome::Proven(keys)
     }
 
     fn failed(&mut self, identifier: u8, message: &[u8], cx: &mut Context<'_>) -> Outcome {

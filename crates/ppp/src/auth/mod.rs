@@ -5,6 +5,7 @@ pub(crate) mod chap;
 pub(crate) mod mschap;
 pub(crate) mod pap;
 
+use crypto::mppe::StartKeys;
 use serde::{Deserialize, Serialize};
 use wire::ppp::{Packet, Protocol};
 
@@ -18,8 +19,8 @@ pub(crate) enum Outcome {
     None,
     /// The peer gave a proof.
     Attempt(AuthAttempt),
-    /// The proof holds: the peer's, or ours in the peer's eyes.
-    Proven,
+    /// The proof holds: the peer's, or ours in the peer's eyes. With our keys for MPPE, if it gives any.
+    Proven(Option<StartKeys>),
     /// Authentication failed; the peer was told, where it had to be.
     Failed(Cause),
 }

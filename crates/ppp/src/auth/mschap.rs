@@ -1,5 +1,6 @@
 //! What MS-CHAP puts into CHAP's packets (RFC 2433, RFC 2759).
 
+use crypto::mppe::StartKeys;
 use crypto::{mschapv1, mschapv2};
 use wire::ppp::{MsChapFailure, MsChapV1Response, MsChapV2Response, MsChapV2Success};
 use wire::{BufferFull, Writer};
@@ -54,6 +55,21 @@ pub(super) fn is_genuine(
         credentials.user_name.as_bytes(),
     );
     crypto::eq(&expected, &success.authenticator_response)
+}
+
+/// Our keys after MS-CHAPv1 (RFC 3079 section 2.3).
+pub(super) fn v1_keys(credentials: &Credentials, challenge: &[u8; 8]) -> StartKeys {
+    StartKeys::of_ms_chap_v1(&credentials.password.to_text(), challenge)
+}
+
+/// Our keys after MS-CHAPv2 (RFC 3079 section 3).
+pub(super) fn v2_keys(
+    credentials: &Credentials,
+    authenticator_challenge: &[u8; 16],
+    peer_challenge: &[u8; 16],
+) -> StartKeys {
+    let nt_response = nt_response(credentials, authenticator_challenge, peer_challenge);
+    StartKeys::of_ms_chap_v2(&credentials.password.to_text(), &nt_response).reversed()
 }
 
 fn nt_response(

@@ -89,7 +89,7 @@ impl Authenticator {
             _ => return Outcome::None,
         };
         let (accepted, message, outcome) = match verdict {
-            Verdict::Accept { message, .. } => (true, message, Outcome::Proven),
+            Verdict::Accept { message, .. } => (true, message, Outcome::Proven(None)),
             Verdict::Reject { message } => {
                 let cause = Cause::PeerNotAuthenticated(message.clone());
                 (false, message, Outcome::Failed(cause))
@@ -152,7 +152,7 @@ impl Supplicant {
         let outcome = match PapPacket::decode(packet) {
             Ok(PapPacket::Request { .. }) => return Outcome::None,
             Ok(_) if self.answered => return Outcome::None,
-            Ok(PapPacket::Ack(_)) => Outcome::Proven,
+            Ok(PapPacket::Ack(_)) => Outcome::Proven(None),
             Ok(PapPacket::Nak(message)) => Outcome::Failed(Cause::NotAuthenticated(text(message))),
             Err(_) => {
                 cx.io.counters.malformed += 1;

@@ -2,8 +2,8 @@
 
 use sansio::{Rng, Time};
 use serde::{Deserialize, Serialize};
-use wire::ppp::Packet;
 use wire::ppp::iana::code;
+use wire::ppp::{Packet, Protocol};
 
 use super::{Link, Phase, context};
 use crate::automaton::{Event as Happening, State};
@@ -157,6 +157,10 @@ impl Link {
             return;
         }
         self.configured = true;
+        self.open_encryption(network, now, rng);
+    }
+
+    pub(super) fn open_networks(&mut self, network: NetworkConfig, now: Time, rng: &mut dyn Rng) {
         if let Some(config) = network.ipv4 {
             self.ipv4.layer.options.config = config;
             self.ipv4.open(context!(self, now, rng));
@@ -165,6 +169,8 @@ impl Link {
             self.ipv6.layer.options.config = config;
             self.ipv6.open(context!(self, now, rng));
         }
+        self.take_early(Protocol::IPCP, now, rng);
+        self.take_early(Protocol::IPV6CP, now, rng);
         self.check_networks(now, rng);
     }
 
@@ -211,11 +217,13 @@ impl Link {
             .shut(NetworkCause::NotConfigured, context!(self, now, rng));
         self.ipv6
             .shut(NetworkCause::NotConfigured, context!(self, now, rng));
+        self.encryption_down(now, rng);
     }
 
     /// Ends a link that has no network layer left to wait for.
     fn check_networks(&mut self, now: Time, rng: &mut dyn Rng) {
-        if self.phase != Phase::Network || !self.configured {
+        let pending = self.encryption.as_ref().is_some_and(|e| e.is_pending());
+        if self.phase != Phase::Network || !self.configured || pending {
             return;
         }
         if let (Some(v4), Some(v6)) = (self.ipv4.down(), self.ipv6.down()) {

@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crypto::mppe::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Phase};
@@ -18,6 +19,10 @@ pub struct Status {
     pub ipcp: State,
     /// IPv6CP's state.
     pub ipv6cp: State,
+    /// CCP's state, where encryption is wanted.
+    pub ccp: Option<State>,
+    /// How packets are encrypted, if they are.
+    pub mppe: Option<Mode>,
     /// What the peer authenticates itself by.
     pub peer_auth: Option<AuthProtocol>,
     /// What we authenticate ourselves by.
@@ -61,6 +66,8 @@ impl Link {
             lcp: self.lcp.state(),
             ipcp: self.ipv4.layer.state(),
             ipv6cp: self.ipv6.layer.state(),
+            ccp: self.encryption.as_ref().map(|e| e.layer.state()),
+            mppe: self.mppe(),
             peer_auth: lcp.demand,
             own_auth: lcp.peer.auth,
             user: self.user.as_deref().map(str::to_owned),
@@ -78,6 +85,11 @@ impl Link {
             counters: self.io.counters,
             cause: self.cause.clone(),
         }
+    }
+
+    /// How packets are encrypted, if they are.
+    pub fn mppe(&self) -> Option<Mode> {
+        self.encryption.as_ref().and_then(|e| e.mode())
     }
 
     /// The link's phase.
@@ -121,7 +133,10 @@ impl Link {
 
     /// Whether each network layer is up or has failed: none is being negotiated.
     pub fn network_is_settled(&self) -> bool {
-        !self.ipv4.layer.state().is_negotiating() && !self.ipv6.layer.state().is_negotiating()
+        let pending = self.encryption.as_ref().is_some_and(|e| e.is_pending());
+        !pending
+            && !self.ipv4.layer.state().is_negotiating()
+            && !self.ipv6.layer.state().is_negotiating()
     }
 
     /// Frames, counted.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::mppe::KeyLength;
 use ppp::{
     AuthAttempt, AuthProtocol, Cause, Credentials, Event, Ipv4Config, Ipv6Config, Link, LinkConfig,
     NetworkConfig, Phase, Verdict,
@@ -36,12 +37,15 @@ pub struct Host {
     /// What the peer's password is, if any user is known.
     pub password: Option<&'static str>,
     pub network: NetworkConfig,
+    /// Key lengths that its datapath has.
+    pub lengths: Vec<KeyLength>,
     /// The password is that of any user.
     pub any_user: bool,
     /// How long the verdict and the addresses take.
     pub thinking: Duration,
     verdicts: Vec<(Time, AuthAttempt)>,
     network_at: Option<Time>,
+    encryption_at: Option<Time>,
     /// Every frame that it sent.
     pub sent: Vec<Vec<u8>>,
 }
@@ -63,10 +67,12 @@ impl Host {
             events: Vec::new(),
             password: Some(PASSWORD),
             network,
+            lengths: KeyLength::ALL.to_vec(),
             any_user: false,
             thinking: Duration::ZERO,
             verdicts: Vec::new(),
             network_at: None,
+            encryption_at: None,
             sent: Vec::new(),
         }
     }
@@ -129,6 +135,9 @@ impl Host {
                         self.verdicts.push((now + self.thinking, attempt.clone()));
                     }
                     Event::NetworkWanted { .. } => self.network_at = Some(now + self.thinking),
+                    Event::EncryptionWanted { .. } => {
+                        self.encryption_at = Some(now + self.thinking);
+                    }
                     _ => {}
                 }
                 self.events.push(event);
@@ -140,6 +149,9 @@ impl Host {
             } else if self.network_at.is_some_and(|at| at <= now) {
                 self.network_at = None;
                 self.link.configure_network(self.network, now, rng);
+            } else if self.encryption_at.is_some_and(|at| at <= now) {
+                self.encryption_at = None;
+                self.link.encrypt(&self.lengths, now, rng);
             } else {
                 break;
             }
@@ -163,7 +175,8 @@ impl Host {
     }
 
     fn next(&self) -> Option<Time> {
-        let own = [self.link.next_timeout().map(|d| d.at), self.network_at];
+        let link = self.link.next_timeout().map(|d| d.at);
+        let own = [link, self.network_at, self.encryption_at];
         own.into_iter()
             .flatten()
             .chain(self.verdicts.iter().map(|(at, _)| *at))

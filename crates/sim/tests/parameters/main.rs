@@ -6,6 +6,7 @@
 mod common;
 
 mod frames;
+mod mppe;
 mod peer;
 mod ppp;
 mod session;

@@ -1,0 +1,272 @@
+//! Encrypted sessions: in user space, and with the kernel's `ppp_mppe` at one end or both.
+
+use crypto::mppe::{Decryptor, Encryptor, KeyLength, Mode, Sealed, StartKeys};
+use datapath::{Device, Encryption, Engine, Event, Handle, NetworkSpec, Request};
+
+use crate::bed::{Bed, End, Wire, dual_stack, ipv4_udp, network, own, session};
+use crate::kernel::in_kernel;
+use crate::{LAC, LNS, packet_to_lns, to_lns};
+
+/// A Reset-Ack of CCP.
+const RESET_ACK: &[u8] = &[0xff, 3, 0x80, 0xfd, 15, 1, 0, 4];
+
+/// The keys of the LNS.
+fn keys() -> StartKeys {
+    StartKeys {
+        send: [1; 16].into(),
+        receive: [2; 16].into(),
+    }
+}
+
+fn encryption(lns: bool, mode: Option<Mode>) -> Option<Encryption> {
+    let keys = if lns { keys() } else { keys().reversed() };
+    let mru = 1500;
+    Some(Encryption { keys, mode, mru })
+}
+
+fn encrypted(mut network: NetworkSpec, lns: bool, mode: Mode) -> NetworkSpec {
+    network.encryption = encryption(lns, Some(mode));
+    network
+}
+
+fn every_mode() -> impl Iterator<Item = Mode> {
+    let mode = |length| [false, true].map(|stateful| Mode { length, stateful });
+    KeyLength::ALL.into_iter().flat_map(mode)
+}
+
+/// The PPP frame of the next data message that is seen on the wire.
+fn frame_on(wire: &Wire) -> Vec<u8> {
+    wire.find(|packet| {
+        let l2tp = packet.get(28..).filter(|_| packet[9] == 17)?;
+        l2tp.strip_prefix(&[0, 2]).map(|rest| rest[4..].to_vec())
+    })
+}
+
+#[test]
+fn packets_are_encrypted_in_every_mode() {
+    let Some(bed) = Bed::new() else { return };
+    for mode in every_mode() {
+        let mut lns = End::start(&bed.lns, LNS);
+        let mut lac = End::start(&bed.lac, LAC);
+        lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+            .unwrap();
+        lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+        let [lns_side, lac_side] = dual_stack();
+        lns.configure(1, encrypted(lns_side.clone(), true, mode))
+            .unwrap();
+        lac.configure(1, encrypted(lac_side, false, mode)).unwrap();
+        let wire = bed.lns.wire();
+        bed.lac.ping("10.0.0.1");
+        for _ in 0..10 {
+            let frame = frame_on(&wire);
+            assert_eq!(frame[..4], [0xff, 3, 0, 0xfd], "{mode}");
+        }
+        bed.lns.ping("10.0.0.2");
+        bed.lac.ping("fe80::1%ppp0");
+        // What is said once more changes nothing of where the two ends are.
+        lns.configure(1, encrypted(lns_side, true, mode)).unwrap();
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
+        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
+        let stats = lns.remove(1).unwrap();
+        assert!(stats.rx_bytes > 4 << 20, "{stats:?}");
+        assert_eq!((stats.rx_errors, stats.tx_errors), (0, 0), "{mode}");
+    }
+}
+
+#[test]
+fn what_comes_in_clear_or_under_another_key_is_dropped_and_counted() {
+    let Some(bed) = Bed::new() else { return };
+    let mode = Mode {
+        length: KeyLength::Bits128,
+        stateful: false,
+    };
+    let mut lns = End::start(&bed.lns, LNS);
+    let lac = bed.lac.udp(LAC);
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let inner = bed.lns.udp("10.0.0.1:5000");
+    let packet = |text: &[u8]| ipv4_udp("10.0.0.2", "10.0.0.1:5000".parse().unwrap(), text);
+    let mut buf = [0; 100];
+    lac.send_to(&packet_to_lns(1, &packet(b"in clear")), LNS)
+        .unwrap();
+    let len = inner.recv(&mut buf).unwrap();
+    assert_eq!(&buf[..len], b"in clear");
+
+    lns.configure(1, encrypted(network("10.0.0.1", "10.0.0.2"), true, mode))
+        .unwrap();
+    let sealed = |by: &mut Encryptor, text: &[u8]| {
+        let mut octets = [&[0, 0x21], &packet(text)[..]].concat();
+        let Sealed { count, .. } = by.seal(&mut octets);
+        let header = (0x9000 | count).to_be_bytes();
+        to_lns(1, &[&[0xff, 3, 0, 0xfd], &header[..], &octets].concat())
+    };
+    let mut stranger = Encryptor::new([7; 16].into(), mode);
+    let mut peer = Encryptor::new(keys().receive, mode);
+    for datagram in [
+        packet_to_lns(1, &packet(b"in clear")),
+        sealed(&mut stranger, b"of another"),
+        to_lns(1, &[0, 0xfd, 0x90]),
+        // Not encrypted, as its header says.
+        to_lns(
+            1,
+            &[&[0, 0xfd, 0x80, 0, 0, 0x21], &packet(b"x")[..]].concat(),
+        ),
+        sealed(&mut peer, b"of the peer"),
+    ] {
+        lac.send_to(&datagram, LNS).unwrap();
+    }
+    let len = inner.recv(&mut buf).unwrap();
+    assert_eq!(&buf[..len], b"of the peer");
+    let stats = lns.stats(1);
+    assert_eq!((stats.rx_packets, stats.rx_errors), (2, 4));
+}
+
+#[test]
+fn a_gap_in_stateful_mode_goes_up_and_a_reset_ack_begins_anew() {
+    let Some(bed) = Bed::new() else { return };
+    let mode = Mode {
+        length: KeyLength::Bits40,
+        stateful: true,
+    };
+    let mut lns = End::start(&bed.lns, LNS);
+    let lac = bed.lac.udp(LAC);
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    lns.configure(1, encrypted(network("10.0.0.1", "10.0.0.2"), true, mode))
+        .unwrap();
+    let unreadable = [0xff, 3, 0, 0xfd, 0x10, 9, 1, 2, 3];
+    lac.send_to(&to_lns(1, &unreadable), LNS).unwrap();
+    let Event::Frame { frame, .. } = lns.event() else {
+        panic!("no frame")
+    };
+    assert_eq!(frame, unreadable);
+    assert_eq!(lns.stats(1).rx_errors, 1);
+
+    let inner = bed.lns.udp("10.0.0.1:0");
+    let mut theirs = Decryptor::new(keys().send, mode);
+    let mut receive = |text: &[u8]| {
+        let mut buf = [0; 200];
+        let len = lac.recv(&mut buf).unwrap();
+        let payload = buf[..len].strip_prefix(&[0, 2, 0, 200, 0, 201]).unwrap();
+        if payload.starts_with(RESET_ACK) {
+            return None;
+        }
+        let octets = payload.strip_prefix(&[0xff, 3, 0, 0xfd]).unwrap();
+        let bits = u16::from_be_bytes([octets[0], octets[1]]);
+        let sealed = Sealed {
+            flushed: bits & 0x8000 != 0,
+            count: bits & 0xfff,
+        };
+        let mut out = Vec::new();
+        let known = |octets: &[u8]| octets.starts_with(&[0, 0x21, 0x45]);
+        theirs.open(sealed, &octets[2..], &mut out, known).unwrap();
+        assert!(out.ends_with(text));
+        Some(sealed.flushed)
+    };
+    inner.send_to(b"first", "10.0.0.2:9").unwrap();
+    assert_eq!(receive(b"first"), Some(false));
+    lns.submit(Request::Send {
+        handle: Handle(1),
+        frame: RESET_ACK.to_vec(),
+    });
+    assert_eq!(receive(b""), None);
+    inner.send_to(b"second", "10.0.0.2:9").unwrap();
+    assert_eq!(receive(b"second"), Some(true));
+}
+
+/// Both ends of a session that the kernel carries at the LNS, the LAC or both, once CCP is through.
+fn negotiated(bed: &Bed, in_kernel_at: [bool; 2], mode: Mode) -> [End; 2] {
+    let places = [(&bed.lns, LNS, LAC), (&bed.lac, LAC, LNS)];
+    let mut ends = [0, 1].map(|which| {
+        let (place, local, remote) = places[which];
+        let lns = which == 0;
+        let mut spec = session(1, lns, local, remote, own());
+        let mut end = match in_kernel_at[which] {
+            true => End::start_with_kernel(place, local),
+            false => End::start(place, local),
+        };
+        spec.mppe = vec![mode.length];
+        if in_kernel_at[which] {
+            spec = in_kernel(spec);
+        }
+        end.create(1, spec).unwrap();
+        let mut nothing = network("10.0.0.1", "10.0.0.2");
+        (nothing.ipv4, nothing.encryption) = (None, encryption(lns, None));
+        end.configure(1, nothing).unwrap();
+        end
+    });
+    let bits = match (mode.length, mode.stateful) {
+        (KeyLength::Bits128, false) => [1, 0, 0, 0x40],
+        (KeyLength::Bits128, true) => [0, 0, 0, 0x40],
+        (_, false) => [1, 0, 0, 0x20],
+        (_, true) => [0, 0, 0, 0x20],
+    };
+    let ack = [&[0xff, 3, 0x80, 0xfd, 2, 1, 0, 10, 18, 6][..], &bits].concat();
+    for from in [0, 1] {
+        let handle = Handle(1);
+        let frame = ack.clone();
+        ends[from].submit(Request::Send { handle, frame });
+        let Event::Frame { frame, .. } = ends[1 - from].any_event() else {
+            panic!("no frame")
+        };
+        assert!(frame.ends_with(&ack[2..]));
+    }
+    for (end, (network, lns)) in ends
+        .iter_mut()
+        .zip(dual_stack().into_iter().zip([true, false]))
+    {
+        end.configure(1, encrypted(network, lns, mode)).unwrap();
+    }
+    ends
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn the_kernel_and_tun_encrypt_for_each_other() {
+    let Some(bed) = Bed::new() else { return };
+    let modes = every_mode().filter(|mode| mode.length != KeyLength::Bits56);
+    for mode in modes {
+        for which in [[true, false], [false, true], [true, true]] {
+            let [mut lns, lac] = negotiated(&bed, which, mode);
+            let expected = [Engine::Tun, Engine::Kernel][usize::from(which[0])];
+            assert_eq!(lns.carrier(1), expected);
+            let wire = bed.lns.wire();
+            bed.lac.ping("10.0.0.1");
+            for _ in 0..10 {
+                let frame = frame_on(&wire);
+                let frame = frame.strip_prefix(&[0xff, 3]).unwrap_or(&frame);
+                assert!(matches!(frame, [0, 0xfd, ..] | [0xfd, ..]), "{mode}");
+            }
+            bed.lns.ping("10.0.0.2");
+            bed.lac.ping("fe80::1%ppp0");
+            Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+            Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
+            let stats = lns.remove(1).unwrap();
+            assert!(stats.rx_bytes > 1 << 20, "{mode} {which:?}: {stats:?}");
+            assert_eq!(stats.rx_errors, 0, "{mode} {which:?}");
+            drop((lns, lac));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn who_wants_56_bits_stays_in_user_space_unless_told_otherwise() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    for (handle, lengths, engine) in [
+        (1, vec![KeyLength::Bits56], Engine::Tun),
+        (2, vec![KeyLength::Bits128], Engine::Kernel),
+        (3, KeyLength::ALL.to_vec(), Engine::Kernel),
+        (4, Vec::new(), Engine::Kernel),
+    ] {
+        let mut spec = session(handle, true, LNS, LAC, own());
+        spec.mppe = lengths;
+        lns.create(handle.into(), spec).unwrap();
+        assert_eq!(lns.carrier(handle.into()), engine);
+    }
+    let spec = in_kernel(session(5, true, LNS, LAC, own()));
+    lns.create(5, spec).unwrap();
+    assert_eq!(lns.carrier(5), Engine::Kernel);
+}
