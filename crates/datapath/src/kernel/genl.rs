@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::RangeInclusive;
 
 use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -260,12 +261,11 @@ pub(super) enum Context {
 }
 
 impl Context {
-    /// Whether a session of these ids of ours is it or in it.
-    pub(super) fn has(self, ids: Ids) -> bool {
-        let (tunnel, session) = session_id(ids);
+    /// The ids of the sessions that it is or has.
+    pub(super) fn sessions(self) -> RangeInclusive<SessionId> {
         match self {
-            Self::Tunnel(id) => id == tunnel,
-            Self::Session(id) => id == (tunnel, session),
+            Self::Tunnel(id) => (id, 0)..=(id, u32::MAX),
+            Self::Session(id) => id..=id,
         }
     }
 }
@@ -298,13 +298,14 @@ mod tests {
 
     #[test]
     fn a_tunnel_has_its_sessions() {
-        let ids = Ids {
+        let id = session_id(Ids {
             tunnel: 7,
             session: 8,
-        };
-        assert!(Context::Tunnel(7).has(ids));
-        assert!(Context::Session((7, 8)).has(ids));
-        assert!(!Context::Session((7, 9)).has(ids));
-        assert!(!Context::Tunnel(8).has(ids));
+        });
+        assert!(Context::Tunnel(7).sessions().contains(&id));
+        assert!(Context::Session((7, 8)).sessions().contains(&id));
+        assert!(!Context::Session((7, 9)).sessions().contains(&id));
+        assert!(!Context::Tunnel(8).sessions().contains(&id));
+        assert!(!Context::Tunnel(6).sessions().contains(&id));
     }
 }

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use super::FRAME_MAX;
-use super::genl::{Context, session_id};
+use super::genl::{Context, SessionId, session_id};
 use super::ppp::Unit;
 use super::session::Session;
 use super::watch::Watch;
@@ -45,6 +45,8 @@ struct Sources {
     last: u64,
     by_number: BTreeMap<u64, Source>,
     numbers: BTreeMap<Handle, (u64, Option<u64>)>,
+    /// The channels, by their sessions' ids.
+    channels: BTreeMap<SessionId, u64>,
 }
 
 #[derive(Clone)]
@@ -101,6 +103,8 @@ impl Reader {
         };
         sources.by_number.insert(number, source);
         sources.numbers.insert(session.handle, (number, None));
+        let ids = session_id(session.local());
+        sources.channels.insert(ids, number);
         Ok(session)
     }
 
@@ -135,7 +139,7 @@ impl Reader {
             return;
         };
         for number in [Some(channel), unit].into_iter().flatten() {
-            if let Some(source) = sources.by_number.remove(&number) {
+            if let Some(source) = sources.remove(number) {
                 self.shared.unwatch(&source);
             }
         }
@@ -156,6 +160,28 @@ impl Sources {
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Source> {
+        let source = self.by_number.remove(&number)?;
+        let ids = session_id(source.session.local());
+        // Another may have them since.
+        if self.channels.get(&ids) == Some(&number) {
+            self.channels.remove(&ids);
+        }
+        Some(source)
+    }
+
+    /// The channels of sessions that are gone with it.
+    fn lost_with(&self, gone: Context) -> Vec<(u64, Source)> {
+        let numbers = self
+            .channels
+            .range(gone.sessions())
+            .map(|(_, &number)| number);
+        let known = numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)));
+        known
+            .map(|(number, source)| (number, source.clone()))
+            .collect()
     }
 }
 
@@ -240,23 +266,23 @@ impl Shared {
 
     /// Ends the sessions that somebody deleted in the kernel.
     fn lose_deleted(&self, watch: &mut Watch, events: &mut Vec<Event>) {
-        let sessions = || {
+        let known = || {
             let sources = self.sources();
-            let channels = sources.by_number.iter().filter(|(_, s)| s.unit.is_none());
-            let channels = channels.map(|(&number, source)| (number, source.clone()));
-            channels.collect::<Vec<_>>()
+            sources
+                .channels
+                .keys()
+                .copied()
+                .map(Context::Session)
+                .collect()
         };
-        let context =
-            |(_, source): &(u64, Source)| Context::Session(session_id(source.session.local()));
-        for gone in watch.look(|| sessions().iter().map(context).collect()) {
-            for (number, source) in sessions() {
-                if gone.has(source.session.local()) {
-                    let reason = match gone {
-                        Context::Tunnel(_) => "somebody deleted its tunnel there",
-                        Context::Session(_) => "somebody deleted it there",
-                    };
-                    self.lose(number, &source, reason, events);
-                }
+        for gone in watch.look(known) {
+            let reason = match gone {
+                Context::Tunnel(_) => "somebody deleted its tunnel there",
+                Context::Session(_) => "somebody deleted it there",
+            };
+            let lost = self.sources().lost_with(gone);
+            for (number, source) in lost {
+                self.lose(number, &source, reason, events);
             }
         }
     }
@@ -264,7 +290,7 @@ impl Shared {
     /// A session can't go on.
     fn lose(&self, number: u64, source: &Source, reason: &str, events: &mut Vec<Event>) {
         self.unwatch(source);
-        self.sources().by_number.remove(&number);
+        self.sources().remove(number);
         events.push(Event::Failed {
             handle: source.session.handle,
             error: DatapathError::System {
