@@ -49,12 +49,13 @@ impl Engine {
         self.settle(tunnel, now);
     }
 
-    /// CCP is up. The datapath is told with the first network layer.
+    /// CCP is up: the datapath knows it before the peer's first packet comes.
     pub(crate) fn encryption_up(&mut self, tunnel: u16, id: u16, mode: Mode) {
         if let Some(session) = self.session_mut(tunnel, id)
             && let Some(encryption) = &mut session.encryption
         {
             encryption.mode = Some(mode);
+            self.configure_in_datapath(tunnel, id);
         }
     }
 

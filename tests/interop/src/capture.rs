@@ -1,5 +1,6 @@
 //! What crosses the underlay: recorded by tcpdump, read back here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -193,6 +194,24 @@ impl Recording {
         self.packets.iter().filter_map(number).collect()
     }
 
+    /// How many data messages that `from` sent carried frames of each PPP protocol.
+    pub fn protocols(&self, from: Ipv4Addr) -> BTreeMap<u16, usize> {
+        let mut counts = BTreeMap::new();
+        for packet in &self.packets {
+            if let Kind::L2tp {
+                from: sender,
+                data: Some(data),
+                ..
+            } = packet.kind
+                && *sender.ip() == from
+                && let Some(protocol) = data.protocol
+            {
+                *counts.entry(protocol).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// Octets of the frames that crossed the underlay outside UDP port 1701, ARP aside.
     pub fn octets_outside(&self) -> u64 {
         self.packets
@@ -271,6 +290,8 @@ pub struct Control {
 pub struct Data {
     /// Its sequence number, when it has one.
     pub ns: Option<u16>,
+    /// The protocol of the PPP frame in it, if there is one.
+    pub protocol: Option<u16>,
 }
 
 /// Stop-Control-Connection-Notification.
@@ -354,11 +375,17 @@ fn data(message: &[u8]) -> Option<Data> {
         return None;
     }
     let numbers = if flags & LENGTH != 0 { 8 } else { 6 };
-    let ns = match flags & SEQUENCE {
-        0 => None,
-        _ => Some(u16_at(message, numbers)?),
+    let (ns, frame) = match flags & SEQUENCE {
+        0 => (None, numbers),
+        _ => (Some(u16_at(message, numbers)?), numbers + 4),
     };
-    Some(Data { ns })
+    let frame = message.get(frame..).unwrap_or_default();
+    let frame = frame.strip_prefix(&[0xff, 0x03]).unwrap_or(frame);
+    let protocol = match frame {
+        [short, ..] if short & 1 == 1 => Some(u16::from(*short)),
+        _ => u16_at(frame, 0),
+    };
+    Some(Data { ns, protocol })
 }
 
 /// Reads a control message's header and its Message Type, which is always the first AVP. This reads the bytes itself
@@ -451,6 +478,26 @@ mod tests {
         let numbers = recording.numbers(LAC.into());
         assert_eq!(numbers, [None, Some(0x0102), Some(0x0103)]);
         assert_eq!(recording.numbers(LNS.into()), []);
+    }
+
+    #[test]
+    fn the_protocols_of_data_messages_are_counted() {
+        let messages = [
+            &[0, 2, 0, 7, 0, 9, 0xff, 3, 0, 0x21, 0x45][..],
+            &[0x08, 2, 0, 7, 0, 9, 1, 3, 0, 0, 0xff, 3, 0, 0xfd, 0x90],
+            &[0, 2, 0, 7, 0, 9, 0xfd, 0x90, 1],
+            &[0, 2, 0, 7, 0, 9],
+        ];
+        let packet = |message: &&[u8]| Packet {
+            at: Duration::ZERO,
+            length: 0,
+            kind: classify(&frame(LAC, LNS, [1701, 1701], message)).unwrap(),
+        };
+        let packets = messages.iter().map(packet).collect();
+        let recording = Recording { packets, missed: 0 };
+        let counted = recording.protocols(LAC.into());
+        assert_eq!(counted, BTreeMap::from([(0x21, 1), (0xfd, 2)]));
+        assert_eq!(recording.protocols(LNS.into()), BTreeMap::new());
     }
 
     #[test]

@@ -113,6 +113,26 @@ impl fmt::Display for Auth {
     }
 }
 
+/// That packets are encrypted by MPPE, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mppe {
+    /// How long the keys are.
+    pub bits: u8,
+    /// Whether in stateful mode.
+    pub stateful: bool,
+}
+
+impl fmt::Display for Mppe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.stateful {
+            "stateful"
+        } else {
+            "stateless"
+        };
+        write!(f, "{} {kind}", self.bits)
+    }
+}
+
 /// A daemon at one end of the tunnel.
 pub trait Side {
     /// Ends the PPP session and leaves the tunnel.
@@ -138,6 +158,14 @@ pub trait Side {
     /// # Errors
     /// It has no session, or does not answer.
     fn traffic(&self) -> Result<Option<serde_json::Value>> {
+        Ok(None)
+    }
+
+    /// How it says that its only session is encrypted; none where it does not say.
+    ///
+    /// # Errors
+    /// It has no session, or does not answer.
+    fn encryption(&self) -> Result<Option<String>> {
         Ok(None)
     }
 

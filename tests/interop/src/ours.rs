@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::netns::Namespace;
 use crate::process::Process;
-use crate::{Auth, INNER_LAC, INNER_LNS, PASSWORD, POOL_END, SECRET, Side, USER, until};
+use crate::{Auth, INNER_LAC, INNER_LNS, Mppe, PASSWORD, POOL_END, SECRET, Side, USER, until};
 
 /// How long a daemon may take to tear everything down: 5 seconds for its peers, and the system's time for the rest.
 const SHUTDOWN: Duration = Duration::from_secs(15);
@@ -192,6 +192,12 @@ impl Side for Ours {
         Ok(Some(status["traffic"].take()))
     }
 
+    fn encryption(&self) -> Result<Option<String>> {
+        let [tunnel, session] = self.session()?;
+        let status = self.query(&["session", "show", &tunnel, &session])?;
+        Ok(Some(status["mppe"].as_str().unwrap_or("none").to_owned()))
+    }
+
     fn shut_down(&mut self) -> Result<()> {
         self.process.signal(Signal::TERM)?;
         let status = self.process.wait(SHUTDOWN).context("openl2tpd")?;
@@ -224,6 +230,14 @@ fn tunnel_profile(secret: bool) -> String {
 /// Numbers data messages, as an LNS does that wants to, and puts those in order that come.
 pub const SEQUENCED: &str =
     "session profile modify profile_name=default use_sequence_numbers=yes reorder_timeout=100\n";
+
+/// Encrypts in this way or not at all.
+pub fn encrypted(mppe: Mppe) -> String {
+    let (bits, stateful) = (mppe.bits, if mppe.stateful { "yes" } else { "no" });
+    format!(
+        "ppp profile modify profile_name=default mppe=required mppe_bits={bits} mppe_stateful={stateful}\n"
+    )
+}
 
 /// Proves itself by MS-CHAPv1 too, which is not done unless it is asked for.
 pub const MSCHAPV1: &str = "ppp profile modify profile_name=default auth_mschapv1=yes\n";

@@ -11,7 +11,22 @@ use rustix::process::Signal;
 
 use crate::netns::{self, Bed};
 use crate::process::{Process, children, kill};
-use crate::{Auth, INNER_LAC, INNER_LNS, PASSWORD, POOL_END, Role, SECRET, Side, USER, until};
+use crate::{
+    Auth, INNER_LAC, INNER_LNS, Mppe, PASSWORD, POOL_END, Role, SECRET, Side, USER, until,
+};
+
+/// What a case asks of xl2tpd and its pppd.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How the LNS authenticates the user.
+    pub auth: Auth,
+    /// Whether there is a tunnel secret.
+    pub secret: bool,
+    /// It hides its AVPs where there is a secret, and its kernel numbers the data messages.
+    pub sequenced: bool,
+    /// How packets have to be encrypted.
+    pub mppe: Option<Mppe>,
+}
 
 /// A running xl2tpd.
 #[derive(Debug)]
@@ -21,35 +36,31 @@ pub struct Xl2tpd {
 }
 
 impl Xl2tpd {
-    /// Writes the configuration of a case into `folder` and starts xl2tpd with it. A LAC dials at once. If `sequenced`, it hides its AVPs
-    /// where there is a secret, and its kernel numbers the data messages.
+    /// Writes the configuration of a case into `folder` and starts xl2tpd with it. A LAC dials at once.
     ///
     /// # Errors
     /// A file cannot be written, or the program not be started.
-    pub fn start(
-        bed: &Bed,
-        folder: &Path,
-        role: Role,
-        auth: Auth,
-        secret: bool,
-        sequenced: bool,
-    ) -> Result<Self> {
-        Self::run(bed, folder, role, auth, secret, sequenced, POOL_END)
+    pub fn start(bed: &Bed, folder: &Path, role: Role, settings: Settings) -> Result<Self> {
+        Self::run(bed, folder, role, settings, POOL_END)
     }
 
     fn run(
         bed: &Bed,
         folder: &Path,
         role: Role,
-        auth: Auth,
-        secret: bool,
-        sequenced: bool,
+        settings: Settings,
         last: Ipv4Addr,
     ) -> Result<Self> {
+        let Settings {
+            auth,
+            secret,
+            sequenced,
+            mppe,
+        } = settings;
         let file = |name: &str| folder.join(format!("xl2tpd-{role:?}.{name}"));
         let ppp_log = file("pppd.log");
         let (mut options, mut configuration) = (
-            ppp_options(role, auth, &ppp_log),
+            ppp_options(role, auth, mppe, &ppp_log),
             configuration(role, secret, last, &file("ppp")),
         );
         if sequenced {
@@ -103,7 +114,13 @@ impl Xl2tpd {
     /// # Errors
     /// As [`Self::start`].
     pub fn serve(bed: &Bed, folder: &Path, auth: Auth, last: Ipv4Addr) -> Result<Self> {
-        Self::run(bed, folder, Role::Lns, auth, false, false, last)
+        let settings = Settings {
+            auth,
+            secret: false,
+            sequenced: false,
+            mppe: None,
+        };
+        Self::run(bed, folder, Role::Lns, settings, last)
     }
 
     /// Its process id.
@@ -158,7 +175,14 @@ fn configuration(role: Role, secret: bool, last: Ipv4Addr, ppp_options: &Path) -
     )
 }
 
-fn ppp_options(role: Role, auth: Auth, log: &Path) -> String {
+fn ppp_options(role: Role, auth: Auth, mppe: Option<Mppe>, log: &Path) -> String {
+    let compression = match mppe {
+        Some(Mppe { bits, stateful }) => {
+            let stateful = if stateful { "mppe-stateful\n" } else { "" };
+            format!("require-mppe-{bits}\n{stateful}")
+        }
+        None => "noccp\n".to_owned(),
+    };
     let auth = match (role, auth) {
         (Role::Lac, _) => "noauth",
         (Role::Lns, Auth::Pap) => "require-pap",
@@ -167,7 +191,7 @@ fn ppp_options(role: Role, auth: Auth, log: &Path) -> String {
         (Role::Lns, Auth::MsChapV2) => "require-mschap-v2",
     };
     format!(
-        "{auth}\ndebug\nlogfile {}\nnodefaultroute\nnoccp\nmtu 1400\nmru 1400\nlcp-echo-interval 5\nlcp-echo-failure 6\n",
+        "{auth}\ndebug\nlogfile {}\nnodefaultroute\n{compression}mtu 1400\nmru 1400\nlcp-echo-interval 5\nlcp-echo-failure 6\n",
         log.display()
     )
 }

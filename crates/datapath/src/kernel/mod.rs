@@ -386,7 +386,7 @@ impl Reports {
                 result,
             } => {
                 let result = result.and_then(|unit| {
-                    unit.set_up(spec.framing, spec.encryption.as_ref())?;
+                    unit.set_up(&spec)?;
                     unit.session().has_unit(&unit);
                     let name = unit.name().to_owned();
                     self.reader.watch_unit(handle, unit)?;

@@ -10,10 +10,15 @@ use libc::c_int;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use zeroize::Zeroizing;
 
-use crate::Encryption;
+use crate::{Encryption, NetworkSpec};
 
 const PPPIOCSCOMPRESS: Opcode = opcode::write::<OptionData>(b't', 77);
 const PPPIOCSMRU: Opcode = opcode::write::<c_int>(b't', 82);
+
+const PPPIOCSNPMODE: Opcode = opcode::write::<NetworkMode>(b't', 75);
+
+/// `PPP_IP` and `PPP_IPV6`.
+const NETWORK_LAYERS: [c_int; 2] = [0x21, 0x57];
 
 /// `SC_CCP_OPEN`: CCP's packets are looked at.
 const SC_CCP_OPEN: c_int = 0x40;
@@ -34,13 +39,34 @@ struct OptionData {
     transmit: c_int,
 }
 
-/// The flags of a unit that is to be encrypted like so.
-pub(super) fn flags(encryption: Option<&Encryption>) -> c_int {
-    match encryption {
+/// `struct npioctl`.
+#[repr(C)]
+struct NetworkMode {
+    protocol: c_int,
+    /// 0: packets pass; 1: they are dropped.
+    mode: c_int,
+}
+
+/// The flags of a unit. Until there is a network layer the peer may not have heard our Configure-Ack: the kernel must look at the next one too.
+pub(super) fn flags(network: &NetworkSpec) -> c_int {
+    let carries = network.ipv4.is_some() || network.ipv6.is_some();
+    match &network.encryption {
         None => 0,
-        Some(Encryption { mode: None, .. }) => SC_CCP_OPEN,
-        Some(Encryption { mode: Some(_), .. }) => SC_CCP_OPEN | SC_CCP_UP | SC_MUST_COMP,
+        Some(Encryption { mode: Some(_), .. }) if carries => SC_CCP_OPEN | SC_CCP_UP | SC_MUST_COMP,
+        Some(_) => SC_CCP_OPEN,
     }
+}
+
+/// Lets the packets of the network layers that are open pass, IPv4's and IPv6's, and no others: what the kernel says of its own accord is not to be
+/// said in clear.
+pub(super) fn let_pass(unit: impl AsFd + Copy, open: [bool; 2]) -> io::Result<()> {
+    for (protocol, open) in NETWORK_LAYERS.into_iter().zip(open) {
+        let mode = (!open).into();
+        let mode = NetworkMode { protocol, mode };
+        // SAFETY: the number's argument is a pointer to one `npioctl`.
+        unsafe { ioctl(unit, Setter::<PPPIOCSNPMODE, NetworkMode>::new(mode)) }?;
+    }
+    Ok(())
 }
 
 /// Gives a unit its keys, before CCP begins.

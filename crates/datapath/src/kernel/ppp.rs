@@ -12,7 +12,7 @@ use super::mppe;
 use super::session::Session;
 use crate::device::{Interface, check_name, index_of};
 use crate::netlink::Netlink;
-use crate::{DatapathError, Encryption, Framing, Stats};
+use crate::{DatapathError, NetworkSpec, Stats};
 
 const PPPIOCBRIDGECHAN: Opcode = opcode::write::<c_int>(b't', 53);
 const PPPIOCATTCHAN: Opcode = opcode::write::<c_int>(b't', 56);
@@ -131,6 +131,9 @@ impl Unit {
         let what = || format!("create device {}", name.unwrap_or("pppN"));
         let failed = |error: io::Error| DatapathError::system(what(), &error);
         let (file, number) = new_unit().map_err(failed)?;
+        if !session.spec.mppe.is_empty() {
+            mppe::let_pass(&file, [false; 2]).map_err(failed)?;
+        }
         let given = format!("ppp{number}");
         let index = index_of(&given).map_err(failed)?;
         let name = match name {
@@ -153,21 +156,29 @@ impl Unit {
     }
 
     /// What may be left out of frames, and how packets are encrypted.
-    pub(super) fn set_up(
-        &self,
-        framing: Framing,
-        encryption: Option<&Encryption>,
-    ) -> Result<(), DatapathError> {
-        if let Some(encryption) = encryption.filter(|e| e.mode.is_none()) {
+    pub(super) fn set_up(&self, network: &NetworkSpec) -> Result<(), DatapathError> {
+        let keys = network.encryption.as_ref().filter(|e| e.mode.is_none());
+        if let Some(encryption) = keys {
             let set = mppe::set_keys(&self.file, encryption);
             set.map_err(|e| DatapathError::system("encrypt by ppp_mppe", &e))?;
         }
-        let compressed = if framing.protocol_compression {
+        let compressed = if network.framing.protocol_compression {
             SC_COMP_PROT
         } else {
             0
         };
-        let set = self.set_flags(compressed | mppe::flags(encryption));
+        let flags = compressed | mppe::flags(network);
+        let open = [network.ipv4.is_some(), network.ipv6.is_some()];
+        // What is not to pass is stopped before the encryption ends, what is begins after it.
+        let set = match (self.session.spec.mppe.is_empty(), open) {
+            (true, _) => self.set_flags(flags),
+            (false, [false, false]) => {
+                mppe::let_pass(&self.file, open).and_then(|()| self.set_flags(flags))
+            }
+            (false, _) => self
+                .set_flags(flags)
+                .and_then(|()| mppe::let_pass(&self.file, open)),
+        };
         set.map_err(|e| DatapathError::system("set up a device", &e))
     }
 

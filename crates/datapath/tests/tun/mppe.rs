@@ -1,10 +1,9 @@
 //! Encrypted sessions: in user space, and with the kernel's `ppp_mppe` at one end or both.
 
 use crypto::mppe::{Decryptor, Encryptor, KeyLength, Mode, Sealed, StartKeys};
-use datapath::{Device, Encryption, Engine, Event, Handle, NetworkSpec, Request};
+use datapath::{Device, Encryption, Event, Handle, NetworkSpec, Request};
 
 use crate::bed::{Bed, End, Wire, dual_stack, ipv4_udp, network, own, session};
-use crate::kernel::in_kernel;
 use crate::{LAC, LNS, packet_to_lns, to_lns};
 
 /// A Reset-Ack of CCP.
@@ -175,98 +174,114 @@ fn a_gap_in_stateful_mode_goes_up_and_a_reset_ack_begins_anew() {
     assert_eq!(receive(b"second"), Some(true));
 }
 
-/// Both ends of a session that the kernel carries at the LNS, the LAC or both, once CCP is through.
-fn negotiated(bed: &Bed, in_kernel_at: [bool; 2], mode: Mode) -> [End; 2] {
-    let places = [(&bed.lns, LNS, LAC), (&bed.lac, LAC, LNS)];
-    let mut ends = [0, 1].map(|which| {
-        let (place, local, remote) = places[which];
-        let lns = which == 0;
-        let mut spec = session(1, lns, local, remote, own());
-        let mut end = match in_kernel_at[which] {
-            true => End::start_with_kernel(place, local),
-            false => End::start(place, local),
-        };
-        spec.mppe = vec![mode.length];
-        if in_kernel_at[which] {
-            spec = in_kernel(spec);
-        }
-        end.create(1, spec).unwrap();
-        let mut nothing = network("10.0.0.1", "10.0.0.2");
-        (nothing.ipv4, nothing.encryption) = (None, encryption(lns, None));
-        end.configure(1, nothing).unwrap();
-        end
-    });
-    let bits = match (mode.length, mode.stateful) {
-        (KeyLength::Bits128, false) => [1, 0, 0, 0x40],
-        (KeyLength::Bits128, true) => [0, 0, 0, 0x40],
-        (_, false) => [1, 0, 0, 0x20],
-        (_, true) => [0, 0, 0, 0x20],
-    };
-    let ack = [&[0xff, 3, 0x80, 0xfd, 2, 1, 0, 10, 18, 6][..], &bits].concat();
-    for from in [0, 1] {
-        let handle = Handle(1);
-        let frame = ack.clone();
-        ends[from].submit(Request::Send { handle, frame });
-        let Event::Frame { frame, .. } = ends[1 - from].any_event() else {
-            panic!("no frame")
-        };
-        assert!(frame.ends_with(&ack[2..]));
-    }
-    for (end, (network, lns)) in ends
-        .iter_mut()
-        .zip(dual_stack().into_iter().zip([true, false]))
-    {
-        end.configure(1, encrypted(network, lns, mode)).unwrap();
-    }
-    ends
-}
+/// The kernel's engine: `cargo xtask test --only kernel` runs these.
+mod kernel {
+    use crypto::mppe::{KeyLength, Mode};
+    use datapath::{Engine, Event, Handle, Request};
 
-#[test]
-#[ignore = "needs the kernel's l2tp_ppp"]
-fn the_kernel_and_tun_encrypt_for_each_other() {
-    let Some(bed) = Bed::new() else { return };
-    let modes = every_mode().filter(|mode| mode.length != KeyLength::Bits56);
-    for mode in modes {
-        for which in [[true, false], [false, true], [true, true]] {
-            let [mut lns, lac] = negotiated(&bed, which, mode);
-            let expected = [Engine::Tun, Engine::Kernel][usize::from(which[0])];
-            assert_eq!(lns.carrier(1), expected);
-            let wire = bed.lns.wire();
-            bed.lac.ping("10.0.0.1");
-            for _ in 0..10 {
-                let frame = frame_on(&wire);
-                let frame = frame.strip_prefix(&[0xff, 3]).unwrap_or(&frame);
-                assert!(matches!(frame, [0, 0xfd, ..] | [0xfd, ..]), "{mode}");
+    use super::{encrypted, encryption, every_mode, frame_on};
+    use crate::bed::{Bed, End, dual_stack, network, own, session};
+    use crate::kernel::in_kernel;
+    use crate::{LAC, LNS};
+
+    /// Both ends of a session that the kernel carries at the LNS, the LAC or both, once CCP is through.
+    fn negotiated(bed: &Bed, in_kernel_at: [bool; 2], mode: Mode) -> [End; 2] {
+        let places = [(&bed.lns, LNS, LAC), (&bed.lac, LAC, LNS)];
+        let mut ends = [0, 1].map(|which| {
+            let (place, local, remote) = places[which];
+            let lns = which == 0;
+            let mut spec = session(1, lns, local, remote, own());
+            let mut end = match in_kernel_at[which] {
+                true => End::start_with_kernel(place, local),
+                false => End::start(place, local),
+            };
+            spec.mppe = vec![mode.length];
+            if in_kernel_at[which] {
+                spec = in_kernel(spec);
             }
-            bed.lns.ping("10.0.0.2");
-            bed.lac.ping("fe80::1%ppp0");
-            Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
-            Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
-            let stats = lns.remove(1).unwrap();
-            assert!(stats.rx_bytes > 1 << 20, "{mode} {which:?}: {stats:?}");
-            assert_eq!(stats.rx_errors, 0, "{mode} {which:?}");
-            drop((lns, lac));
+            end.create(1, spec).unwrap();
+            let mut nothing = network("10.0.0.1", "10.0.0.2");
+            (nothing.ipv4, nothing.encryption) = (None, encryption(lns, None));
+            end.configure(1, nothing).unwrap();
+            end
+        });
+        let bits = match (mode.length, mode.stateful) {
+            (KeyLength::Bits128, false) => [1, 0, 0, 0x40],
+            (KeyLength::Bits128, true) => [0, 0, 0, 0x40],
+            (_, false) => [1, 0, 0, 0x20],
+            (_, true) => [0, 0, 0, 0x20],
+        };
+        let ack = [&[0xff, 3, 0x80, 0xfd, 2, 1, 0, 10, 18, 6][..], &bits].concat();
+        for from in [0, 1] {
+            let handle = Handle(1);
+            let frame = ack.clone();
+            ends[from].submit(Request::Send { handle, frame });
+            let Event::Frame { frame, .. } = ends[1 - from].any_event() else {
+                panic!("no frame")
+            };
+            assert!(frame.ends_with(&ack[2..]));
+        }
+        for (end, lns) in ends.iter_mut().zip([true, false]) {
+            let mut nothing = network("10.0.0.1", "10.0.0.2");
+            nothing.ipv4 = None;
+            end.configure(1, encrypted(nothing, lns, mode)).unwrap();
+        }
+        for (end, (network, lns)) in ends
+            .iter_mut()
+            .zip(dual_stack().into_iter().zip([true, false]))
+        {
+            end.configure(1, encrypted(network, lns, mode)).unwrap();
+        }
+        ends
+    }
+
+    #[test]
+    #[ignore = "needs the kernel's l2tp_ppp"]
+    fn the_kernel_and_tun_encrypt_for_each_other() {
+        let Some(bed) = Bed::new() else { return };
+        let modes = every_mode().filter(|mode| mode.length != KeyLength::Bits56);
+        for mode in modes {
+            for which in [[true, false], [false, true], [true, true]] {
+                let [mut lns, lac] = negotiated(&bed, which, mode);
+                let expected = [Engine::Tun, Engine::Kernel][usize::from(which[0])];
+                assert_eq!(lns.carrier(1), expected);
+                let wire = bed.lns.wire();
+                bed.lac.ping("10.0.0.1");
+                for _ in 0..10 {
+                    let frame = frame_on(&wire);
+                    let frame = frame.strip_prefix(&[0xff, 3]).unwrap_or(&frame);
+                    assert!(matches!(frame, [0, 0xfd, ..] | [0xfd, ..]), "{mode}");
+                }
+                bed.lns.ping("10.0.0.2");
+                bed.lac.ping("fe80::1%ppp0");
+                Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+                Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
+                let stats = lns.remove(1).unwrap();
+                assert!(stats.rx_bytes > 1 << 20, "{mode} {which:?}: {stats:?}");
+                assert_eq!(stats.rx_errors, 0, "{mode} {which:?}");
+                drop((lns, lac));
+            }
         }
     }
-}
 
-#[test]
-#[ignore = "needs the kernel's l2tp_ppp"]
-fn who_wants_56_bits_stays_in_user_space_unless_told_otherwise() {
-    let Some(bed) = Bed::new() else { return };
-    let mut lns = End::start_with_kernel(&bed.lns, LNS);
-    for (handle, lengths, engine) in [
-        (1, vec![KeyLength::Bits56], Engine::Tun),
-        (2, vec![KeyLength::Bits128], Engine::Kernel),
-        (3, KeyLength::ALL.to_vec(), Engine::Kernel),
-        (4, Vec::new(), Engine::Kernel),
-    ] {
-        let mut spec = session(handle, true, LNS, LAC, own());
-        spec.mppe = lengths;
-        lns.create(handle.into(), spec).unwrap();
-        assert_eq!(lns.carrier(handle.into()), engine);
+    #[test]
+    #[ignore = "needs the kernel's l2tp_ppp"]
+    fn who_wants_56_bits_stays_in_user_space_unless_told_otherwise() {
+        let Some(bed) = Bed::new() else { return };
+        let mut lns = End::start_with_kernel(&bed.lns, LNS);
+        for (handle, lengths, engine) in [
+            (1, vec![KeyLength::Bits56], Engine::Tun),
+            (2, vec![KeyLength::Bits128], Engine::Kernel),
+            (3, KeyLength::ALL.to_vec(), Engine::Kernel),
+            (4, Vec::new(), Engine::Kernel),
+        ] {
+            let mut spec = session(handle, true, LNS, LAC, own());
+            spec.mppe = lengths;
+            lns.create(handle.into(), spec).unwrap();
+            assert_eq!(lns.carrier(handle.into()), engine);
+        }
+        let spec = in_kernel(session(5, true, LNS, LAC, own()));
+        lns.create(5, spec).unwrap();
+        assert_eq!(lns.carrier(5), Engine::Kernel);
     }
-    let spec = in_kernel(session(5, true, LNS, LAC, own()));
-    lns.create(5, spec).unwrap();
-    assert_eq!(lns.carrier(5), Engine::Kernel);
 }

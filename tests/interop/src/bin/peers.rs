@@ -17,8 +17,8 @@ use interop::capture::{CDN, Capture, Extent, Recording, STOP_CCN};
 use interop::netns::{self, Bed, Namespace};
 use interop::ours::{self, Ours};
 use interop::traffic::{has_address, ping, transfer};
-use interop::xl2tpd::Xl2tpd;
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Role, Side, Suite, until};
+use interop::xl2tpd::{Settings, Xl2tpd};
+use interop::{Auth, INNER_LAC, INNER_LNS, Mppe, PASSWORD, Role, Side, Suite, until};
 use rustix::mount::{MountFlags, mount};
 
 /// Octets that the TCP transfer sends each way.
@@ -99,6 +99,8 @@ struct Case {
     secret: bool,
     /// Data messages have sequence numbers, both ways.
     sequenced: bool,
+    /// Packets are encrypted.
+    mppe: Option<Mppe>,
     ending: Ending,
 }
 
@@ -110,6 +112,7 @@ impl fmt::Display for Case {
             Program::Kernel => "ours/kernel",
         };
         let secret = match (self.secret, self.sequenced) {
+            _ if self.mppe.is_some() => "mppe",
             (false, false) => "open",
             (true, false) => "secret",
             (false, true) => "seq",
@@ -126,7 +129,8 @@ impl fmt::Display for Case {
             f,
             "{lac:>11} -> {lns:<11} {:<8} {secret:<10} {message:>7} by {by}",
             self.auth
-        )
+        )?;
+        self.mppe.map_or(Ok(()), |mppe| write!(f, ", {mppe}"))
     }
 }
 
@@ -173,7 +177,17 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// In each direction every authentication, with and without a secret; the endings in turn.
+/// How packets may be encrypted between these. The kernel has no keys of 56 bits, and pppd is asked of each of its own.
+fn encryptions(lac: Program, lns: Program) -> Vec<Mppe> {
+    let mut lengths = vec![128, 40];
+    if ![lac, lns].contains(&Program::Xl2tpd) {
+        lengths.truncate(1);
+    }
+    let mppe = |bits| [false, true].map(|stateful| Mppe { bits, stateful });
+    lengths.into_iter().flat_map(mppe).collect()
+}
+
+/// In each direction every authentication, with and without a secret, and every encryption; the endings in turn.
 fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
     let mut endings = Ending::ALL.into_iter().cycle();
     let mut cases = Vec::new();
@@ -186,9 +200,21 @@ fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
                     auth,
                     secret,
                     sequenced: false,
+                    mppe: None,
                     ending,
                 }));
             }
+        }
+        for mppe in encryptions(lac, lns) {
+            cases.extend(endings.next().map(|ending| Case {
+                lac,
+                lns,
+                auth: Auth::MsChapV2,
+                secret: false,
+                sequenced: false,
+                mppe: Some(mppe),
+                ending,
+            }));
         }
         for secret in [false, true] {
             cases.extend(endings.next().map(|ending| Case {
@@ -197,6 +223,7 @@ fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
                 auth: Auth::Chap,
                 secret,
                 sequenced: true,
+                mppe: None,
                 ending,
             }));
         }
@@ -213,7 +240,7 @@ fn run(case: Case, programs: &Path) -> Result<String> {
         Extent::Control,
     )?;
     let backlog = backlog_drops()?;
-    let all = if case.sequenced {
+    let all = if case.sequenced || case.mppe.is_some() {
         let file = folder.path().join("data.pcap");
         Some(Capture::start(&bed.lns, &file, Extent::All)?)
     } else {
@@ -226,7 +253,10 @@ fn run(case: Case, programs: &Path) -> Result<String> {
     };
     let lived = live(case, &bed, &mut *lac, &mut *lns, &capture);
     let counted = match all.map(Capture::finish).transpose() {
-        Ok(Some(recording)) if lived.is_ok() => is_sequenced(&recording, &bed, backlog),
+        Ok(Some(recording)) if lived.is_ok() && case.sequenced => {
+            is_sequenced(&recording, &bed, backlog)
+        }
+        Ok(Some(recording)) if lived.is_ok() => is_encrypted(&recording),
         other => other.map(drop),
     };
     lived
@@ -254,8 +284,13 @@ fn start(
     };
     Ok(match program {
         Program::Xl2tpd => {
-            let (auth, secret, sequenced) = (case.auth, case.secret, case.sequenced);
-            Box::new(Xl2tpd::start(bed, folder, role, auth, secret, sequenced)?)
+            let settings = Settings {
+                auth: case.auth,
+                secret: case.secret,
+                sequenced: case.sequenced,
+                mppe: case.mppe,
+            };
+            Box::new(Xl2tpd::start(bed, folder, role, settings)?)
         }
         Program::Tun | Program::Kernel => {
             let mut configuration = match role {
@@ -265,6 +300,7 @@ fn start(
             if case.sequenced {
                 configuration.push_str(ours::SEQUENCED);
             }
+            configuration.extend(case.mppe.map(ours::encrypted));
             let datapath = if program == Program::Tun {
                 "tun"
             } else {
@@ -310,6 +346,20 @@ fn is_sequenced(recording: &Recording, bed: &Bed, backlog: u64) -> Result<()> {
         ensure!(
             count > TRANSFER / 1500 && without < 10,
             "{from} sent {count} messages with numbers and {without} without"
+        );
+    }
+    Ok(())
+}
+
+/// Both sides sent the transfer encrypted, and not one packet in clear.
+fn is_encrypted(recording: &Recording) -> Result<()> {
+    for from in [netns::LAC, netns::LNS] {
+        let protocols = recording.protocols(from);
+        let count = |protocol| protocols.get(&protocol).copied().unwrap_or(0);
+        let (clear, encrypted) = (count(0x21) + count(0x57), count(0xfd));
+        ensure!(
+            clear == 0 && encrypted > TRANSFER / 1500,
+            "{from} sent {clear} packets in clear and {encrypted} encrypted"
         );
     }
     Ok(())
@@ -431,6 +481,12 @@ fn live<'a>(
         let missing = unsent + backlog_drops()?.saturating_sub(backlog);
         check_counters(lac, case.lac, &bed.lac, missing)?;
         check_counters(lns, case.lns, &bed.lns, missing)?;
+    }
+    if let Some(mppe) = case.mppe {
+        for said in [lac.encryption()?, lns.encryption()?] {
+            let said = said.unwrap_or_else(|| mppe.to_string());
+            ensure!(said == mppe.to_string(), "encrypted: {said}, not {mppe}");
+        }
     }
     for (program, place) in [(case.lac, &bed.lac), (case.lns, &bed.lns)] {
         if program == Program::Kernel {
