@@ -105,8 +105,11 @@ impl Kernel {
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
         probe()?;
-        let family = Family::open();
-        let watch = family.as_ref().ok().and_then(|_| Watch::open().ok());
+        let opened = Family::open().and_then(|family| Ok((family, Watch::open()?)));
+        let (family, watch) = match opened {
+            Ok((family, watch)) => (Ok(telling_of_others(family)), Some(watch)),
+            Err(error) => (Err(error.to_string()), None),
+        };
         let reader = Arc::new(Reader::start(Arc::clone(&sink), watch)?);
         // No session shares a device here.
         let shared = SharedDevice {
@@ -122,7 +125,7 @@ impl Kernel {
         Ok(Self {
             listeners,
             receiver,
-            family: family.map(warned_of_others).map_err(|e| e.to_string()),
+            family,
             tunnels: Tunnels::default(),
             sessions: BTreeMap::new(),
             sink,
@@ -337,12 +340,12 @@ impl Drop for Kernel {
 }
 
 /// Says which tunnels the kernel has already: those of a daemon that is gone went with its sockets, so these are others'.
-fn warned_of_others(mut family: Family) -> Family {
+fn telling_of_others(mut family: Family) -> Family {
     match family.tunnels() {
         Ok(tunnels) if tunnels.is_empty() => {}
         Ok(tunnels) => {
             let ids: Vec<_> = tunnels.iter().map(u32::to_string).collect();
-            tracing::warn!(
+            tracing::info!(
                 "the kernel has tunnels that are not ours: {} (ip l2tp show tunnel); a session of a tunnel with the same id can't be in the kernel",
                 ids.join(", ")
             );
