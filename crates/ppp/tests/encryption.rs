@@ -11,6 +11,8 @@ use crypto::mppe::{KeyLength, Mode, StartKeys};
 use ppp::{
     AuthProtocol, Cause, EncryptionCause, Event, LinkConfig, MppeConfig, NetworkConfig, Phase,
 };
+use proptest::collection::vec;
+use proptest::{prop_assert, proptest};
 use wire::ppp::Protocol;
 use wire::ppp::iana::code;
 
@@ -480,4 +482,67 @@ fn without_network_layers_the_link_ends_after_its_encryption() {
     pair.open(SECOND);
     let cause = pair.server().closed();
     assert!(matches!(cause, Some(Cause::NoNetwork(_))), "{cause:?}");
+}
+
+/// The last packet of a protocol and code that the link sent.
+fn last(solo: &Solo, protocol: Protocol, code: u8) -> Option<Sent> {
+    let sent = solo.host.sent.iter().rev().map(|frame| sent(frame));
+    let mut matching = sent.filter(|p| (p.protocol, p.code) == (protocol, code));
+    matching.next()
+}
+
+/// One thing that a peer says, good or bad, of two numbers.
+fn hostile(solo: &mut Solo, what: u8, more: u8) {
+    let bits = |more: u8| option(18, &[more & 1, 0, 0, more & 0xf0]);
+    let protocol = [Protocol::CCP, Protocol::IPCP, Protocol::IPV6CP][usize::from(more % 3)];
+    let address = address(3, CLIENT_IP);
+    match what {
+        0 | 1 => {
+            if let Some(asked) = last(solo, protocol, REQUEST) {
+                solo.say(protocol, ACK, asked.identifier, &asked.data);
+            }
+        }
+        2 => {
+            if let Some(asked) = last(solo, Protocol::CCP, REQUEST) {
+                solo.say(Protocol::CCP, NAK, asked.identifier, &bits(more));
+            }
+        }
+        3 => {
+            if let Some(asked) = last(solo, protocol, REQUEST) {
+                solo.say(protocol, REJECT, asked.identifier, &asked.data);
+            }
+        }
+        4 => drop(solo.say(Protocol::CCP, REQUEST, more, &bits(0x40 | more & 1))),
+        5 => drop(solo.say(Protocol::CCP, REQUEST, more, &bits(more))),
+        6 | 7 => drop(solo.say(Protocol::IPCP, REQUEST, more, &address)),
+        8 => drop(solo.say(protocol, more % 17, more, &address)),
+        9 => {
+            let rejected = [&protocol.0.to_be_bytes()[..], &[1, 1, 0, 4]].concat();
+            solo.say(Protocol::LCP, code::PROTOCOL_REJECT, more, &rejected);
+        }
+        10 => drop(solo.say_frame(&[0, 0xfd, more, more, 1, 2])),
+        11 => drop(solo.say_frame(&[0x80, 0xfd, more, more])),
+        _ => drop(solo.wait(Duration::from_secs(more.into()) / 8)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_peer_says_brings_up_a_network_in_clear_or_takes_encryption_from_one(
+        required: bool,
+        is_up: bool,
+        said in vec((0_u8..14, proptest::num::u8::ANY), 1..60),
+    ) {
+        let mut solo = if is_up { encrypted(required) } else { asking(required) };
+        let mut was_encrypted = is_up;
+        for (what, more) in said {
+            hostile(&mut solo, what, more);
+            let status = solo.host.link.status();
+            let carries = status.ipv4.is_some() || status.ipv6.is_some();
+            was_encrypted |= status.mppe.is_some();
+            prop_assert!(status.mppe.is_some() || !carries || !(required || was_encrypted));
+            let ends = status.cause.is_some();
+            prop_assert!(ends || !was_encrypted || status.mppe.is_some(), "{status:?}");
+        }
+    }
 }

@@ -10,9 +10,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use interop::kernel::{self, Case, PATIENCE, World, said};
-use interop::ours::Ours;
+use interop::ours::{self, Ours};
 use interop::process::Process;
-use interop::{PASSWORD, Role, Side, Suite, USER, until};
+use interop::{Mppe, PASSWORD, Role, Side, Suite, USER, until};
 use rustix::process::Signal;
 
 /// The program that the kernel has load its modules.
@@ -47,6 +47,10 @@ const CASES: &[(&str, Case)] = &[
         without_module,
     ),
     ("without /dev/ppp there are TUN devices", without_device),
+    (
+        "without the kernel's MPPE encrypted sessions are in user space",
+        without_mppe,
+    ),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -200,4 +204,37 @@ fn without_device(world: &World) -> Result<String> {
     let result = lacking(world, "open /dev/ppp");
     fs::rename("/dev/ppp.away", "/dev/ppp")?;
     result.map(|()| String::new())
+}
+
+fn without_mppe(world: &World) -> Result<String> {
+    // It is loaded when somebody asks for it, which nobody can who loads nothing.
+    let _ = Command::new("rmmod").arg("ppp_mppe").output()?;
+    let loader = fs::read_to_string(LOADER)?;
+    fs::write(LOADER, "/bin/false")?;
+    let result = encrypted_without_kernel(world);
+    fs::write(LOADER, loader)?;
+    result.map(|()| String::new())
+}
+
+fn encrypted_without_kernel(world: &World) -> Result<()> {
+    let encrypted = ours::encrypted(Mppe {
+        bits: 128,
+        stateful: false,
+    });
+    let ms_chap = "ppp profile modify profile_name=default auth_mschapv2=yes\n";
+    let start = |role, datapath| world.start_with(role, datapath, &(encrypted.clone() + ms_chap));
+    let mut lns = start(Role::Lns, "tun")?;
+    let mut lac = start(Role::Lac, "auto")?;
+    let session = lac.established(PATIENCE)?;
+    ensure!(session["datapath"] == "tun", "{session}");
+    ensure!(session["mppe"] == "128 stateless", "{session}");
+    said(&lac, "the kernel has no MPPE")?;
+    world.is_through()?;
+    lac.shut_down()?;
+
+    let mut lac = start(Role::Lac, "kernel")?;
+    let why = "the datapath has none of the allowed key lengths";
+    said(&lac, why)?;
+    lac.shut_down()?;
+    lns.shut_down()
 }
