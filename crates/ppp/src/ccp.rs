@@ -74,6 +74,8 @@ fn mode(bits: MppeBits) -> Option<Mode> {
 impl Options for Ccp {
     const PROTOCOL: Protocol = Protocol::CCP;
     const TIMER: Timer = Timer::Ccp;
+    /// The Linux kernel goes on from its key at every Configure-Ack that it sees, the second one to the same request too.
+    const REPEATS_EARLY: bool = false;
     /// The bits of its MPPE option.
     type Asked = Option<u32>;
 

@@ -18,6 +18,8 @@ pub(crate) trait Options {
     const PROTOCOL: Protocol;
     /// Its restart timer.
     const TIMER: Timer;
+    /// Whether our request goes out again before its time, where the peer may not have heard it.
+    const REPEATS_EARLY: bool = true;
     /// What one Configure-Request of the peer asks for; what it does not name has its default.
     type Asked: Default;
 
@@ -275,7 +277,8 @@ impl<P: Options> Layer<P> {
     fn came_too_early(&self, cx: &Context<'_>) -> bool {
         let restart = P::negotiation(cx.config).restart;
         let deadline = cx.io.deadlines.get(P::TIMER);
-        self.state == State::RequestSent
+        P::REPEATS_EARLY
+            && self.state == State::RequestSent
             && !self.answered
             && self.restarts > 0
             && deadline.is_some_and(|at| cx.now + restart >= at + TOO_EARLY)

@@ -195,7 +195,7 @@ impl Link {
     /// phase only what could not be known then either.
     fn refuse(&mut self, protocol: Protocol, payload: &[u8], now: Time) {
         if let Some(encryption) = &mut self.encryption {
-            if encryption.hold(protocol, payload) {
+            if self.phase == Phase::Network && encryption.hold(protocol, payload) {
                 return;
             }
             if protocol == Protocol::COMPRESSED {

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crypto::mppe::StartKey;
 use libc::c_int;
 use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
+use wire::ppp::iana::code;
 
 use super::mppe;
 use super::session::Session;
@@ -114,6 +116,8 @@ pub(super) struct Unit {
     file: OwnedFd,
     name: String,
     index: u32,
+    /// What is to be encrypted with, until something is.
+    send_key: Mutex<Option<StartKey>>,
 }
 
 impl Unit {
@@ -147,6 +151,7 @@ impl Unit {
             file,
             name,
             index,
+            send_key: Mutex::new(None),
         })
     }
 
@@ -162,6 +167,9 @@ impl Unit {
             let set = mppe::set_keys(&self.file, encryption);
             set.map_err(|e| DatapathError::system("encrypt by ppp_mppe", &e))?;
         }
+        let carries = network.ipv4.is_some() || network.ipv6.is_some();
+        let negotiated = network.encryption.as_ref().filter(|_| !carries);
+        *self.send_key() = negotiated.map(|encryption| encryption.keys.send.clone());
         let compressed = if network.framing.protocol_compression {
             SC_COMP_PROT
         } else {
@@ -187,8 +195,18 @@ impl Unit {
         Ok(unsafe { ioctl(&self.file, Setter::<PPPIOCSFLAGS, c_int>::new(flags)) }?)
     }
 
+    fn send_key(&self) -> MutexGuard<'_, Option<StartKey>> {
+        self.send_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends one frame, which begins with a protocol field of two octets, past the kernel's CCP.
     pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
+        // With a Configure-Ack encryption begins, or begins again if the peer missed the last one, and nothing was sent: always from the key that was given.
+        if frame.get(2) == Some(&code::CONFIGURE_ACK)
+            && let Some(key) = &*self.send_key()
+        {
+            mppe::set_key(&self.file, key, true)?;
+        }
         rustix::io::write(&self.file, frame)?;
         Ok(())
     }

@@ -298,6 +298,13 @@ mod kernel {
         lns.submit(Request::Send { handle, frame });
         lac.send_to(&to_lns(1, &ack), LNS).unwrap();
         lns.any_event();
+        // The acknowledgement was lost, so the peer asks once more.
+        let mut request = ack;
+        request[4] = 1;
+        lac.send_to(&to_lns(1, &request), LNS).unwrap();
+        lns.any_event();
+        let frame = ack.to_vec();
+        lns.submit(Request::Send { handle, frame });
         lns.configure(1, encrypted(network("10.0.0.1", "10.0.0.2"), true, mode))
             .unwrap();
 
@@ -307,6 +314,7 @@ mod kernel {
             let len = lac.recv(&mut buf).unwrap();
             buf[6..len].to_vec()
         };
+        assert!(receive().ends_with(&ack[6..]));
         assert!(receive().ends_with(&ack[6..]));
         let mut theirs = Decryptor::new(keys().send, mode);
         let say = |text: &[u8]| assert!(inner.send_to(text, "10.0.0.2:9").is_ok());

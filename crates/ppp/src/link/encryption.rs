@@ -107,8 +107,8 @@ impl Encryption {
     pub(super) fn hold(&mut self, protocol: Protocol, payload: &[u8]) -> bool {
         let begins = payload.first() == Some(&code::CONFIGURE_REQUEST);
         let holds = match protocol {
-            Protocol::CCP => self.state == State::Asked,
-            Protocol::IPCP | Protocol::IPV6CP => self.is_pending(),
+            Protocol::CCP => matches!(self.state, State::Off | State::Asked),
+            Protocol::IPCP | Protocol::IPV6CP => self.state == State::Off || self.is_pending(),
             _ => false,
         };
         if holds && begins {
