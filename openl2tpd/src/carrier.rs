@@ -1,6 +1,7 @@
 //! The datapath of this run of the daemon.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use datapath::auto::Auto;
@@ -102,6 +103,11 @@ impl Carrier {
         }
         self.null.submit(&mut self.for_null);
         self.engines.submit(&mut self.for_engines);
+    }
+
+    /// The socket of a session that another program is to speak PPP in.
+    pub(crate) fn lend(&self, handle: Handle) -> Result<OwnedFd, DatapathError> {
+        self.engines.lend(handle)
     }
 
     /// Takes events on their way to the engine, and returns those that are to get there now.

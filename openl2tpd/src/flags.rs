@@ -52,6 +52,15 @@ pub(crate) struct Flags {
     /// the machine has it, and a TUN device for others; kernel, or no start; tun, which is TUN devices; or null, which carries none of any session
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Auto)]
     pub(crate) datapath: DatapathName,
+    /// pppd, which speaks PPP where a ppp profile has ppp_engine=pppd
+    #[arg(long, value_name = "PATH", default_value = "/usr/sbin/pppd")]
+    pub(crate) pppd: PathBuf,
+    /// Folder of its plugins pppol2tp.so and openl2tp.so [default: /usr/lib/openl2tp, or that of this program if they were built there]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pppd_plugins: Option<PathBuf>,
+    /// The most pppds that set up PPP at once; others wait; 0: no limit
+    #[arg(short = 'y', value_name = "COUNT", default_value_t = 0)]
+    pub(crate) pppd_setups: u16,
     /// Where the log goes: stderr, journald, syslog, or a file [default: stderr in the foreground, else syslog]
     #[arg(long, value_name = "WHERE")]
     pub(crate) log: Option<LogPlace>,
@@ -77,8 +86,6 @@ struct Gone {
     remote_rpc: bool,
     #[arg(short = 'S', hide = true)]
     status_files: bool,
-    #[arg(short = 'y', hide = true)]
-    pppd_throttle: Option<String>,
 }
 
 /// Where the log goes.
@@ -148,10 +155,6 @@ impl Flags {
             (
                 gone.status_files,
                 "-S: there are no status files: ask the API, as in `l2tpconfig --json tunnel list`",
-            ),
-            (
-                gone.pppd_throttle.is_some(),
-                "-y: no pppd is started, so that none is held up: leave it out; max_sessions limits sessions",
             ),
         ]
         .into_iter()

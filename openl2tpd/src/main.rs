@@ -27,6 +27,7 @@ mod metrics;
 mod objects;
 mod pidfile;
 mod plan;
+mod pppd;
 mod privileges;
 mod reload;
 mod report;
@@ -62,6 +63,7 @@ use hooks::Hooks;
 use logging::{Destination, Log, LogFile};
 use management::{Management, Signals};
 use pidfile::PidFile;
+use pppd::Pppds;
 use service::Activated;
 use shard::Shard;
 use sockets::Sockets;
@@ -159,6 +161,8 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         clock::now(),
     );
     let hooks = Hooks::default();
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let pppds = Pppds::new(flags, mailbox.clone())?;
     let shard = Shard::new(
         engine,
         carrier,
@@ -166,6 +170,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         resolver,
         Arc::clone(&happened),
         hooks.clone(),
+        orders,
     );
     let (end, ended) = oneshot::channel();
     thread::Builder::new()
@@ -194,6 +199,8 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         daemon,
         mailbox,
         questions,
+        pppds,
+        ordered,
         ended,
         listener,
         read_only,

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::backend::Daemon;
 use crate::mailbox::{Mail, Mailbox};
+use crate::pppd::{Order, Pppds};
 use crate::service;
 use crate::shard::{Broken, Question};
 use crate::trace::{self, SYSTEM};
@@ -30,6 +31,10 @@ pub(crate) struct Management {
     pub(crate) mailbox: Mailbox,
     /// Names to resolve for the shard.
     pub(crate) questions: mpsc::UnboundedReceiver<Question>,
+    /// The processes of pppd.
+    pub(crate) pppds: Pppds,
+    /// What the shard wants of them.
+    pub(crate) ordered: mpsc::UnboundedReceiver<Order>,
     /// Told when the shard has ended; dropped when it panicked.
     pub(crate) ended: oneshot::Receiver<Result<(), Broken>>,
     /// Where the interface is served.
@@ -54,6 +59,7 @@ impl Management {
         }
         tokio::spawn(resolve(self.questions, self.mailbox.clone()));
         tokio::spawn(service::keep_watchdog(self.mailbox.clone()));
+        let pppds = tokio::spawn(self.pppds.run(self.ordered));
         let lanes = self.daemon.hooks.start();
         ready()?;
         let daemon = Arc::clone(&self.daemon);
@@ -67,6 +73,8 @@ impl Management {
         tokio::select! {
             ended = async {
                 let ended = end(&self.daemon, &self.mailbox, self.ended).await;
+                // The shard orders no more: they end.
+                let _ = pppds.await;
                 self.daemon.hooks.finish(lanes).await;
                 ended
             } => ended,

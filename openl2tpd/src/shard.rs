@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::server::EventLog;
 use datapath::{Event, Request, Transport};
-use engine::{Engine, Input, Output, Token};
+use engine::{Engine, Input, Output, PppdRequest, Token};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -14,6 +14,7 @@ use crate::carrier::Carrier;
 use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Answer, Inbox, Mail};
+use crate::pppd::{Order, Orders};
 use crate::sockets::Sockets;
 use crate::trace::Followers;
 use crate::{clock, events, report, trace};
@@ -42,6 +43,7 @@ pub(crate) struct Shard {
     happened: Arc<EventLog>,
     followers: Followers,
     hooks: Hooks,
+    pppds: Orders,
 }
 
 /// The engine panics whenever it handles the timeout that is due: it would for ever.
@@ -56,6 +58,7 @@ impl Shard {
         resolver: mpsc::UnboundedSender<Question>,
         happened: Arc<EventLog>,
         hooks: Hooks,
+        pppds: Orders,
     ) -> Self {
         Self {
             engine,
@@ -69,6 +72,7 @@ impl Shard {
             happened,
             followers: Followers::default(),
             hooks,
+            pppds,
         }
     }
 
@@ -195,6 +199,16 @@ impl Shard {
                 report::request(&request, &self.engine);
                 self.requests.push(request);
             }
+            Output::Pppd { handle, request } => {
+                let starts = matches!(request, PppdRequest::Start(_));
+                let socket = starts.then(|| self.carrier.lend(handle));
+                // Management ends after us.
+                let _ = self.pppds.send(Order {
+                    handle,
+                    request,
+                    socket,
+                });
+            }
             Output::Resolve { token, host } => {
                 // Management ends after us.
                 let _ = self.resolver.send(Question { token, host });
@@ -249,6 +263,7 @@ pub(crate) mod tests {
             resolver,
             Arc::new(EventLog::new(1, 1)),
             Hooks::default(),
+            mpsc::unbounded_channel().0,
         )
     }
 

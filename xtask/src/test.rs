@@ -201,7 +201,13 @@ const IN_UML: &[Tool] = &[
 ];
 
 /// What the end-to-end suites run, of this workspace.
-const PROGRAMS: [&str; 3] = ["openl2tpd", "l2tpconfig", "interop"];
+const PROGRAMS: [&str; 5] = [
+    "openl2tpd",
+    "l2tpconfig",
+    "interop",
+    "pppol2tp-plugin",
+    "openl2tp-plugin",
+];
 
 /// What stands left of the daemon: no runtime, no sockets.
 const SANS_IO: [&str; 9] = [

@@ -31,8 +31,8 @@ pub use objects::{
 };
 pub use value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
-    LacLns, Mppe, MppeBits, Netmask, Octets, Program, ProxyAuthType, SecretOctets, SessionType,
-    SyncMode, TraceFlags, Value,
+    LacLns, Mppe, MppeBits, Netmask, Octets, PppEngine, Program, ProxyAuthType, SecretOctets,
+    SessionType, SyncMode, TraceFlags, Value,
 };
 pub use words::nearest;
 

@@ -12,8 +12,8 @@ use crate::DEFAULT_PROFILE;
 use crate::declare::{Object, Parameter, Parameters, Role, Slot, Touches, bounds, objects};
 use crate::value::{
     AddressRange, AuthMode, Bearer, ConnectSpeed, Datapath, Framing, Host, InterfaceName, Kind,
-    LacLns, Mppe, MppeBits, Netmask, Octets, Program, ProxyAuthType, SecretOctets, SessionType,
-    SyncMode, TraceFlags, Value,
+    LacLns, Mppe, MppeBits, Netmask, Octets, PppEngine, Program, ProxyAuthType, SecretOctets,
+    SessionType, SyncMode, TraceFlags, Value,
 };
 
 objects! {
@@ -264,6 +264,8 @@ objects! {
     PppProfile {
         /// The profile's name.
         [Key] profile_name: String;
+        /// Who speaks PPP: the daemon itself, or a process of pppd for each session, which needs the kernel's L2TP.
+        [Modify] ppp_engine: PppEngine = PppEngine::Builtin;
         /// Logs PPP's control frames in detail, if ppp_control is among the categories.
         [Modify] trace_flags: TraceFlags = TraceFlags::NONE;
         /// The largest packet that we send; the peer's MRU and the tunnel's mtu bound it too.

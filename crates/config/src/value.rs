@@ -623,6 +623,13 @@ choices! {
         /// We are the LNS of an outgoing call, and placed it.
         Lnoc = "lnoc",
     }
+    /// Who speaks PPP in a session.
+    PppEngine {
+        /// The daemon itself.
+        Builtin = "builtin",
+        /// A process of pppd for each session, over the kernel's L2TP.
+        Pppd = "pppd",
+    }
     /// How the line of a PPP client is framed.
     SyncMode {
         /// Synchronous.

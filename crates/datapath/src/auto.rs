@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crypto::mppe::KeyLength;
@@ -82,6 +83,14 @@ impl Auto {
         self.kernel.as_ref().ok()?.without_family()
     }
 
+    /// The socket of a session that another program is to speak PPP in.
+    pub fn lend(&self, handle: Handle) -> Result<OwnedFd, DatapathError> {
+        match &self.kernel {
+            Ok(kernel) => kernel.lend(handle),
+            Err(_) => Err(DatapathError::NoSuchSession),
+        }
+    }
+
     /// Receives from one more socket and lets sessions use it, from the next request on.
     pub fn add_socket(&self, socket: Arc<Socket>) {
         self.listeners().push(Arc::clone(&socket));
@@ -148,7 +157,9 @@ impl Auto {
     /// Only `tun` is there.
     fn without(&self, request: Request, for_tun: &mut Vec<Request>) {
         match (request, &self.kernel) {
-            (Request::Create { token, spec, .. }, Err(why)) if spec.choice == Choice::Kernel => {
+            (Request::Create { token, spec, .. }, Err(why))
+                if spec.choice == Choice::Kernel || spec.lent =>
+            {
                 let why = format!("the kernel's L2TP: {why}");
                 self.moves
                     .complete(token, Err(DatapathError::Unsupported(why)));
@@ -165,12 +176,13 @@ impl Auto {
         for_tun: &mut Vec<Request>,
     ) {
         let own = matches!(spec.device, Device::Own { .. });
-        let wanted = match spec.choice {
-            Choice::Kernel => true,
-            Choice::Auto => own && self.kernel_encrypts(&spec.mppe),
-            Choice::Tun | Choice::Null => false,
-        };
+        let only = spec.choice == Choice::Kernel || spec.lent;
+        let wanted =
+            only || (spec.choice == Choice::Auto && own && self.kernel_encrypts(&spec.mppe));
         let place = place(&spec);
+        if let Err(error) = self.lendable(&spec, &place) {
+            return self.moves.complete(token, Err(error));
+        }
         if wanted && !self.ids_on_tun.contains_key(&place) {
             let made = match &mut self.kernel {
                 Ok(kernel) => kernel.create(handle, spec.clone()),
@@ -183,9 +195,7 @@ impl Auto {
                     let made = Completion::Created(Engine::Kernel);
                     return self.moves.complete(token, Ok(made));
                 }
-                Err(error) if spec.choice == Choice::Kernel => {
-                    return self.moves.complete(token, Err(error));
-                }
+                Err(error) if only => return self.moves.complete(token, Err(error)),
                 Err(error) => tracing::debug!("not in the kernel: {error}"),
             }
         }
@@ -203,6 +213,23 @@ impl Auto {
         let has = |length: &KeyLength| Engine::Kernel.key_lengths().contains(length);
         let encrypts = |kernel: &Kernel| wanted.iter().any(has) && kernel.encrypts();
         wanted.is_empty() || self.kernel.as_ref().is_ok_and(encrypts)
+    }
+
+    /// What another program speaks PPP in is the kernel's, and stays there.
+    fn lendable(&self, spec: &SessionSpec, place: &(Transport, u16)) -> Result<(), DatapathError> {
+        if spec.lent && matches!(spec.choice, Choice::Tun | Choice::Null) {
+            let why = "PPP of another program over anything but the kernel's L2TP";
+            return Err(DatapathError::Unsupported(why.to_owned()));
+        }
+        let other = self.kernel.as_ref().ok();
+        let other = other.and_then(|kernel| kernel.in_the_way_of(spec));
+        let stays = other
+            .and_then(|other| self.in_kernel.get(&other))
+            .is_some_and(|carried| carried.spec.lent);
+        if stays || (spec.lent && self.ids_on_tun.contains_key(place)) {
+            return Err(DatapathError::InUse);
+        }
+        Ok(())
     }
 
     /// A session is `tun`'s from now on.

@@ -106,6 +106,8 @@ pub struct SessionSpec {
     pub choice: Choice,
     /// The key lengths of which PPP may agree on one; none if its packets are not to be encrypted.
     pub mppe: Vec<KeyLength>,
+    /// Another program speaks PPP in it, over the session's socket of the kernel (`Auto::lend`): it has neither frames nor a device here.
+    pub lent: bool,
 }
 
 /// What the peer lets us leave out of the PPP frames that we send: its LCP options (RFC 1661 sections 6.5 and 6.6).

@@ -5,10 +5,10 @@ use api::{
     CommandError, Cursor, LARGEST_PAGE, Range, Response, Selector, SessionFilter, TunnelFilter,
     UserFilter,
 };
-use datapath::{Listener, Request};
+use datapath::{Handle, Listener, Request};
 use serde::{Deserialize, Serialize};
 
-use crate::{Hook, Trace};
+use crate::{Hook, PppdEvent, PppdRequest, Trace};
 
 /// Names a question that the engine asked or a command that it was given; the answer carries it back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub enum Input {
         token: Token,
         /// The addresses, in order of preference, or why there are none.
         result: Result<Vec<IpAddr>, String>,
+    },
+    /// The pppd of a session tells something.
+    Pppd {
+        /// The session.
+        handle: Handle,
+        /// What.
+        event: PppdEvent,
     },
     /// The time that [`Engine::next_timeout`](crate::Engine::next_timeout) named has come. Harmless when it has not.
     Timeout,
@@ -122,6 +129,13 @@ pub enum Output {
     },
     /// A request to the datapath; requests take effect in order.
     Datapath(Request),
+    /// Something for the pppd of a session to do.
+    Pppd {
+        /// The session.
+        handle: Handle,
+        /// What.
+        request: PppdRequest,
+    },
     /// Find the addresses of a host. Answered by [`Input::Resolved`].
     Resolve {
         /// To be handed back.

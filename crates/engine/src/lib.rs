@@ -40,6 +40,7 @@ mod paths;
 mod peers;
 mod policy;
 mod pool;
+mod pppd;
 mod reasons;
 mod sessions;
 mod snapshot;
@@ -79,6 +80,7 @@ use wheel::Wheel;
 
 pub use hooks::{Hook, HookEnd, HookEvent, HookSession, HookTunnel};
 pub use io::{Command, Event, Input, Output, Token};
+pub use pppd::{PppdEnd, PppdEvent, PppdNetwork, PppdRequest, PppdSetup};
 pub use snapshot::{RestoreError, Snapshot};
 pub use source::Source;
 pub use trace::{Trace, Traced};
@@ -256,6 +258,7 @@ impl Engine {
                 remote,
                 reason,
             }) => self.peer_unreachable(&listener, remote, &reason),
+            Input::Pppd { handle, event } => self.pppd_event(handle, event, now),
             Input::Command { token, command } => self.command(token, command, now),
             Input::Resolved { token, result } => self.resolved(token, result, now),
             Input::Timeout => self.timeout(now),

@@ -57,6 +57,10 @@ impl Session {
     /// all are; and LCP's last requests, where the LAC guided it (RFC 3437 section 2.3).
     fn told_to_lac(&self) -> Option<LinkInfo> {
         let params = &self.call.params;
+        if let Some(pppd) = &self.pppd {
+            let maps = pppd.maps.filter(|_| self.role == Role::Lns)?;
+            return self.news_of_maps(maps);
+        }
         let (ours, theirs) = self
             .link
             .lcp_requests()
@@ -72,8 +76,12 @@ impl Session {
                 lns_last_received: Some(theirs),
             });
         }
+        self.news_of_maps(maps)
+    }
+
+    fn news_of_maps(&self, maps: TransmissionMaps) -> Option<LinkInfo> {
         let before = self.link_info.as_ref().and_then(|told| told.maps);
-        let is_async = params.framing_type.contains(FramingTypes::ASYNC);
+        let is_async = self.call.params.framing_type.contains(FramingTypes::ASYNC);
         let news = before.is_some() || (maps.send, maps.receive) != (ALL_ESCAPED, ALL_ESCAPED);
         (is_async && news).then_some(LinkInfo {
             maps: Some(maps),

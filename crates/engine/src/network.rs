@@ -60,6 +60,7 @@ impl Engine {
         let Some(session) = t.sessions.get_mut(&id) else {
             return;
         };
+        let address = ipv4.as_ref().and_then(|ipv4| ipv4.peer);
         session.lent = ipv4
             .as_ref()
             .filter(|_| !client)
@@ -67,6 +68,16 @@ impl Engine {
         let network = NetworkConfig {
             ipv4,
             ipv6: setup.ipv6_config(),
+        };
+        if self.address_to_pppd(tunnel, id, address) {
+            return;
+        }
+        let Some(session) = self
+            .tunnels
+            .get_mut(&tunnel)
+            .and_then(|t| t.sessions.get_mut(&id))
+        else {
+            return;
         };
         session.link.configure_network(network, now, &mut self.rng);
     }
@@ -101,13 +112,23 @@ impl Engine {
         change: impl FnOnce(&mut Session),
         now: Time,
     ) {
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return;
-        };
-        let before = session.networks();
-        change(session);
-        self.networks_changed(tunnel, id, before, now);
+        self.networks_told(tunnel, id, change, now);
         self.configure_in_datapath(tunnel, id);
+    }
+
+    /// The same, where whoever agreed sees to it that it is carried.
+    pub(crate) fn networks_told(
+        &mut self,
+        tunnel: u16,
+        id: u16,
+        change: impl FnOnce(&mut Session),
+        now: Time,
+    ) {
+        if let Some(session) = self.session_mut(tunnel, id) {
+            let before = session.networks();
+            change(session);
+            self.networks_changed(tunnel, id, before, now);
+        }
     }
 
     /// Tells the datapath what the network layer agreed on.
@@ -158,6 +179,10 @@ impl Session {
     pub(crate) fn lose_datapath(&mut self) -> bool {
         self.configuring = 0;
         self.tally.lose_datapath();
+        if let Some(pppd) = &mut self.pppd {
+            pppd.lose_process();
+            (self.ipv4, self.ipv6) = (None, None);
+        }
         self.has_network()
     }
 

@@ -487,7 +487,7 @@ impl PppSetup {
         let given =
             |a: Option<Ipv4Addr>, b: Option<Ipv4Addr>| if client { [None; 2] } else { [a, b] };
         Some(Ipv4Config {
-            local: profile.local_ipaddr().or((!client).then_some(UNNUMBERED)),
+            local: self.local_address(client),
             peer,
             accept_local: client && profile.local_ipaddr().is_none(),
             accept_peer: client && peer.is_none(),
@@ -495,6 +495,12 @@ impl PppSetup {
             nbns: given(profile.wins_ipaddr_pri(), profile.wins_ipaddr_sec()),
             ask_dns: client,
         })
+    }
+
+    /// Our IPv4 address, where it is ours to say.
+    pub(crate) fn local_address(&self, client: bool) -> Option<Ipv4Addr> {
+        let own = self.profile.local_ipaddr();
+        own.or((!client).then_some(UNNUMBERED))
     }
 
     pub(crate) fn ipv6_config(&self) -> Option<Ipv6Config> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Direction, Role};
-use config::TraceFlags;
+use config::{PppEngine, TraceFlags};
 use crypto::Secret;
 use datapath::{
     Choice, Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link,
@@ -23,6 +23,7 @@ use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
 use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
+use crate::pppd::Pppd;
 use crate::reasons::{Why, ppp_cause};
 use crate::status::{role, session_profile};
 use crate::tally::{Counted, SessionTally};
@@ -73,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) idleness: Idleness,
     /// It is its call and no more: nobody here speaks PPP in it, nor does the datapath know of it.
     pub(crate) no_ppp: bool,
+    /// A pppd speaks its PPP, in place of `link`.
+    pub(crate) pppd: Option<Box<Pppd>>,
     /// What of it is in the sums.
     pub(crate) tally: SessionTally,
     pub(crate) entry: Entry,
@@ -158,6 +161,9 @@ impl Engine {
             self.counters.datagrams.unknown_session += 1;
             return;
         };
+        if let Some(pppd) = &mut session.pppd {
+            return pppd.keep(frame);
+        }
         if session.no_ppp {
             return;
         }
@@ -180,7 +186,7 @@ impl Engine {
         let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
             return;
         };
-        if !session.no_ppp {
+        if !session.no_ppp && session.pppd.is_none() {
             session.link.open(now, &mut self.rng);
         }
         tunnel.sessions.insert(id, Box::new(session));
@@ -258,6 +264,8 @@ impl Engine {
             idleness: Idleness::default(),
             tally: SessionTally::new(self.counters.resets),
             no_ppp: params.no_ppp(),
+            pppd: (setup.profile.ppp_engine() == PppEngine::Pppd)
+                .then(|| Box::new(Pppd::new(credentials.clone()))),
             entry: self.wheel.insert(Key::Session(tunnel_id, id)),
             made: now,
             since: now,
@@ -289,7 +297,7 @@ impl Engine {
     }
 
     /// What the datapath must know of a session.
-    fn session_spec(&self, tunnel_id: u16, id: u16) -> Option<(Handle, SessionSpec)> {
+    pub(crate) fn session_spec(&self, tunnel_id: u16, id: u16) -> Option<(Handle, SessionSpec)> {
         let tunnel = self.tunnels.get(&tunnel_id)?;
         let session = tunnel.sessions.get(&id).filter(|s| !s.no_ppp)?;
         // A name once given stays, whatever a datapath would choose now.
@@ -338,12 +346,13 @@ impl Engine {
                 config::Datapath::Null => Choice::Null,
             },
             mppe: session.key_lengths(),
+            lent: session.pppd.is_some(),
         };
         Some((session.handle, spec))
     }
 
-    pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {
-        if let Some(tunnel) = self.tunnels.get_mut(&tunnel)
+    pub(crate) fn session_timeout(&mut self, tunnel_id: u16, id: u16, now: Time) {
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel_id)
             && let Some(session) = tunnel.sessions.get_mut(&id)
         {
             if session.ends_at.is_some_and(|at| at <= now) {
@@ -353,14 +362,18 @@ impl Engine {
                 } else {
                     Cause::EstablishTimeout
                 };
+                if session.pppd.is_some() {
+                    let _ = self.end_link(tunnel_id, id, cause, now);
+                    return self.settle(tunnel_id, now);
+                }
                 session.link.close(cause, now, &mut self.rng);
             }
             session.link.handle_timeout(now, &mut self.rng);
         }
-        self.look_at_line(tunnel, id, now);
-        self.look_for_traffic(tunnel, id, now);
-        self.settle_session(tunnel, id, now);
-        self.settle(tunnel, now);
+        self.look_at_line(tunnel_id, id, now);
+        self.look_for_traffic(tunnel_id, id, now);
+        self.settle_session(tunnel_id, id, now);
+        self.settle(tunnel_id, now);
     }
 
     /// Carries out what a link has to say, until it has nothing more, and sets the session's timer.
@@ -433,7 +446,7 @@ impl Engine {
     }
 
     /// The peer's proof against our users. (Asked, not called: `Link` takes the verdict whenever it comes.)
-    fn authenticate(&mut self, tunnel: u16, id: u16, attempt: &AuthAttempt, now: Time) {
+    pub(crate) fn authenticate(&mut self, tunnel: u16, id: u16, attempt: &AuthAttempt, now: Time) {
         let user = String::from_utf8_lossy(attempt.user()).into_owned();
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
@@ -468,6 +481,9 @@ impl Engine {
             user,
             failure,
         });
+        if self.judge_to_pppd(tunnel, id, attempt.user(), &verdict) {
+            return;
+        }
         if let Some(t) = self.tunnels.get_mut(&tunnel)
             && let Some(session) = t.sessions.get_mut(&id)
         {
@@ -477,7 +493,7 @@ impl Engine {
         }
     }
 
-    fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
+    pub(crate) fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
         self.counters.ppp.links_closed += 1;
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
@@ -494,12 +510,16 @@ impl Engine {
             .get_mut(&tunnel)
             .and_then(|tunnel| tunnel.sessions.get_mut(&id))
             .filter(|session| !session.no_ppp);
-        let found = session.is_some();
-        if let Some(session) = session {
-            session.ending = Some(cause.to_string());
+        let Some(session) = session else {
+            return false;
+        };
+        session.ending = Some(cause.to_string());
+        if session.pppd.is_none() {
             session.link.close(cause, now, &mut self.rng);
+        } else if !self.stop_pppd(tunnel, id, &cause) {
+            self.link_closed(tunnel, id, &cause);
         }
-        found
+        true
     }
 
     /// Sends CDN; what follows from it comes as the tunnel's events.
@@ -523,6 +543,9 @@ impl Engine {
                 self.limits.session_down(source);
             }
             let handle = session.handle;
+            if let Some(pppd) = session.pppd.take() {
+                self.drop_pppd(handle, &pppd);
+            }
             let counted = self.retire_session(&session);
             let token = self.expect(Pending::Remove(tunnel_id, counted));
             self.outputs
@@ -617,7 +640,10 @@ impl Engine {
                 self.review(tunnel, id, now);
                 self.recount_session(tunnel, id);
             }
-            Ok(Completion::Created(engine)) => session.engine = Some(engine),
+            Ok(Completion::Created(engine)) => {
+                session.engine = Some(engine);
+                self.start_pppd(tunnel, id);
+            }
             // Nobody asks for it yet.
             Ok(Completion::Joined) => {}
             Err(error) if matches!(pending, Pending::Create(..)) => {
@@ -642,20 +668,25 @@ impl Engine {
             return;
         };
         let carried = session.has_network() || session.no_ppp;
-        let complete =
-            session.no_ppp || (session.configuring == 0 && session.link.network_is_settled());
+        let complete = session.no_ppp
+            || session.pppd.is_some()
+            || (session.configuring == 0 && session.link.network_is_settled());
         if session.up || !carried || !complete {
             session.up &= carried;
             return;
         }
         let lasts = unless_zero(session.setup.profile.max_connect_time());
         (session.up, session.since) = (true, now);
+        let own = !session.no_ppp && session.pppd.is_none();
         if !session.no_ppp {
             session.watch_line(now);
+        }
+        // pppd watches these itself.
+        if own {
             session.watch_traffic(now);
         }
         let first = !std::mem::replace(&mut session.was_up, true);
-        session.ends_at = lasts.filter(|_| !session.no_ppp).map(|lasts| now + lasts);
+        session.ends_at = lasts.filter(|_| own).map(|lasts| now + lasts);
         let number = session.created;
         let event = Event::SessionUp {
             tunnel,

@@ -383,8 +383,9 @@ impl Engine {
 /// The protocol that authenticated the peer, or us where the peer need not.
 fn auth_protocol(session: &Session) -> Option<String> {
     let status = session.link.status();
-    status
-        .peer_auth
+    let of_pppd = session.pppd.as_ref().and_then(|pppd| pppd.auth);
+    of_pppd
+        .or(status.peer_auth)
         .or(status.own_auth)
         .map(|protocol| protocol.to_string())
 }
@@ -484,7 +485,8 @@ pub(crate) fn call_state(state: l2tp::CallState) -> SessionState {
 }
 
 pub(crate) fn session_state(session: &Session) -> SessionState {
-    match session.link.phase() {
+    let of_pppd = session.pppd.as_ref().map(|pppd| pppd.phase);
+    match of_pppd.unwrap_or_else(|| session.link.phase()) {
         _ if session.up => SessionState::Established,
         ppp::Phase::Dead | ppp::Phase::Establish => SessionState::Link,
         ppp::Phase::Authenticate => SessionState::Authenticating,

@@ -76,7 +76,7 @@ pub enum Proof {
         /// The identifier of challenge and response.
         identifier: u8,
         /// What we sent.
-        challenge: [u8; 16],
+        challenge: Vec<u8>,
         /// What came back.
         response: [u8; 16],
     },

@@ -13,8 +13,10 @@ use std::time::Duration;
 use api::{CommandError, Response};
 use config::TraceFlags;
 use datapath::null::{Null, Outlet};
-use datapath::{Datapath, EventSink, Transport, message};
-use engine::{Command, Engine, EngineConfig, Event, Hook, Input, Output, Snapshot, Token, Trace};
+use datapath::{Datapath, EventSink, Handle, Transport, message};
+use engine::{
+    Command, Engine, EngineConfig, Event, Hook, Input, Output, PppdRequest, Snapshot, Token, Trace,
+};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sansio::Time;
@@ -44,6 +46,7 @@ struct Node {
     requests: Vec<datapath::Request>,
     events: Vec<Event>,
     hooks: Vec<Hook>,
+    pppd: VecDeque<(Handle, PppdRequest)>,
     traces: Vec<(Time, Trace)>,
     replies: VecDeque<(Token, Result<Response, CommandError>)>,
     /// It neither hears nor says anything.
@@ -119,6 +122,7 @@ impl World {
             requests: Vec::new(),
             events: Vec::new(),
             hooks: Vec::new(),
+            pppd: VecDeque::new(),
             traces: Vec::new(),
             replies: VecDeque::new(),
             cut_off: false,
@@ -232,6 +236,11 @@ impl World {
     /// Has a node's datapath count so many more packets sent in each of its sessions.
     pub fn count_packets(&mut self, node: NodeId, more: u64) {
         self.nodes[node].carrier.datapath.count_packets(more);
+    }
+
+    /// Takes out what a node asked of the pppd of its sessions, oldest first.
+    pub fn take_pppd(&mut self, node: NodeId) -> Vec<(Handle, PppdRequest)> {
+        self.nodes[node].pppd.drain(..).collect()
     }
 
     /// Hands an input to a node now, and carries out what follows at once.
@@ -437,6 +446,7 @@ impl World {
                     }
                     Output::Reply { token, result } => node.replies.push_back((token, result)),
                     Output::Event(event) => node.events.push(event),
+                    Output::Pppd { handle, request } => node.pppd.push_back((handle, request)),
                     Output::Hook(hook) => node.hooks.push(*hook),
                     Output::Trace(trace) => node.traces.push((self.now, *trace)),
                 }

@@ -239,6 +239,10 @@ pub fn encrypted(mppe: Mppe) -> String {
     )
 }
 
+/// Runs pppd for the PPP of its sessions, and logs what that says.
+pub const PPPD: &str =
+    "ppp profile modify profile_name=default ppp_engine=pppd trace_flags=ppp_control\n";
+
 /// Proves itself by MS-CHAPv1 too, which is not done unless it is asked for.
 pub const MSCHAPV1: &str = "ppp profile modify profile_name=default auth_mschapv1=yes\n";
 

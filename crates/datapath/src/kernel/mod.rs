@@ -14,6 +14,7 @@
 //! that receives gets it.
 
 mod genl;
+mod lent;
 mod mppe;
 mod ppp;
 mod pppox;
@@ -24,6 +25,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -38,6 +40,7 @@ use crate::{
     Token,
 };
 use genl::{Context, Family};
+use lent::Lent;
 use ppp::Unit;
 use reader::Reader;
 use session::Session;
@@ -89,6 +92,8 @@ pub(crate) struct Kernel {
     family: Result<Family, String>,
     tunnels: Tunnels,
     sessions: BTreeMap<Handle, Arc<Session>>,
+    /// Those that other programs speak PPP in.
+    lent: BTreeMap<Handle, Lent>,
     sink: Arc<dyn EventSink>,
     reader: Arc<Reader>,
     jobs: Option<Sender<Job<UnitMaker>>>,
@@ -128,6 +133,7 @@ impl Kernel {
             family,
             tunnels: Tunnels::default(),
             sessions: BTreeMap::new(),
+            lent: BTreeMap::new(),
             sink,
             reader,
             jobs: Some(jobs),
@@ -138,6 +144,9 @@ impl Kernel {
 
     /// Carries out one request, but for what the host's thread completes.
     pub(crate) fn carry_out(&mut self, request: Request) {
+        if self.lent.contains_key(&request.handle()) {
+            return self.carry_out_lent(request);
+        }
         match request {
             Request::Create {
                 token,
@@ -211,13 +220,54 @@ impl Kernel {
         }
     }
 
+    /// Carries out a request about a session that another program speaks PPP in.
+    fn carry_out_lent(&mut self, request: Request) {
+        let Some(lent) = self.lent.get(&request.handle()) else {
+            return;
+        };
+        match request {
+            Request::Stats { token, .. } => {
+                self.complete(token, Ok(Completion::Stats(lent.stats())));
+            }
+            Request::Remove { token, handle } => {
+                let stats = lent.stats();
+                self.give_back(handle);
+                self.complete(token, Ok(Completion::Stats(stats)));
+            }
+            Request::SetSequencing { send, .. } => lent.set_sequencing(send),
+            Request::SetChecksums { no_checksum, .. } => self
+                .tunnels
+                .set_checksums(&lent.spec.transport, no_checksum),
+            Request::Create { token, .. } => self.complete(token, Err(DatapathError::InUse)),
+            Request::Configure { token, .. } | Request::Join { token, .. } => {
+                let why = "another program speaks PPP in it".to_owned();
+                self.complete(token, Err(DatapathError::Unsupported(why)));
+            }
+            Request::Send { .. } => {}
+        }
+    }
+
+    /// The socket of a session that another program speaks PPP in. It is that program's from now on.
+    pub(crate) fn lend(&self, handle: Handle) -> Result<OwnedFd, DatapathError> {
+        let lent = self.lent.get(&handle);
+        lent.ok_or(DatapathError::NoSuchSession)?
+            .socket()
+            .map_err(|e| DatapathError::system("hand over a session's socket", &e))
+    }
+
+    fn give_back(&mut self, handle: Handle) {
+        if let Some(lent) = self.lent.remove(&handle) {
+            self.tunnels.leave(&lent.spec);
+        }
+    }
+
     /// Makes a session, at once.
     pub(crate) fn create(
         &mut self,
         handle: Handle,
         spec: SessionSpec,
     ) -> Result<(), DatapathError> {
-        if self.sessions.contains_key(&handle) {
+        if self.sessions.contains_key(&handle) || self.lent.contains_key(&handle) {
             return Err(DatapathError::InUse);
         }
         let tunnel = {
@@ -232,18 +282,27 @@ impl Kernel {
             self.tunnels
                 .join(handle, &spec, &listeners, &*self.receiver, is_there)?
         };
-        let made = Session::open(handle, spec.clone(), &tunnel)
-            .and_then(|(session, early)| self.reader.watch_channel(session, early));
-        match made {
-            Ok(session) => {
-                self.sessions.insert(handle, session);
-                Ok(())
-            }
-            Err(error) => {
-                self.tunnels.leave(&spec);
-                Err(error)
-            }
+        let made = self.open(handle, spec.clone(), &tunnel);
+        if made.is_err() {
+            self.tunnels.leave(&spec);
         }
+        made
+    }
+
+    fn open(
+        &mut self,
+        handle: Handle,
+        spec: SessionSpec,
+        tunnel: &Socket,
+    ) -> Result<(), DatapathError> {
+        if spec.lent {
+            self.lent.insert(handle, Lent::open(spec, tunnel)?);
+        } else {
+            let (session, early) = Session::open(handle, spec, tunnel)?;
+            let session = self.reader.watch_channel(session, early)?;
+            self.sessions.insert(handle, session);
+        }
+        Ok(())
     }
 
     fn join(&self, handle: Handle, with: Handle) -> Result<(), DatapathError> {

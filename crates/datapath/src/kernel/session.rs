@@ -59,35 +59,10 @@ impl Session {
         tunnel: &Socket,
     ) -> Result<(Self, Vec<Event>), DatapathError> {
         let Encapsulation::V2 {
-            local,
-            peer,
-            sequencing,
-            reorder_timeout,
+            local, sequencing, ..
         } = spec.encapsulation;
-        let what = || {
-            format!(
-                "make session {}/{} of the kernel",
-                local.tunnel, local.session
-            )
-        };
-        let failed = |error: io::Error| DatapathError::system(what(), &error);
-        let remote = spec.transport.remote;
-        let socket = PppoxSocket::connect(tunnel.as_fd(), remote, local, peer).map_err(failed)?;
-        let set_up = || {
-            match sequencing {
-                Sequencing::Required => {
-                    socket.set_lns_mode(true)?;
-                    socket.set_sending_sequence(true)?;
-                    socket.require_sequence()?;
-                }
-                Sequencing::AsPeer => socket.set_lns_mode(false)?,
-                // An LNS of the kernel drops what has no number while it sends them, such as all that a LAC sends before it gets the first.
-                Sequencing::Own(true) => socket.set_lns_mode(false)?,
-                Sequencing::Own(false) => socket.set_lns_mode(true)?,
-            }
-            socket.set_reorder_timeout(reorder_timeout)
-        };
-        set_up().map_err(failed)?;
+        let failed = |error: io::Error| DatapathError::system(what(local), &error);
+        let socket = connect(&spec, tunnel)?;
         let mut early = Vec::new();
         let mut frame = [0; FRAME_MAX];
         while let Ok(len) = socket.receive(&mut frame) {
@@ -218,6 +193,37 @@ impl Session {
             ..Stats::default()
         }
     }
+}
+
+/// Makes the session in the kernel. What comes for it waits in its socket.
+pub(super) fn connect(spec: &SessionSpec, tunnel: &Socket) -> Result<PppoxSocket, DatapathError> {
+    let Encapsulation::V2 {
+        local,
+        peer,
+        sequencing,
+        reorder_timeout,
+    } = spec.encapsulation;
+    let make = || {
+        let socket = PppoxSocket::connect(tunnel.as_fd(), spec.transport.remote, local, peer)?;
+        match sequencing {
+            Sequencing::Required => {
+                socket.set_lns_mode(true)?;
+                socket.set_sending_sequence(true)?;
+                socket.require_sequence()?;
+            }
+            Sequencing::AsPeer => socket.set_lns_mode(false)?,
+            // An LNS of the kernel drops what has no number while it sends them, such as all that a LAC sends before it gets the first.
+            Sequencing::Own(true) => socket.set_lns_mode(false)?,
+            Sequencing::Own(false) => socket.set_lns_mode(true)?,
+        }
+        socket.set_reorder_timeout(reorder_timeout)?;
+        Ok(socket)
+    };
+    make().map_err(|e| DatapathError::system(what(local), &e))
+}
+
+fn what(ids: Ids) -> String {
+    format!("make session {}/{} of the kernel", ids.tunnel, ids.session)
 }
 
 fn frame_event(spec: &SessionSpec, ids: Ids, frame: &[u8]) -> Event {

@@ -301,6 +301,7 @@ mod tests {
             device: Device::Shared,
             choice: Choice::Tun,
             mppe: Vec::new(),
+            lent: false,
         };
         Session::new(Handle(number.into()), spec, Arc::clone(socket))
     }

@@ -411,6 +411,7 @@ pub(crate) fn session(
         device,
         choice: Choice::Auto,
         mppe: Vec::new(),
+        lent: false,
     }
 }
 

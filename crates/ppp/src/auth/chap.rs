@@ -160,7 +160,7 @@ impl Authenticator {
             }
             AuthProtocol::ChapMd5 | AuthProtocol::Pap => Ok(Proof::ChapMd5 {
                 identifier,
-                challenge,
+                challenge: challenge.to_vec(),
                 response: value.try_into().map_err(|_| LENGTH)?,
             }),
         }

@@ -48,6 +48,15 @@ enum Program {
     Tun,
     /// openl2tpd, whose datapath is the kernel's.
     Kernel,
+    /// The same, with pppd as its PPP.
+    Pppd,
+}
+
+impl Program {
+    /// Its sessions are ours, in the kernel.
+    fn is_in_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::Pppd)
+    }
 }
 
 /// How the session ends.
@@ -110,6 +119,7 @@ impl fmt::Display for Case {
             Program::Xl2tpd => "xl2tpd",
             Program::Tun => "openl2tpd",
             Program::Kernel => "ours/kernel",
+            Program::Pppd => "ours/pppd",
         };
         let secret = match (self.secret, self.sequenced) {
             _ if self.mppe.is_some() => "mppe",
@@ -155,9 +165,19 @@ fn main() -> Result<ExitCode> {
             (Program::Tun, Program::Kernel),
             (Program::Kernel, Program::Tun),
             (Program::Kernel, Program::Kernel),
+            (Program::Xl2tpd, Program::Pppd),
+            (Program::Pppd, Program::Xl2tpd),
+            (Program::Tun, Program::Pppd),
+            (Program::Kernel, Program::Pppd),
+            (Program::Pppd, Program::Kernel),
+            (Program::Pppd, Program::Pppd),
         ],
     };
-    for case in cases(directions) {
+    let cases = match kernel {
+        true => pairwise(directions),
+        false => cases(directions),
+    };
+    for case in cases {
         report.case(&case.to_string(), || run(case, &programs));
     }
     Ok(report.conclude())
@@ -231,6 +251,30 @@ fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
     cases
 }
 
+/// In each direction every authentication and every ending, with and without a secret and numbers; any two of these meet in some direction.
+fn pairwise(directions: &[(Program, Program)]) -> Vec<Case> {
+    let all = directions
+        .iter()
+        .enumerate()
+        .flat_map(|(direction, &(lac, lns))| {
+            Auth::ALL
+                .into_iter()
+                .enumerate()
+                .map(move |(number, auth)| {
+                    let mix = number ^ (direction / 2);
+                    Case {
+                        lac,
+                        lns,
+                        auth,
+                        secret: mix & 1 != 0,
+                        sequenced: mix & 2 != 0,
+                        ending: Ending::ALL[(number + direction) % 4],
+                    }
+                })
+        });
+    all.collect()
+}
+
 fn run(case: Case, programs: &Path) -> Result<String> {
     let bed = Bed::new()?;
     let folder = tempfile::tempdir_in("/run")?;
@@ -292,7 +336,7 @@ fn start(
             };
             Box::new(Xl2tpd::start(bed, folder, role, settings)?)
         }
-        Program::Tun | Program::Kernel => {
+        Program::Tun | Program::Kernel | Program::Pppd => {
             let mut configuration = match role {
                 Role::Lac => ours::lac(case.secret, &netns::LNS.to_string(), PASSWORD),
                 Role::Lns => ours::lns(case.auth, case.secret),
@@ -309,6 +353,9 @@ fn start(
             configuration.push_str(&format!(
                 "session profile modify profile_name=default datapath={datapath}\n"
             ));
+            if program == Program::Pppd {
+                configuration.push_str(ours::PPPD);
+            }
             if role == Role::Lac && case.auth == Auth::MsChapV1 {
                 configuration.push_str(ours::MSCHAPV1);
             }
@@ -388,7 +435,7 @@ fn check_counters(
     );
     let discarded = traffic["rx_discarded"].as_u64();
     let most = match program {
-        Program::Kernel => 5 * missing,
+        Program::Kernel | Program::Pppd => 5 * missing,
         Program::Tun | Program::Xl2tpd => 0,
     };
     ensure!(
@@ -489,9 +536,16 @@ fn live<'a>(
         }
     }
     for (program, place) in [(case.lac, &bed.lac), (case.lns, &bed.lns)] {
-        if program == Program::Kernel {
+        if program.is_in_kernel() {
             is_in_kernel(place)?;
         }
+    }
+    for (program, side) in [(case.lac, &*lac), (case.lns, &*lns)] {
+        let loaded = side.log().contains("pppol2tp plugin of OpenL2TP");
+        ensure!(
+            loaded == (program == Program::Pppd),
+            "its log says otherwise of our plugin"
+        );
     }
     let (ender, other) = match case.ending.by {
         Role::Lac => (lac, lns),
