@@ -4,6 +4,8 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+mod pppd;
+
 use std::fs;
 use std::process::{Command, ExitCode};
 
@@ -42,6 +44,17 @@ const CASES: &[(&str, Case)] = &[
         "daemons that are killed while they set up sessions leave nothing behind and start again",
         killed_in_set_up,
     ),
+    ("a pppd that is killed comes back", pppd::comes_back),
+    (
+        "daemons that are killed take their pppds with them",
+        pppd::killed,
+    ),
+    (
+        "a pppd that is not there, or of no use, is said to be",
+        pppd::unfit,
+    ),
+    ("no more pppds set up at once than may", pppd::throttled),
+    ("no secret is among pppd's arguments", pppd::without_secrets),
     (
         "without the kernel's module there are TUN devices",
         without_module,
