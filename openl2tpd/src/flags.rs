@@ -232,7 +232,6 @@ mod tests {
             ("-p ppp_null.so -p event_sock.so", "`--datapath null`"),
             ("-R", "ssh"),
             ("-S", "tunnel list"),
-            ("-y 10", "leave it out"),
         ] {
             let refusal = parse(text).unwrap().refusal().unwrap();
             assert!(refusal.contains(instead), "{text}: {refusal}");

@@ -12,7 +12,7 @@ use datapath::Handle;
 use engine::{PppdEnd, PppdSetup};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -125,7 +125,8 @@ async fn supervise(
         tokio::select! {
             status = child.wait() => break status,
             () = kill => {
-                signal(Signal::KILL);
+                // With what it started, but for its scripts, which lead groups of their own.
+                let _ = id.map(|id| kill_process_group(id, Signal::KILL));
                 killed_at = None;
             }
             Some(in_order) = stopped.recv() => {
