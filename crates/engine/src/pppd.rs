@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use api::Role;
 use config::{PppProfile, TraceFlags};
+use crypto::mppe::Mode;
 use datapath::{Device, Handle, Ids, Ipv4Link, Ipv6Link, Request, Sequencing};
 use ppp::{AuthAttempt, AuthProtocol, Cause, Credentials, NetworkCause, Phase, Verdict};
 use sansio::Time;
@@ -86,6 +87,8 @@ pub enum PppdEvent {
         interface: String,
         /// What is up.
         network: PppdNetwork,
+        /// How its packets are encrypted, if they are.
+        mppe: Option<Mode>,
     },
     /// A network layer is down again.
     Down {
@@ -142,6 +145,8 @@ pub(crate) struct Pppd {
     ready: bool,
     /// What came before that.
     early: Vec<Vec<u8>>,
+    /// How packets are encrypted.
+    pub(crate) mppe: Option<Mode>,
     /// What LCP agreed to escape.
     pub(crate) maps: Option<TransmissionMaps>,
 }
@@ -158,6 +163,7 @@ impl Pppd {
             user: None,
             ready: false,
             early: Vec::new(),
+            mppe: None,
             maps: None,
         }
     }
@@ -230,7 +236,12 @@ impl Engine {
                 let user = pppd.user.clone();
                 self.network_wanted(tunnel, id, user, now);
             }
-            PppdEvent::Up { interface, network } => {
+            PppdEvent::Up {
+                interface,
+                network,
+                mppe,
+            } => {
+                pppd.mppe = mppe;
                 session.device = Some(interface.as_str().into());
                 self.pppd_up(tunnel, id, network, now);
             }

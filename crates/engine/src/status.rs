@@ -170,7 +170,7 @@ impl Engine {
             user_name: session.and_then(|s| s.user.as_deref().map(str::to_owned)),
             auth_protocol: session.and_then(auth_protocol),
             mppe: session
-                .and_then(|s| s.link.mppe())
+                .and_then(|s| s.pppd.as_ref().map_or(s.link.mppe(), |pppd| pppd.mppe))
                 .map(|mode| mode.to_string()),
             datapath: session
                 .and_then(|s| s.engine)

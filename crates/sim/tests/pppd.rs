@@ -74,6 +74,7 @@ impl Served {
         self.tell(PppdEvent::Up {
             interface: "ppp7".to_owned(),
             network: PppdNetwork::Ipv4(Ipv4Addr::new(10, 0, 0, 1), peer),
+            mppe: None,
         });
     }
 

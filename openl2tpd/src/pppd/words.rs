@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crypto::mppe::{KeyLength, Mode};
 use engine::{PppdEvent, PppdNetwork, PppdRequest};
 use ppp::{AuthAttempt, Phase, Proof, Verdict};
 use wire::Writer;
@@ -46,6 +47,7 @@ impl Message {
             "up" => PppdEvent::Up {
                 interface: self.get("interface")?.to_owned(),
                 network: self.network()?,
+                mppe: self.mode(),
             },
             "down" => PppdEvent::Down {
                 ipv6: self.get("protocol")? == "ipv6",
@@ -74,6 +76,15 @@ impl Message {
             "ip" => PppdNetwork::Ipv4(local.parse().ok()?, peer.parse().ok()?),
             _ => PppdNetwork::Ipv6(local.parse().ok()?, peer.parse().ok()?),
         })
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        let length = match self.get("mppe")? {
+            "40" => KeyLength::Bits40,
+            _ => KeyLength::Bits128,
+        };
+        let stateful = self.get("stateful") == Some("1");
+        Some(Mode { length, stateful })
     }
 
     fn proof(&self) -> Option<Proof> {

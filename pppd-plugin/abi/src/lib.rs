@@ -198,7 +198,10 @@ pub struct CcpOptions {
     pub predictor_1: c_uchar,
     /// Predictor-2.
     pub predictor_2: c_uchar,
-    _after: [c_short; 5],
+    _deflate: [c_uchar; 2],
+    /// MPPE: the sum of 1 for keys of 40 bits, 2 for 128, 4 for stateful mode.
+    pub mppe: c_uchar,
+    _after: [c_short; 3],
 }
 
 /// The same of IPCP: `ipcp_options`, 48 octets.
@@ -320,6 +323,8 @@ unsafe extern "C" {
     pub static mut ipcp_wantoptions: [IpcpOptions; 1];
     /// The same.
     pub static mut ipcp_allowoptions: [IpcpOptions; 1];
+    /// What CCP has given us.
+    pub static ccp_gotoptions: [CcpOptions; 1];
     /// What IPCP has given us.
     pub static ipcp_gotoptions: [IpcpOptions; 1];
     /// What it has given the peer.
@@ -444,6 +449,7 @@ mod tests {
         assert_eq!(offset_of!(LcpOptions, protocol_compression), 9);
         assert_eq!(offset_of!(LcpOptions, address_compression), 10);
         assert_eq!(size_of::<CcpOptions>(), 14);
+        assert_eq!(offset_of!(CcpOptions, mppe), 6);
         assert_eq!(size_of::<IpcpOptions>(), 48);
         assert_eq!(offset_of!(IpcpOptions, van_jacobson), 6);
         assert_eq!(offset_of!(IpcpOptions, ours), 24);

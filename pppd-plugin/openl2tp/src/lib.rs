@@ -12,6 +12,7 @@
 //! | `unit`, `interface` | `up`, `down` | the PPP unit's number, and the name of its device |
 //! | `user` | `up`, `down` | whom the peer has proved to be, hexadecimal; absent if nobody |
 //! | `local`, `peer` | `up` | our address and the peer's |
+//! | `mppe`, `stateful` | `up` | the bits of MPPE's keys, and 1 in stateful mode, 0 otherwise; absent where nothing is encrypted |
 //! | `send`, `receive` | `accm` | the maps that LCP agreed on, hexadecimal |
 //! | `protocol` | `authenticate` | `pap`, or the number of a kind of CHAP (RFC 1994 section 3) |
 //! | `name`, `password` | `authenticate` | what the peer gave, hexadecimal; the password with PAP |
@@ -199,6 +200,12 @@ extern "C" fn network_layer(told: *mut c_void, _: c_int) {
     if event == "up" {
         let (local, peer) = addresses(protocol);
         text += &format!("local={local}\npeer={peer}\n");
+        // SAFETY: pppd's one thread.
+        let mppe = unsafe { pppd_abi::ccp_gotoptions[0].mppe };
+        if mppe & 3 != 0 {
+            let bits = if mppe & 2 != 0 { 128 } else { 40 };
+            text += &format!("mppe={bits}\nstateful={}\n", mppe >> 2 & 1);
+        }
     }
     tell(event, &text);
 }

@@ -57,6 +57,11 @@ impl Program {
     fn is_in_kernel(self) -> bool {
         matches!(self, Self::Kernel | Self::Pppd)
     }
+
+    /// PPP in it is ours.
+    fn speaks_ppp(self) -> bool {
+        matches!(self, Self::Kernel | Self::Tun)
+    }
 }
 
 /// How the session ends.
@@ -251,28 +256,40 @@ fn cases(directions: &[(Program, Program)]) -> Vec<Case> {
     cases
 }
 
-/// In each direction every authentication and every ending, with and without a secret and numbers; any two of these meet in some direction.
+/// In each direction every authentication and every ending, with and without a secret and numbers, and two ways to encrypt; any two of these meet in
+/// some direction.
 fn pairwise(directions: &[(Program, Program)]) -> Vec<Case> {
-    let all = directions
-        .iter()
-        .enumerate()
-        .flat_map(|(direction, &(lac, lns))| {
-            Auth::ALL
-                .into_iter()
-                .enumerate()
-                .map(move |(number, auth)| {
-                    let mix = number ^ (direction / 2);
-                    Case {
-                        lac,
-                        lns,
-                        auth,
-                        secret: mix & 1 != 0,
-                        sequenced: mix & 2 != 0,
-                        ending: Ending::ALL[(number + direction) % 4],
-                    }
-                })
-        });
-    all.collect()
+    let mut cases = Vec::new();
+    for (direction, &(lac, lns)) in directions.iter().enumerate() {
+        let ending = |number| Ending::ALL[(number + direction) % 4];
+        for (number, auth) in Auth::ALL.into_iter().enumerate() {
+            let mix = number ^ (direction / 2);
+            cases.push(Case {
+                lac,
+                lns,
+                auth,
+                secret: mix & 1 != 0,
+                sequenced: mix & 2 != 0,
+                mppe: None,
+                ending: ending(number),
+            });
+        }
+        for (number, bits) in [128, 40].into_iter().enumerate() {
+            // Two pppds agree on stateless mode, whatever they may.
+            let ours = [lac, lns].iter().any(|program| program.speaks_ppp());
+            let stateful = ours && (number + direction) % 2 == 1;
+            cases.push(Case {
+                lac,
+                lns,
+                auth: Auth::MsChapV2,
+                secret: direction % 2 == 1,
+                sequenced: false,
+                mppe: Some(Mppe { bits, stateful }),
+                ending: ending(number),
+            });
+        }
+    }
+    cases
 }
 
 fn run(case: Case, programs: &Path) -> Result<String> {
