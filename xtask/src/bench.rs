@@ -71,7 +71,7 @@ pub(crate) fn run(subject: Subject) -> Result<ExitCode> {
 fn kernel() -> Result<ExitCode> {
     apt::ensure(&[apt::UML, apt::MODPROBE, apt::IP, apt::PPPD, apt::XL2TPD])?;
     let mut build = cargo(&["build", "--quiet", "--release"]);
-    for package in ["openl2tpd", "l2tpconfig", "interop"] {
+    for package in crate::test::PROGRAMS {
         build.args(["--package", package]);
     }
     if !build.status()?.success() {

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask test`, `fuzz`, `coverage`, `demo`, `bench` and `vm`.
+//! The project's chores: `cargo xtask test`, `fuzz`, `coverage`, `demo`, `bench`, `install` and `vm`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that waits for other programs reads the clock"
@@ -9,6 +9,7 @@ mod bench;
 mod coverage;
 mod demo;
 mod fuzz;
+mod install;
 mod man;
 mod python;
 mod signals;
@@ -53,6 +54,8 @@ enum Chore {
         /// What to measure.
         what: bench::Subject,
     },
+    /// Build the programs and the plugins of pppd, and install them with manual pages and units.
+    Install(install::Options),
     /// Write the manual pages, from the declarations of the configuration, the commands and the options.
     Man,
     /// Run a command in a virtual machine.
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Chore::Coverage => coverage::run(),
         Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
+        Chore::Install(options) => install::run(&options),
         Chore::Man => man::write(),
         Chore::Vm(VirtualMachine::Uml(what)) => in_uml(&what),
         Chore::Vm(VirtualMachine::Qemu(what)) => in_qemu(&what),

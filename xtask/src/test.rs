@@ -201,7 +201,7 @@ const IN_UML: &[Tool] = &[
 ];
 
 /// What the end-to-end suites run, of this workspace.
-const PROGRAMS: [&str; 5] = [
+pub(crate) const PROGRAMS: [&str; 5] = [
     "openl2tpd",
     "l2tpconfig",
     "interop",

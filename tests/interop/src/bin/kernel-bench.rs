@@ -31,9 +31,9 @@ struct Options {
     /// How many sessions come up at a time.
     #[arg(long, default_values_t = [50, 200, 500])]
     sessions: Vec<u32>,
-    /// Measure xl2tpd with pppd up to so many sessions.
+    /// Measure those with pppd up to so many sessions.
     #[arg(long, default_value_t = 50)]
-    xl2tpd: u32,
+    pppd: u32,
     /// Where openl2tpd and l2tpconfig are; by default beside this program.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -44,16 +44,19 @@ struct Options {
 enum Server {
     Kernel,
     Tun,
+    /// The kernel's datapath, with pppd.
+    Pppd,
     Xl2tpd,
 }
 
 impl Server {
-    const ALL: [Self; 3] = [Self::Kernel, Self::Tun, Self::Xl2tpd];
+    const ALL: [Self; 4] = [Self::Kernel, Self::Tun, Self::Pppd, Self::Xl2tpd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Kernel => "kernel",
             Self::Tun => "tun",
+            Self::Pppd => "pppd",
             Self::Xl2tpd => "xl2tpd",
         }
     }
@@ -74,8 +77,8 @@ fn main() -> Result<()> {
     let programs = options.programs.as_deref().unwrap_or(beside);
     let mut setup = serde_json::Map::new();
     for server in Server::ALL {
-        let limit = if server == Server::Xl2tpd {
-            options.xl2tpd
+        let limit = if matches!(server, Server::Pppd | Server::Xl2tpd) {
+            options.pppd
         } else {
             u32::MAX
         };
@@ -101,8 +104,16 @@ fn server(server: Server, bed: &Bed, folder: &Path, programs: &Path) -> Result<B
          ppp profile modify profile_name=default local_ipaddr={INNER_LNS} ip_pool_name=pool auth_pap=no auth_mschapv2=no\n\
          ip_pool create pool_name=pool range={INNER_LAC}-10.0.3.250\n\
          user create user_name={USER} password={PASSWORD}\n",
-        server.name()
+        if server == Server::Tun {
+            "tun"
+        } else {
+            "kernel"
+        }
     );
+    let configuration = match server {
+        Server::Pppd => configuration + "ppp profile modify profile_name=default ppp_engine=pppd\n",
+        _ => configuration,
+    };
     let started = Ours::start(programs, &bed.lns, folder, "lns", &configuration)?;
     Ok(Box::new(started))
 }
