@@ -238,3 +238,131 @@ fn quoted(name: &str, value: &[u8], text: &mut Vec<u8>) {
     }
     text.extend_from_slice(b"\"\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::Model;
+    use datapath::Ids;
+    use ppp::Credentials;
+
+    use super::*;
+
+    /// How the pppd of a profile's session is set up.
+    fn setup(role: Role, profile: &str) -> PppdSetup {
+        let text = format!("ppp profile modify profile_name=default {profile}");
+        let model = Model::load("test", &text).unwrap().model;
+        let credentials = Credentials {
+            user_name: "al \"ice\"".to_owned(),
+            password: "won\\derland\u{fc}".into(),
+        };
+        PppdSetup {
+            ids: Ids {
+                tunnel: 1,
+                session: 2,
+            },
+            role,
+            profile: model.ppp_profiles["default"].clone(),
+            mtu: 1400,
+            mru: 1400,
+            local_name: "us".to_owned(),
+            local: (role == Role::Lns).then_some(Ipv4Addr::new(10, 0, 0, 1)),
+            demands_auth: role == Role::Lns,
+            allowed_auth: vec![AuthProtocol::MsChapV2, AuthProtocol::ChapMd5],
+            credentials: (role == Role::Lac).then(|| Arc::new(credentials)),
+            numbers: false,
+            interface: None,
+            debug: false,
+        }
+    }
+
+    fn line(setup: &PppdSetup) -> String {
+        let places = Places {
+            plugins: [Path::new("/a.so"), Path::new("/b.so")],
+            socket: Path::new("/s"),
+            session: 7,
+            secrets: setup.credentials.as_ref().map(|_| 8),
+        };
+        arguments(setup, &places).join(" ")
+    }
+
+    #[test]
+    fn a_server_names_its_address_and_demands_what_it_allows_and_nothing_else() {
+        let line = line(&setup(
+            Role::Lns,
+            "dns_ipaddr_pri=10.0.0.53 asyncmap=0xa0000",
+        ));
+        for part in [
+            "10.0.0.1: ",
+            "ms-dns 10.0.0.53",
+            "require-mschap-v2",
+            "require-chap",
+            "refuse-pap",
+            "refuse-eap",
+            " auth ",
+            "asyncmap a0000",
+            "mtu 1400 mru 1400",
+            "plugin /a.so plugin /b.so pppol2tp 7",
+            "openl2tp_authenticate openl2tp_address",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_client_has_its_secrets_in_a_file_and_takes_the_address_that_it_gets() {
+        let setup = setup(Role::Lac, "default_route=yes");
+        let line = line(&setup);
+        for part in [
+            "noauth",
+            "noipdefault",
+            "defaultroute",
+            "file /proc/self/fd/8",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        for secret in [
+            "ice",
+            "derland",
+            "openl2tp_authenticate",
+            "ms-dns",
+            "require-",
+        ] {
+            assert!(!line.contains(secret), "{secret}: {line}");
+        }
+        let text = String::from_utf8(secrets(&setup).unwrap()).unwrap();
+        let expected = "user \"al\\040\\042ice\\042\"\npassword \"won\\134derland\\303\\274\"\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn numbers_that_mean_never_are_left_out() {
+        let zero = line(&setup(
+            Role::Lns,
+            "lcp_echo_interval=0 lcp_echo_failure_count=0",
+        ));
+        assert!(!zero.contains("lcp-echo"), "{zero}");
+        let some = line(&setup(Role::Lns, "lcp_echo_interval=9 idle_timeout=60"));
+        assert!(
+            some.contains("lcp-echo-interval 9") && some.contains("idle 60"),
+            "{some}"
+        );
+    }
+
+    #[test]
+    fn mppe_is_asked_for_where_it_is_required() {
+        for (profile, option) in [
+            ("mppe=no", "noccp"),
+            ("mppe=optional", "noccp"),
+            ("mppe=required mppe_bits=128", "require-mppe-128"),
+            (
+                "mppe=required mppe_bits=40 mppe_stateful=yes",
+                "require-mppe-40 mppe-stateful",
+            ),
+        ] {
+            let line = line(&setup(Role::Lns, profile));
+            assert!(line.contains(option), "{profile}: {line}");
+        }
+    }
+}

@@ -171,3 +171,76 @@ pub(crate) fn answer(request: &PppdRequest) -> Option<String> {
 fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &str) -> Option<PppdEvent> {
+        let mut message = Message::default();
+        for line in text.split(' ') {
+            assert!(!message.add(line));
+        }
+        assert!(message.add(""), "an empty line ends it");
+        message.event(1)
+    }
+
+    #[test]
+    fn what_is_not_as_documented_is_nothing() {
+        for text in [
+            "x",
+            "event=none",
+            "event=phase",
+            "event=up protocol=ip interface=ppp0",
+            "event=up protocol=ip interface=ppp0 local=10.0.0.1 peer=fe80::1",
+            "event=up protocol=ipv6 interface=ppp0 local=10.0.0.1 peer=10.0.0.2",
+            "event=accm send=0 receive=100000000",
+            "event=authenticate protocol=pap name=0 password=00",
+            "event=authenticate protocol=pap name=zz password=00",
+            "event=authenticate protocol=6 name=61 identifier=1 challenge=00 response=00",
+            "event=authenticate protocol=5 name=61 identifier=256 challenge=00 response=00",
+            "event=authenticate protocol=5 name=61 identifier=1 challenge=00 response=00",
+            "event=authenticate protocol=129 name=61 identifier=1 challenge=00 response=00",
+        ] {
+            assert!(event(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_chap_response_of_any_challenge_is_taken() {
+        let response = "11".repeat(16);
+        let text = format!(
+            "event=authenticate protocol=5 name=e9 identifier=7 challenge=0102030405 response={response}"
+        );
+        let Some(PppdEvent::Authenticate(attempt)) = event(&text) else {
+            panic!("not taken");
+        };
+        assert_eq!(attempt.user_name, [0xe9]);
+        let Proof::ChapMd5 { challenge, .. } = attempt.proof else {
+            panic!("another proof");
+        };
+        assert_eq!(challenge, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_success_of_ms_chap_v2_has_its_form_and_the_keys_go_along() {
+        let keys = crypto::mppe::StartKeys {
+            send: [1; 16].into(),
+            receive: [2; 16].into(),
+        };
+        let said = answer(&PppdRequest::Judge {
+            verdict: Verdict::Accept {
+                message: "welcome".to_owned(),
+                authenticator_response: Some([0xab; 20]),
+                mppe_keys: Some(keys),
+            },
+        });
+        let expected = format!(
+            "verdict=accept\nmessage=S={} M=welcome\nmppe_send={}\nmppe_receive={}\n\n",
+            "AB".repeat(20),
+            "01".repeat(16),
+            "02".repeat(16)
+        );
+        assert_eq!(said.as_deref(), Some(expected.as_str()));
+    }
+}
