@@ -133,7 +133,7 @@ impl PppdOption {
     }
 
     /// One that stands for the device, whose value a function takes: with an array whose first element it is; 1 says that it is good, 0 that it is not,
-    /// of which [`option_error`] has told.
+    /// which it has logged.
     pub const fn device(
         name: &'static CStr,
         take: extern "C" fn(*const *const c_char) -> c_int,

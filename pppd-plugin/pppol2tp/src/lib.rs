@@ -1,6 +1,6 @@
 //! `pppol2tp.so`, a plugin of pppd: PPP over a socket of the kernel's L2TP driver, whose descriptor pppd inherits.
 //!
-//! `pppd plugin pppol2tp.so pppol2tp FD` with what options beside it, which [`OPTIONS`] lists.
+//! `pppd plugin pppol2tp.so pppol2tp FD` with what options beside it, which docs/pppd.md lists.
 
 use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
 use std::mem::size_of;
