@@ -579,7 +579,10 @@ fn listeners_at_run_time(world: &World) -> Result<String> {
     lac.established(RECOVERY)?;
     let taken = lns.query(&["listener", "create", "listener_name=third", &address]);
     let said = taken.map_or_else(|e| e.to_string(), |answer| answer.to_string());
-    ensure!(said.contains("in use"), "the same address twice: {said}");
+    ensure!(
+        said.contains("`second` has this address"),
+        "the same address twice: {said}"
+    );
     lns.query(&["listener", "delete", "listener_name=first"])?;
     until(PROMPT, "the address is free again", || {
         let again = [

@@ -56,8 +56,12 @@ pub(crate) fn comes_back(world: &World) -> Result<String> {
             Role::Lac => lac.process().id(),
             Role::Lns => lns.process().id(),
         };
-        let pppd = children(daemon).into_iter().next().context("no pppd")?;
-        kill(pppd, Signal::KILL)?;
+        // One of an earlier session may still wait for its scripts.
+        let pppds = children(daemon);
+        ensure!(!pppds.is_empty(), "no pppd");
+        for pppd in pppds {
+            kill(pppd, Signal::KILL)?;
+        }
         until(PATIENCE, "another session", || {
             let mut sessions = lac.sessions()?.into_iter();
             Ok(sessions.find(|s| s["state"] == "established" && s["session_id"] != old))
