@@ -475,7 +475,7 @@ fn in_qemu(command: &[OsString]) -> Result<Counts> {
 fn in_machine(run: impl FnOnce(vm::Machine, Tally) -> Result<u8>) -> Result<Counts> {
     let machine = vm::Machine {
         mem: 1024,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(900),
     };
     let tally = Tally::default();
     let status = run(machine, tally.clone())?;
