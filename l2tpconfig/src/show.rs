@@ -1,5 +1,6 @@
 //! Answers in words and tables.
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, UNIX_EPOCH};
 
 use api::{
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value};
 use textwrap::core::display_width;
 
+use crate::help::width;
 use crate::request::name;
 
 /// What a command has done.
@@ -700,6 +702,10 @@ fn plain_table() -> Table {
     table
         .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    if io::stdout().is_terminal() {
+        // Some terminals do not know how wide they are.
+        table.set_width(u16::try_from(width()).unwrap_or(u16::MAX));
+    }
     table
 }
 
