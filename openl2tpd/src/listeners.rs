@@ -141,7 +141,7 @@ impl Daemon {
 
     /// Closes the sockets of a listener, when the peers whose tunnels it has have been told. Tunnels of ours are not ended: those of the file a
     /// reload makes anew, and others that are persistent find out by themselves.
-    async fn close_listener(&self, name: Option<&str>) -> Vec<Weak<Socket>> {
+    async fn close_listener(&self, name: Option<&str>) -> Vec<Weak<()>> {
         for tunnel in self.tunnels_of_peers(name).await {
             if let Some(id) = tunnel.tunnel_id {
                 // One that is gone already is as it is to be.
@@ -185,9 +185,9 @@ impl Daemon {
         }
     }
 
-    fn close_sockets(&self, listener: Option<&str>) -> Vec<Weak<Socket>> {
+    fn close_sockets(&self, listener: Option<&str>) -> Vec<Weak<()>> {
         let closed = self.sockets.close(listener);
-        let seen = closed.iter().map(Arc::downgrade).collect();
+        let seen = closed.iter().map(|socket| socket.watch()).collect();
         let mail = closed.into_iter().map(Mail::SocketGone);
         mail.for_each(|socket| self.mail(socket));
         seen
@@ -203,7 +203,7 @@ pub(crate) fn put_back(model: &mut Model, old: &Model, name: &str) {
 }
 
 /// Waits until sockets are closed, which the last session that sends through one does. It is not waited for for ever.
-async fn closed(sockets: &[Weak<Socket>]) {
+async fn closed(sockets: &[Weak<()>]) {
     for _ in 0..LOOKS {
         if sockets.iter().all(|socket| socket.strong_count() == 0) {
             return;

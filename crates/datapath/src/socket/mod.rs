@@ -13,8 +13,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use quinn_udp::{UdpSockRef, UdpSocketState};
@@ -74,9 +74,16 @@ pub struct Socket {
     peer: Option<SocketAddr>,
     place: Place,
     dropped: AtomicU64,
+    // Dropped last: a weak one that is dead says that all of the above is closed. A weak one of the whole would be dead before.
+    open: Arc<()>,
 }
 
 impl Socket {
+    /// What dies when the socket is closed and its port is free.
+    pub fn watch(&self) -> Weak<()> {
+        Arc::downgrade(&self.open)
+    }
+
     /// Binds one of the daemon's own sockets, as [`Socket::open`] does.
     pub fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
         Self::open(&address.into())
@@ -147,6 +154,7 @@ impl Socket {
             peer: None,
             place: place.clone(),
             dropped: AtomicU64::new(0),
+            open: Arc::default(),
         })
     }
 
@@ -330,6 +338,20 @@ mod tests {
             error.to_string().contains(&first.local_addr().to_string()),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_port_is_free_as_soon_as_a_socket_is_seen_to_be_closed() {
+        for _ in 0..2_000 {
+            let socket = Socket::bind(localhost(0)).unwrap();
+            let (address, open) = (socket.local_addr(), socket.watch());
+            let closing = thread::spawn(move || drop(socket));
+            while open.strong_count() > 0 {
+                std::hint::spin_loop();
+            }
+            UdpSocket::bind(address).unwrap();
+            closing.join().unwrap();
+        }
     }
 
     #[test]
