@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+/// Where programs that we run find others.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Programs that run at once.
 const LANES: usize = 8;
 /// Events of a lane that wait; of more the oldest are lost.
@@ -208,10 +210,7 @@ impl Call {
         let mut command = Command::new(script);
         command
             .env_clear()
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
+            .env("PATH", PATH)
             .env("OPENL2TP_EVENT", self.event)
             .envs(
                 self.variables

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::apt;
-use crate::test::{cargo, programs};
+use crate::test::{PROGRAMS, build_packages, cargo, programs};
 use crate::vm;
 
 /// What can be measured.
@@ -70,13 +70,7 @@ pub(crate) fn run(subject: Subject) -> Result<ExitCode> {
 /// Its machine needs root, and the packages of the suite of the same name.
 fn kernel() -> Result<ExitCode> {
     apt::ensure(&[apt::UML, apt::MODPROBE, apt::IP, apt::PPPD, apt::XL2TPD])?;
-    let mut build = cargo(&["build", "--quiet", "--release"]);
-    for package in crate::test::PROGRAMS {
-        build.args(["--package", package]);
-    }
-    if !build.status()?.success() {
-        return Ok(ExitCode::FAILURE);
-    }
+    build_packages(&mut cargo(&["build", "--quiet", "--release"]), &PROGRAMS)?;
     let machine = vm::Machine {
         mem: 1024,
         timeout: Duration::from_secs(900),

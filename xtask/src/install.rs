@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::test::{cargo, programs, root};
+use crate::test::{build_packages, cargo, programs, root};
 
 /// Where to.
 #[derive(Args, Debug)]
@@ -29,21 +29,17 @@ const BUILT: [(&str, &str); 4] = [
 /// Builds everything and installs it. Files that are there already are replaced, but no configuration is among them.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut build = cargo(&["build", "--quiet", "--release"]);
-    for package in [
-        "openl2tpd",
-        "l2tpconfig",
-        "pppol2tp-plugin",
-        "openl2tp-plugin",
-    ] {
-        build.args(["--package", package]);
-    }
     // The plugins are for the pppd of this machine, if it has one.
     if let Some(version) = pppd_version() {
         build.env("PPPD_VERSION", version);
     }
-    if !build.status()?.success() {
-        bail!("it does not build");
-    }
+    let packages = [
+        "openl2tpd",
+        "l2tpconfig",
+        "pppol2tp-plugin",
+        "openl2tp-plugin",
+    ];
+    build_packages(&mut build, &packages)?;
     let built = programs("release")?;
     for (name, place) in BUILT {
         put(&built.join(name), &options.root.join(place), 0o755)?;

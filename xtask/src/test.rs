@@ -506,14 +506,22 @@ fn test_program(package: &str, test: &str) -> Result<PathBuf> {
 /// Builds the programs that the end-to-end suites run; returns their folder. The profile is that of the unit tests, so
 /// that their dependencies are built once.
 fn build() -> Result<PathBuf> {
-    let mut build = cargo(&["build", "--quiet", "--profile", "test"]);
-    for package in PROGRAMS {
+    build_packages(
+        &mut cargo(&["build", "--quiet", "--profile", "test"]),
+        &PROGRAMS,
+    )?;
+    programs("debug")
+}
+
+/// Has such a command of cargo's build these packages.
+pub(crate) fn build_packages(build: &mut Command, packages: &[&str]) -> Result<()> {
+    for package in packages {
         build.args(["--package", package]);
     }
     if !build.status()?.success() {
         bail!("the programs do not build");
     }
-    programs("debug")
+    Ok(())
 }
 
 /// The folder that holds the programs built.

@@ -6,10 +6,11 @@ use api::Role;
 use datapath::message::overhead;
 use datapath::{Framing, NetworkSpec, Request, Route};
 use ipnet::{IpNet, Ipv4Net};
-use ppp::{Cause, Ipv4Config, NetworkConfig};
+use ppp::{Cause, NetworkConfig};
 use sansio::Time;
 
 use crate::policy::PppSetup;
+use crate::pppd::PppdRequest;
 use crate::sessions::{Pending, Session};
 use crate::{Engine, Output};
 
@@ -61,23 +62,14 @@ impl Engine {
             return;
         };
         let address = ipv4.as_ref().and_then(|ipv4| ipv4.peer);
-        session.lent = ipv4
-            .as_ref()
-            .filter(|_| !client)
-            .and_then(|c: &Ipv4Config| c.peer);
+        session.lent = address.filter(|_| !client);
+        if session.pppd.is_some() {
+            let handle = session.handle;
+            return self.ask_pppd(handle, PppdRequest::Address(address));
+        }
         let network = NetworkConfig {
             ipv4,
             ipv6: setup.ipv6_config(),
-        };
-        if self.address_to_pppd(tunnel, id, address) {
-            return;
-        }
-        let Some(session) = self
-            .tunnels
-            .get_mut(&tunnel)
-            .and_then(|t| t.sessions.get_mut(&id))
-        else {
-            return;
         };
         session.link.configure_network(network, now, &mut self.rng);
     }

@@ -168,6 +168,13 @@ impl Pppd {
         }
     }
 
+    /// The peer proved who it is, or did not.
+    pub(crate) fn judged(&mut self, user: &[u8], verdict: &Verdict) {
+        if matches!(verdict, Verdict::Accept { .. }) {
+            self.user = Some(String::from_utf8_lossy(user).into_owned());
+        }
+    }
+
     /// Keeps a frame that came before it hears any; not many, and none that is more than LCP's first.
     pub(crate) fn keep(&mut self, frame: &[u8]) {
         if !self.ready && self.early.len() < EARLY && frame.len() <= EARLY_LENGTH {
@@ -183,10 +190,10 @@ impl Pppd {
     /// Why the link is over.
     fn cause(&self, end: PppdEnd, echoes: u32) -> Cause {
         let resources = |text: String| Cause::NoResources(format!("pppd: {text}"));
+        if let Some(ours) = &self.cause {
+            return ours.clone();
+        }
         let (status, said) = match end {
-            _ if self.cause.is_some() => {
-                return self.cause.clone().unwrap_or(Cause::Administrative);
-            }
             PppdEnd::Failed(why) => return resources(why),
             PppdEnd::Signal(number) => return resources(format!("ended by signal {number}")),
             PppdEnd::Exit(status, said) => (status, said),
@@ -255,9 +262,8 @@ impl Engine {
             PppdEvent::Ended(end) => {
                 pppd.running = false;
                 let echoes = session.setup.profile.lcp_echo_failure_count();
-                if let Some(cause) = session.pppd.as_ref().map(|pppd| pppd.cause(end, echoes)) {
-                    self.link_closed(tunnel, id, &cause);
-                }
+                let cause = pppd.cause(end, echoes);
+                self.link_closed(tunnel, id, &cause);
             }
         }
         self.settle_session(tunnel, id, now);
@@ -354,40 +360,7 @@ impl Engine {
         }
     }
 
-    /// The verdict on the peer's proof goes to the session's pppd; false if it has none.
-    pub(crate) fn judge_to_pppd(
-        &mut self,
-        tunnel: u16,
-        id: u16,
-        user: &[u8],
-        verdict: &Verdict,
-    ) -> bool {
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return false;
-        };
-        let handle = session.handle;
-        let Some(pppd) = session.pppd.as_deref_mut() else {
-            return false;
-        };
-        if matches!(verdict, Verdict::Accept { .. }) {
-            pppd.user = Some(String::from_utf8_lossy(user).into_owned());
-        }
-        let verdict = verdict.clone();
-        self.ask_pppd(handle, PppdRequest::Judge { verdict });
-        true
-    }
-
-    /// The peer's address goes to the session's pppd; false if it has none.
-    pub(crate) fn address_to_pppd(&mut self, tunnel: u16, id: u16, peer: Option<Ipv4Addr>) -> bool {
-        let Some(session) = self.session_mut(tunnel, id).filter(|s| s.pppd.is_some()) else {
-            return false;
-        };
-        let handle = session.handle;
-        self.ask_pppd(handle, PppdRequest::Address(peer));
-        true
-    }
-
-    fn ask_pppd(&mut self, handle: Handle, request: PppdRequest) {
+    pub(crate) fn ask_pppd(&mut self, handle: Handle, request: PppdRequest) {
         self.outputs.push_back(Output::Pppd { handle, request });
     }
 }

@@ -23,7 +23,7 @@ use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
 use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
-use crate::pppd::Pppd;
+use crate::pppd::{Pppd, PppdRequest};
 use crate::reasons::{Why, ppp_cause};
 use crate::status::{role, session_profile};
 use crate::tally::{Counted, SessionTally};
@@ -351,9 +351,9 @@ impl Engine {
         Some((session.handle, spec))
     }
 
-    pub(crate) fn session_timeout(&mut self, tunnel_id: u16, id: u16, now: Time) {
-        if let Some(tunnel) = self.tunnels.get_mut(&tunnel_id)
-            && let Some(session) = tunnel.sessions.get_mut(&id)
+    pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {
+        if let Some(t) = self.tunnels.get_mut(&tunnel)
+            && let Some(session) = t.sessions.get_mut(&id)
         {
             if session.ends_at.is_some_and(|at| at <= now) {
                 session.ends_at = None;
@@ -363,17 +363,17 @@ impl Engine {
                     Cause::EstablishTimeout
                 };
                 if session.pppd.is_some() {
-                    let _ = self.end_link(tunnel_id, id, cause, now);
-                    return self.settle(tunnel_id, now);
+                    let _ = self.end_link(tunnel, id, cause, now);
+                    return self.settle(tunnel, now);
                 }
                 session.link.close(cause, now, &mut self.rng);
             }
             session.link.handle_timeout(now, &mut self.rng);
         }
-        self.look_at_line(tunnel_id, id, now);
-        self.look_for_traffic(tunnel_id, id, now);
-        self.settle_session(tunnel_id, id, now);
-        self.settle(tunnel_id, now);
+        self.look_at_line(tunnel, id, now);
+        self.look_for_traffic(tunnel, id, now);
+        self.settle_session(tunnel, id, now);
+        self.settle(tunnel, now);
     }
 
     /// Carries out what a link has to say, until it has nothing more, and sets the session's timer.
@@ -481,16 +481,18 @@ impl Engine {
             user,
             failure,
         });
-        if self.judge_to_pppd(tunnel, id, attempt.user(), &verdict) {
+        let holder = self.tunnels.get_mut(&tunnel);
+        let Some(session) = holder.and_then(|t| t.sessions.get_mut(&id)) else {
             return;
+        };
+        if let Some(pppd) = &mut session.pppd {
+            pppd.judged(attempt.user(), &verdict);
+            let handle = session.handle;
+            return self.ask_pppd(handle, PppdRequest::Judge { verdict });
         }
-        if let Some(t) = self.tunnels.get_mut(&tunnel)
-            && let Some(session) = t.sessions.get_mut(&id)
-        {
-            session
-                .link
-                .authenticated(attempt.number, verdict, now, &mut self.rng);
-        }
+        session
+            .link
+            .authenticated(attempt.number, verdict, now, &mut self.rng);
     }
 
     pub(crate) fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {

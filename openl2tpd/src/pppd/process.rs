@@ -21,6 +21,7 @@ use tracing::{debug, info};
 
 use super::options::{Places, arguments, secrets};
 use super::{LONGEST, Pppds};
+use crate::hooks::PATH;
 
 /// How long a process may take to end: in order it says Terminate to a peer that may not answer.
 const IN_ORDER: Duration = Duration::from_secs(12);
@@ -73,10 +74,7 @@ impl Pppds {
         Command::new(&self.program)
             .args(arguments(setup, &places))
             .env_clear()
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
+            .env("PATH", PATH)
             .current_dir("/")
             .process_group(0)
             .kill_on_drop(true)

@@ -157,9 +157,7 @@ pub(crate) fn answer(request: &PppdRequest) -> Option<String> {
             verdict: Verdict::Reject { message },
         } => format!("verdict=reject\nmessage={message}\n\n"),
         PppdRequest::Early(frames) => {
-            let digits =
-                |frame: &Vec<u8>| frame.iter().map(|octet| format!("{octet:02x}")).collect();
-            let frames: Vec<String> = frames.iter().map(digits).collect();
+            let frames: Vec<String> = frames.iter().map(|frame| hexadecimal(frame)).collect();
             format!("frames={}\n\n", frames.join(","))
         }
         PppdRequest::Address(Some(address)) => format!("address={address}\n\n"),

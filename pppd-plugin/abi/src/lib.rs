@@ -415,6 +415,15 @@ pub enum Level {
     Option,
 }
 
+/// Logs that pppd has loaded one of the plugins, and of which version it is.
+pub fn loaded(plugin: &str) {
+    let version = env!("CARGO_PKG_VERSION");
+    log(
+        Level::Info,
+        &format!("{plugin} plugin of OpenL2TP {version} loaded"),
+    );
+}
+
 /// Logs a line as pppd does.
 pub fn log(level: Level, text: &str) {
     // A NUL ends it.

@@ -30,7 +30,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ptr::addr_of_mut;
 
-use pppd_abi::{ChapDigest, Level, PppdOption, Words, log, phase};
+use pppd_abi::{ChapDigest, PppdOption, Words, phase};
 
 use ask::{ask, tell};
 
@@ -111,14 +111,7 @@ pub extern "C" fn plugin_init() {
         pppd_abi::pap_auth_hook = Some(judge_pap);
         pppd_abi::chap_check_hook = Some(can_authenticate);
     }
-    log(
-        Level::Info,
-        concat!(
-            "openl2tp plugin of OpenL2TP ",
-            env!("CARGO_PKG_VERSION"),
-            " loaded"
-        ),
-    );
+    pppd_abi::loaded("openl2tp");
 }
 
 /// What a C string holds.

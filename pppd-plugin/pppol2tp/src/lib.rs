@@ -147,14 +147,7 @@ static CHANNEL: Channel = Channel {
 pub extern "C" fn plugin_init() {
     // SAFETY: the list lives as long as pppd, and ends with what ends it.
     unsafe { pppd_abi::add_options((&raw mut OPTIONS).cast()) };
-    log(
-        Level::Info,
-        concat!(
-            "pppol2tp plugin of OpenL2TP ",
-            env!("CARGO_PKG_VERSION"),
-            " loaded"
-        ),
-    );
+    pppd_abi::loaded("pppol2tp");
 }
 
 /// Takes the option that names the socket, and with it the place of the channel that carries PPP.

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::pppox::PppoxSocket;
-use super::session::connect;
+use super::session::{connect, counts};
 use crate::socket::Socket;
-use crate::{DatapathError, Encapsulation, Sequencing, SequencingStats, SessionSpec, Stats};
+use crate::{DatapathError, Encapsulation, Sequencing, SessionSpec, Stats};
 
 /// A session that lives as long as this does, or the other program has the socket.
 #[derive(Debug)]
@@ -41,24 +41,6 @@ impl Lent {
 
     /// What the L2TP session counts, PPP's control frames included.
     pub(super) fn stats(&self) -> Stats {
-        let Ok(counts) = self.socket.stats() else {
-            return Stats::default();
-        };
-        let sent = self.socket.sends_sequence().unwrap_or(false);
-        Stats {
-            rx_packets: counts.rx_packets,
-            rx_bytes: counts.rx_bytes,
-            rx_errors: counts.rx_errors,
-            tx_packets: counts.tx_packets,
-            tx_bytes: counts.tx_bytes,
-            tx_errors: counts.tx_errors,
-            sequencing: SequencingStats {
-                tx_sequenced: sent,
-                rx_sequenced: sent,
-                rx_out_of_order: counts.rx_oos_packets,
-                rx_discarded: counts.rx_seq_discards,
-                ..SequencingStats::default()
-            },
-        }
+        counts(&self.spec, &self.socket)
     }
 }

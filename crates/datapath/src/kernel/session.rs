@@ -173,25 +173,39 @@ impl Session {
 
     /// What the L2TP session counts: all but packets, which are the interface's.
     pub(super) fn stats(&self) -> Stats {
-        let Ok(counts) = self.socket.stats() else {
-            return Stats::default();
-        };
-        let Encapsulation::V2 { sequencing, .. } = self.spec.encapsulation;
-        let sent = self.socket.sends_sequence().unwrap_or(false);
+        let counted = counts(&self.spec, &self.socket);
         Stats {
-            rx_errors: counts.rx_errors,
-            tx_errors: counts.tx_errors,
-            sequencing: SequencingStats {
-                tx_sequenced: sent,
-                // The kernel does not say. One of the two ends follows the other, though.
-                rx_sequenced: sent || sequencing == Sequencing::Required,
-                rx_out_of_order: counts.rx_oos_packets,
-                rx_lost: 0,
-                rx_discarded: counts.rx_seq_discards,
-                rx_unnumbered: 0,
-            },
+            rx_errors: counted.rx_errors,
+            tx_errors: counted.tx_errors,
+            sequencing: counted.sequencing,
             ..Stats::default()
         }
+    }
+}
+
+/// All that an L2TP session counts: as packets all data messages, those of PPP's control frames included.
+pub(super) fn counts(spec: &SessionSpec, socket: &PppoxSocket) -> Stats {
+    let Ok(counts) = socket.stats() else {
+        return Stats::default();
+    };
+    let Encapsulation::V2 { sequencing, .. } = spec.encapsulation;
+    let sent = socket.sends_sequence().unwrap_or(false);
+    Stats {
+        rx_packets: counts.rx_packets,
+        rx_bytes: counts.rx_bytes,
+        rx_errors: counts.rx_errors,
+        tx_packets: counts.tx_packets,
+        tx_bytes: counts.tx_bytes,
+        tx_errors: counts.tx_errors,
+        sequencing: SequencingStats {
+            tx_sequenced: sent,
+            // The kernel does not say. One of the two ends follows the other, though.
+            rx_sequenced: sent || sequencing == Sequencing::Required,
+            rx_out_of_order: counts.rx_oos_packets,
+            rx_lost: 0,
+            rx_discarded: counts.rx_seq_discards,
+            rx_unnumbered: 0,
+        },
     }
 }
 
