@@ -1,10 +1,10 @@
 //! TUN devices: the network interfaces that packets of sessions come from and go to.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::ioctl::{Updater, ioctl, opcode};
+use rustix::ioctl::{IntegerSetter, Updater, ioctl, opcode};
 use rustix::net::{AddressFamily, SocketType, netdevice};
 
 use crate::netlink::Netlink;
@@ -18,9 +18,18 @@ const ANY_PPP: &str = "ppp%d";
 
 const IFF_TUN: u16 = 0x0001;
 const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
 
 /// `TUNSETIFF` of `linux/if_tun.h`; its argument is a pointer to an `ifreq`, whatever the size in its number says.
 const TUNSETIFF: rustix::ioctl::Opcode = opcode::write::<i32>(b'T', 202);
+
+/// `TUNSETOFFLOAD`; its argument is the flags.
+const TUNSETOFFLOAD: rustix::ioctl::Opcode = opcode::write::<u32>(b'T', 208);
+
+/// `TUN_F_CSUM`, `TUN_F_TSO4`, `TUN_F_TSO6`, `TUN_F_TSO_ECN`: checksums that are not made, TCP that is not segmented.
+const LARGE_TCP: usize = 0x01 | 0x02 | 0x04 | 0x08;
+/// `TUN_F_USO4`, `TUN_F_USO6` (Linux 6.2): UDP that is not segmented.
+const LARGE_UDP: usize = 0x20 | 0x40;
 
 /// `struct ifreq` of `linux/if.h`, as far as `TUNSETIFF` uses it.
 #[repr(C)]
@@ -51,6 +60,7 @@ pub struct TunDevice {
     queue: OwnedFd,
     name: String,
     index: u32,
+    large_udp: bool,
 }
 
 impl TunDevice {
@@ -64,18 +74,33 @@ impl TunDevice {
         let what = || format!("create device {}", name.unwrap_or("pppN"));
         let name = attach(&queue, template).map_err(|e| failed(&what(), &e))?;
         let index = index_of(&name).map_err(|e| failed(&what(), &e))?;
-        Ok(Self { queue, name, index })
+        let large_udp = offload(&queue, LARGE_TCP | LARGE_UDP);
+        if !large_udp && !offload(&queue, LARGE_TCP) {
+            tracing::debug!("{name} takes only packets that fit it");
+        }
+        Ok(Self {
+            queue,
+            name,
+            index,
+            large_udp,
+        })
     }
 
-    /// Takes one IP packet that the host sent into the device; `WouldBlock` when there is none.
+    /// Takes one IP packet that the host sent into the device, behind its header (`struct virtio_net_hdr`, 10 octets): up to 65,545 octets;
+    /// `WouldBlock` when there is none.
     pub fn read(&self, packet: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.queue, packet)?)
     }
 
     /// Gives one IP packet to the host.
-    pub fn write(&self, packet: &[u8]) -> io::Result<()> {
-        rustix::io::write(&self.queue, packet)?;
+    pub fn write(&self, header: &[u8], packet: &[u8]) -> io::Result<()> {
+        rustix::io::writev(&self.queue, &[IoSlice::new(header), IoSlice::new(packet)])?;
         Ok(())
+    }
+
+    /// Whether the host takes UDP datagrams of a flow in one packet, as it always takes TCP's.
+    pub fn takes_large_udp(&self) -> bool {
+        self.large_udp
     }
 }
 
@@ -104,7 +129,7 @@ fn open_clone_device() -> io::Result<OwnedFd> {
 fn attach(queue: &OwnedFd, template: &str) -> io::Result<String> {
     let mut request = InterfaceRequest {
         name: [0; NAME_MAX + 1],
-        flags: IFF_TUN | IFF_NO_PI,
+        flags: IFF_TUN | IFF_NO_PI | IFF_VNET_HDR,
         rest_of_union: [0; 22],
     };
     request.name[..template.len()].copy_from_slice(template.as_bytes());
@@ -112,6 +137,12 @@ fn attach(queue: &OwnedFd, template: &str) -> io::Result<String> {
     unsafe { ioctl(queue, Updater::<TUNSETIFF, _>::new(&mut request)) }?;
     let name = request.name.split(|&octet| octet == 0).next();
     Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+}
+
+/// Lets the host give and take what is larger than a link; says whether it does.
+fn offload(queue: &OwnedFd, what: usize) -> bool {
+    // SAFETY: TUNSETOFFLOAD takes a number and touches no memory of ours.
+    unsafe { ioctl(queue, IntegerSetter::<TUNSETOFFLOAD>::new_usize(what)) }.is_ok()
 }
 
 pub(crate) fn index_of(name: &str) -> io::Result<u32> {

@@ -27,7 +27,7 @@ use crate::Listener;
 pub(crate) use errors::Complaint;
 pub(crate) use receive::{Datagram, ReceiveBuffers};
 pub use send::Headers;
-use send::Senders;
+use send::{Outward, Senders};
 
 /// Where `ip netns` keeps the network namespaces that have names.
 const NAMED_NAMESPACES: &str = "/run/netns";
@@ -189,14 +189,59 @@ impl Socket {
         headers: Headers,
         payload: &[u8],
     ) -> io::Result<()> {
+        let (socket, outward) = self.outward(local, remote, headers);
+        self.unless_full(1, outward.send(socket, payload))
+    }
+
+    /// Sends datagrams of `segment` octets, the last of which may be shorter, that stand one behind the other in `octets`: all, or an error.
+    ///
+    /// The kernel takes up to 64 and 65,507 octets; none without a checksum, with IPsec, or larger than the path.
+    pub(crate) fn send_merged(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        headers: Headers,
+        (octets, segment): (&[u8], u16),
+    ) -> io::Result<()> {
+        let (socket, outward) = self.outward(local, remote, headers);
+        let count = octets.len().div_ceil(segment.max(1).into());
+        self.unless_full(count, outward.send_merged(socket, octets, segment))
+    }
+
+    /// Sends datagrams up to the first that can't be; says how many went. An error is the first's.
+    pub(crate) fn send_each(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        headers: Headers,
+        datagrams: &[&[u8]],
+    ) -> io::Result<usize> {
+        let (socket, outward) = self.outward(local, remote, headers);
+        outward.send_each(socket, datagrams)
+    }
+
+    fn outward(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        headers: Headers,
+    ) -> (&UdpSocket, Outward) {
         let socket = match &self.senders {
             Some(senders) => senders.with(headers, &self.io),
             None => &self.io,
         };
-        let source = Some(local.ip()).filter(|ip| !ip.is_unspecified());
-        match send::send(socket, source, remote, headers.tos, payload) {
+        let outward = Outward {
+            source: Some(local.ip()).filter(|ip| !ip.is_unspecified()),
+            remote,
+            tos: headers.tos,
+        };
+        (socket, outward)
+    }
+
+    fn unless_full(&self, count: usize, sent: io::Result<()>) -> io::Result<()> {
+        match sent {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.dropped.fetch_add(count as u64, Ordering::Relaxed);
                 Ok(())
             }
             result => result,

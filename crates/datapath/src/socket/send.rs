@@ -5,7 +5,9 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg,
+};
 
 use super::{Place, options, unbound};
 
@@ -73,58 +75,96 @@ fn beside(receiver: &UdpSocket, place: &Place) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Sends one datagram from `source`, or from the address that the route takes.
-pub(super) fn send(
-    socket: &UdpSocket,
-    source: Option<IpAddr>,
-    remote: SocketAddr,
-    tos: u8,
-    payload: &[u8],
-) -> io::Result<()> {
-    let attempt = || match remote {
-        SocketAddr::V4(remote) => {
-            let mut info = libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: libc::in_addr { s_addr: 0 },
-                ipi_addr: libc::in_addr { s_addr: 0 },
-            };
-            if let Some(IpAddr::V4(source)) = source {
-                info.ipi_spec_dst.s_addr = u32::from_ne_bytes(source.octets());
+/// Where datagrams go, and what the headers are like that the kernel puts around them.
+#[derive(Clone, Copy)]
+pub(super) struct Outward {
+    /// The address that they come from; that which the route takes when absent.
+    pub(super) source: Option<IpAddr>,
+    pub(super) remote: SocketAddr,
+    pub(super) tos: u8,
+}
+
+impl Outward {
+    /// Sends one datagram.
+    pub(super) fn send(self, socket: &UdpSocket, payload: &[u8]) -> io::Result<()> {
+        self.send_merged(socket, payload, 0)
+    }
+
+    /// Sends what the kernel cuts into datagrams of `segment` octets and a last one of what is left; of 0, one datagram.
+    pub(super) fn send_merged(
+        self,
+        socket: &UdpSocket,
+        payload: &[u8],
+        segment: u16,
+    ) -> io::Result<()> {
+        let contents = [IoSlice::new(payload)];
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+        again_after_a_complaint(|| {
+            self.with_control(segment, |control, to| {
+                sendmsg(fd, &contents, control, flags, Some(&to)).map(drop)
+            })
+        })
+    }
+
+    /// Sends datagrams up to the first that can't be; says how many went. An error is the first's.
+    pub(super) fn send_each(self, socket: &UdpSocket, datagrams: &[&[u8]]) -> io::Result<usize> {
+        let contents: Vec<_> = datagrams.iter().map(|d| [IoSlice::new(d)]).collect();
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+        again_after_a_complaint(|| {
+            self.with_control(0, |control, to| {
+                let space = Some(nix::cmsg_space!([libc::in6_pktinfo; 3]));
+                let mut headers = MultiHeaders::preallocate(contents.len(), space);
+                let to = vec![Some(to); contents.len()];
+                let sent = sendmmsg(fd, &mut headers, &contents, to, control, flags)?;
+                Ok(sent.count())
+            })
+        })
+    }
+
+    fn with_control<T>(
+        self,
+        segment: u16,
+        send: impl FnOnce(&[ControlMessage<'_>], SockaddrStorage) -> T,
+    ) -> T {
+        let to = SockaddrStorage::from(self.remote);
+        let segments = ControlMessage::UdpGsoSegments(&segment);
+        let count = if self.source.is_some() { 3 } else { 2 };
+        match self.remote {
+            SocketAddr::V4(_) => {
+                let mut info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                if let Some(IpAddr::V4(source)) = self.source {
+                    info.ipi_spec_dst.s_addr = u32::from_ne_bytes(source.octets());
+                }
+                let tos = ControlMessage::Ipv4Tos(&self.tos);
+                let info = ControlMessage::Ipv4PacketInfo(&info);
+                send(&[segments, tos, info][..count], to)
             }
-            let messages = [
-                ControlMessage::Ipv4Tos(&tos),
-                ControlMessage::Ipv4PacketInfo(&info),
-            ];
-            let messages = &messages[..if source.is_some() { 2 } else { 1 }];
-            let to = SockaddrIn::from(remote);
-            let contents = [IoSlice::new(payload)];
-            let flags = MsgFlags::empty();
-            sendmsg(socket.as_raw_fd(), &contents, messages, flags, Some(&to))
-        }
-        SocketAddr::V6(remote) => {
-            let mut info = libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
-                ipi6_ifindex: 0,
-            };
-            if let Some(IpAddr::V6(source)) = source {
-                info.ipi6_addr.s6_addr = source.octets();
+            SocketAddr::V6(_) => {
+                let mut info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
+                    ipi6_ifindex: 0,
+                };
+                if let Some(IpAddr::V6(source)) = self.source {
+                    info.ipi6_addr.s6_addr = source.octets();
+                }
+                let class = self.tos.into();
+                let class = ControlMessage::Ipv6TClass(&class);
+                let info = ControlMessage::Ipv6PacketInfo(&info);
+                send(&[segments, class, info][..count], to)
             }
-            let class = tos.into();
-            let messages = [
-                ControlMessage::Ipv6TClass(&class),
-                ControlMessage::Ipv6PacketInfo(&info),
-            ];
-            let messages = &messages[..if source.is_some() { 2 } else { 1 }];
-            let to = SockaddrIn6::from(remote);
-            let contents = [IoSlice::new(payload)];
-            let flags = MsgFlags::empty();
-            sendmsg(socket.as_raw_fd(), &contents, messages, flags, Some(&to))
         }
-    };
-    // An ICMP error about an earlier datagram, to whomever, fails one call: this datagram has still to be sent.
+    }
+}
+
+/// An ICMP error about an earlier datagram, to whomever, fails one call: what it was to send has still to be sent.
+fn again_after_a_complaint<T>(attempt: impl Fn() -> nix::Result<T>) -> io::Result<T> {
     let sent = attempt().or_else(|error| match error {
         nix::Error::EAGAIN => Err(error),
         _ => attempt(),
     });
-    sent.map(drop).map_err(io::Error::from)
+    sent.map_err(io::Error::from)
 }

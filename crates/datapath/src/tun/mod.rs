@@ -17,6 +17,8 @@
 
 mod cipher;
 mod clock;
+mod offload;
+mod outgoing;
 mod packet;
 mod paths;
 mod table;

@@ -6,7 +6,7 @@ use wire::l2tp::DataHeader;
 use wire::ppp::{Compression, Frame, Protocol};
 use wire::{BufferFull, DecodeError, Reader, Writer};
 
-use crate::message::{self, MPPE_OVERHEAD};
+use crate::message;
 use crate::{Ecn, Encapsulation, Framing};
 
 /// A network layer that the engine carries.
@@ -115,19 +115,16 @@ pub(super) fn set_ecn(packet: &mut [u8], layer: Layer, ecn: Ecn) {
     }
 }
 
-/// Octets that may precede an IP packet in a datagram: the longest data header, `FF 03`, the protocol field and MPPE's.
-pub(super) const HEADROOM: usize = DataHeader::MAX_LEN + 4 + MPPE_OVERHEAD as usize;
-
-/// Writes what precedes the payload of a frame to the end of `room`, right before the payload, and says where it starts.
-pub(super) fn put_before(
-    room: &mut [u8],
+/// Writes what precedes the payload of a frame, behind what `out` has.
+pub(super) fn put_header(
+    out: &mut Vec<u8>,
     protocol: Protocol,
     payload_len: usize,
     framing: Framing,
     encapsulation: &Encapsulation,
     ns: Option<u16>,
-) -> Result<usize, BufferFull> {
-    let mut octets = [0; HEADROOM];
+) -> Result<(), BufferFull> {
+    let mut octets = [0; DataHeader::MAX_LEN + 4];
     let mut w = Writer::new(&mut octets);
     // No Length field, so nothing limits the payload.
     message::header(encapsulation, ns).encode(payload_len, &mut w)?;
@@ -136,9 +133,8 @@ pub(super) fn put_before(
         protocol: framing.protocol_compression,
     };
     Frame::encode_header(protocol, compression, &mut w)?;
-    let start = room.len().checked_sub(w.len()).ok_or(BufferFull)?;
-    room[start..].copy_from_slice(w.written());
-    Ok(start)
+    out.extend_from_slice(w.written());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -243,10 +239,9 @@ mod tests {
                 sequencing: Sequencing::AsPeer,
                 reorder_timeout: Duration::ZERO,
             };
-            let mut room = [0; HEADROOM];
-            let protocol = Protocol::IPV4;
-            let start = put_before(&mut room, protocol, 28, framing, &encapsulation, ns).unwrap();
-            assert_eq!(&room[start..], expected);
+            let mut out = vec![7];
+            put_header(&mut out, Protocol::IPV4, 28, framing, &encapsulation, ns).unwrap();
+            assert_eq!(out, [&[7], expected].concat());
         }
     }
 }

@@ -20,6 +20,13 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Slot(usize);
 
+#[cfg(test)]
+impl Slot {
+    pub(super) fn of(number: usize) -> Self {
+        Self(number)
+    }
+}
+
 /// What the engine knows of one session.
 #[derive(Debug)]
 pub(super) struct Session {

@@ -10,20 +10,26 @@ use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
 
 use super::clock::Clock;
-use super::packet::{HEADROOM, IpHeader, Layer, put_before, set_ecn};
+use super::offload::PacketHeader;
+use super::offload::checksum;
+use super::offload::coalesce::Coalescer;
+use super::offload::segment::Segments;
+use super::outgoing::{Outgoing, Path};
+use super::packet::{IpHeader, Layer, put_header, set_ecn};
 use super::table::{HeldFrame, Network, Session, Slot, Table};
+use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers};
 use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
-
-/// The largest packet that a path without room for it gets in fragments: what every link of IPv6 carries (RFC 8200 section 5). Whoever tells lies of
-/// the path's MTU cannot take that away.
-const ALWAYS_CARRIED: usize = 1280;
 
 /// The sessions, and the events that their traffic makes.
 pub(super) struct Traffic {
     pub(super) table: Table,
     pub(super) events: Vec<Event>,
+    /// On the way to the host.
+    coalescer: Coalescer<TunDevice>,
+    /// On the way to peers.
+    outgoing: Outgoing,
     datagram: Vec<u8>,
     clock: Clock,
     /// The sessions that hold frames back for what is missing before them, and some that did.
@@ -41,6 +47,8 @@ impl Traffic {
         Self {
             table: Table::default(),
             events: Vec::new(),
+            coalescer: Coalescer::default(),
+            outgoing: Outgoing::default(),
             datagram: Vec::new(),
             clock,
             holding: BTreeSet::new(),
@@ -72,8 +80,19 @@ impl Traffic {
                     return;
                 }
                 let ns = header.sequence.map(|sequence| sequence.ns);
+                let arrived = Arrived {
+                    local,
+                    ns,
+                    ecn,
+                    frame,
+                };
+                let mut onward = Onward {
+                    slot,
+                    coalescer: &mut self.coalescer,
+                    events: &mut self.events,
+                };
                 match session.sequencer.receive(ns) {
-                    Verdict::Deliver => session.take(local, ns, ecn, frame, &mut self.events),
+                    Verdict::Deliver => session.take(arrived, &mut onward),
                     Verdict::Hold(ns) => {
                         let held = HeldFrame {
                             local,
@@ -89,7 +108,7 @@ impl Traffic {
                     Verdict::Drop => {}
                 }
                 while let Some(held) = session.sequencer.pop() {
-                    session.take_held(&held, &mut self.events);
+                    session.take(Arrived::held(&held), &mut onward);
                 }
                 return;
             }
@@ -117,14 +136,24 @@ impl Traffic {
             return;
         }
         self.wake = None;
-        let (table, events) = (&mut self.table, &mut self.events);
+        let Self {
+            table,
+            events,
+            coalescer,
+            ..
+        } = self;
         self.holding.retain(|&slot| {
             // Another session may have the slot by now.
             let Some(session) = table.get_mut(slot) else {
                 return false;
             };
+            let mut onward = Onward {
+                slot,
+                coalescer,
+                events,
+            };
             while let Some(held) = session.sequencer.pop_overdue(now) {
-                session.take_held(&held, events);
+                session.take(Arrived::held(&held), &mut onward);
             }
             let next = session.sequencer.next_timeout();
             self.wake = [self.wake, next].into_iter().flatten().min();
@@ -132,14 +161,17 @@ impl Traffic {
         });
     }
 
-    /// Takes a packet that the host sent into a device: into that of session `owner`, or into the shared one. It starts after [`HEADROOM`]
-    /// octets of `buffer`.
-    pub(super) fn outbound(&mut self, owner: Option<Slot>, buffer: &mut [u8]) {
-        let Ok(header) = IpHeader::decode(buffer.get(HEADROOM..).unwrap_or_default()) else {
+    /// Takes what the host sent into a device, that of session `owner` or the shared one: a packet behind its [`PacketHeader`].
+    pub(super) fn outbound(&mut self, owner: Option<Slot>, octets: &mut [u8]) {
+        let Ok((large, packet)) = PacketHeader::decode(octets) else {
+            return;
+        };
+        let Ok(header) = IpHeader::decode(packet) else {
             return;
         };
         let slot = owner.or_else(|| self.table.toward(header.destination));
-        let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
+        let Some((slot, session)) = slot.and_then(|slot| Some((slot, self.table.get_mut(slot)?)))
+        else {
             return;
         };
         // What the kernel says of its own accord on a layer that is not open (IPv6 listener reports, say) is nothing lost.
@@ -152,20 +184,52 @@ impl Traffic {
             session.stats.tx_errors += 1;
             return;
         }
-        let len = buffer.len() - HEADROOM;
-        match session.prepare(header.layer, buffer) {
-            Ok(start) if session.transmit(&buffer[start..], header.ecn, len).is_ok() => {
-                session.stats.tx_packets += 1;
-                session.stats.tx_bytes += len as u64;
+        if large.oversized.is_some() {
+            match Segments::of(large, header.layer, packet) {
+                Some(segments) => segments.for_each(|segment| {
+                    self.encapsulate(slot, &header, segment.len(), |out| segment.write(out));
+                }),
+                None => session.stats.tx_errors += 1,
             }
-            _ => session.stats.tx_errors += 1,
+            return;
+        }
+        let whole = |partial| checksum::complete(packet, partial);
+        if large.partial.is_none_or(whole) {
+            self.encapsulate(slot, &header, packet.len(), |out| {
+                out.extend_from_slice(packet);
+            });
+        } else {
+            session.stats.tx_errors += 1;
+        }
+    }
+
+    /// Has a packet of `len` octets leave to the peer, which `write` appends.
+    fn encapsulate(
+        &mut self,
+        slot: Slot,
+        header: &IpHeader,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(session) = self.table.get_mut(slot) else {
+            return;
+        };
+        let path = session.path(header.ecn);
+        let datagram = self.outgoing.begin(&session.socket, path);
+        match session.prepare(header.layer, len, write, datagram) {
+            Ok(()) => self.outgoing.commit(slot, len),
+            Err(Dropped) => {
+                self.outgoing.abandon();
+                session.stats.tx_errors += 1;
+            }
         }
     }
 
     /// Sends a PPP frame of the control plane.
     pub(super) fn send(&mut self, handle: Handle, frame: &[u8]) {
         let slot = self.table.by_handle(handle);
-        let Some(session) = slot.and_then(|slot| self.table.get_mut(slot)) else {
+        let Some((slot, session)) = slot.and_then(|slot| Some((slot, self.table.get_mut(slot)?)))
+        else {
             return;
         };
         if let Some(cipher) = &mut session.cipher {
@@ -174,24 +238,79 @@ impl Traffic {
         let ns = session.sequencer.next_ns();
         encapsulate(&session.spec.encapsulation, ns, frame, &mut self.datagram);
         // It knows no ECN, and has to arrive whatever the path is like.
-        if session.transmit(&self.datagram, Ecn::NotEct, 0).is_err() {
-            session.stats.tx_errors += 1;
+        let path = session.path(Ecn::NotEct);
+        let datagram = self.outgoing.begin(&session.socket, path);
+        datagram.extend_from_slice(&self.datagram);
+        self.outgoing.commit(slot, 0);
+    }
+
+    /// Lets everything go that was kept for what could go with it.
+    pub(super) fn flush(&mut self) {
+        for delivered in self.coalescer.flush() {
+            let Some(session) = self.table.get_mut(delivered.slot) else {
+                continue;
+            };
+            if delivered.taken {
+                session.stats.rx_packets += delivered.packets;
+                session.stats.rx_bytes += delivered.octets;
+            } else {
+                session.stats.rx_errors += delivered.packets;
+            }
+        }
+        for sent in self.outgoing.flush() {
+            let Some(session) = self.table.get_mut(sent.slot) else {
+                continue;
+            };
+            // A frame of the control plane has no packet.
+            if !sent.taken {
+                session.stats.tx_errors += 1;
+            } else if sent.octets > 0 {
+                session.stats.tx_packets += 1;
+                session.stats.tx_bytes += sent.octets;
+            }
         }
     }
 }
 
+/// A frame from the peer.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    /// The address and port that it was sent to.
+    local: SocketAddr,
+    ns: Option<u16>,
+    ecn: Ecn,
+    frame: &'a [u8],
+}
+
+impl<'a> Arrived<'a> {
+    fn held(held: &'a HeldFrame) -> Self {
+        Self {
+            local: held.local,
+            ns: Some(held.ns),
+            ecn: held.ecn,
+            frame: &held.frame,
+        }
+    }
+}
+
+/// Where frames of a session go.
+struct Onward<'a> {
+    slot: Slot,
+    coalescer: &'a mut Coalescer<TunDevice>,
+    events: &'a mut Vec<Event>,
+}
+
 impl Session {
     /// Takes a frame from the peer whose turn it is: for the host, or for the control plane.
-    fn take(
-        &mut self,
-        local: SocketAddr,
-        ns: Option<u16>,
-        ecn: Ecn,
-        frame: &[u8],
-        events: &mut Vec<Event>,
-    ) {
-        if !self.carry(frame, ecn) {
-            events.push(Event::Frame {
+    fn take(&mut self, arrived: Arrived<'_>, onward: &mut Onward<'_>) {
+        let Arrived {
+            local,
+            ns,
+            ecn,
+            frame,
+        } = arrived;
+        if !self.carry(frame, ecn, onward) {
+            onward.events.push(Event::Frame {
                 listener: self.transport().listener.clone(),
                 local,
                 remote: self.transport().remote,
@@ -202,17 +321,13 @@ impl Session {
         }
     }
 
-    fn take_held(&mut self, held: &HeldFrame, events: &mut Vec<Event>) {
-        self.take(held.local, Some(held.ns), held.ecn, &held.frame, events);
-    }
-
     /// Takes a frame from the peer if it is of a network layer that is open; says whether it did.
-    fn carry(&mut self, frame: &[u8], ecn: Ecn) -> bool {
+    fn carry(&mut self, frame: &[u8], ecn: Ecn, onward: &mut Onward<'_>) -> bool {
         let Ok(frame) = Frame::decode(frame) else {
             return false;
         };
         if frame.protocol == Protocol::COMPRESSED && self.cipher.is_some() {
-            return self.carry_encrypted(frame.payload, ecn);
+            return self.carry_encrypted(frame.payload, ecn, onward);
         }
         let Some(layer) = Layer::of(frame.protocol).filter(|&layer| self.carried.has(layer)) else {
             return false;
@@ -221,19 +336,19 @@ impl Session {
         if self.cipher.is_some() {
             self.stats.rx_errors += 1;
         } else {
-            self.count_in(layer, frame.payload, ecn);
+            self.deliver(layer, frame.payload, ecn, onward);
         }
         true
     }
 
     /// Takes the payload of an encrypted frame; says whether the control plane has nothing to do with it.
-    fn carry_encrypted(&mut self, payload: &[u8], ecn: Ecn) -> bool {
+    fn carry_encrypted(&mut self, payload: &[u8], ecn: Ecn, onward: &mut Onward<'_>) -> bool {
         let Some(mut cipher) = self.cipher.take() else {
             return false;
         };
         let opened = cipher.open(payload, |layer, packet| {
             if self.carried.has(layer) {
-                self.count_in(layer, packet, ecn);
+                self.deliver(layer, packet, ecn, onward);
             }
         });
         self.cipher = Some(cipher);
@@ -241,17 +356,29 @@ impl Session {
         opened != Err(Lost::Synchronization)
     }
 
-    fn count_in(&mut self, layer: Layer, packet: &[u8], ecn: Ecn) {
-        if self.deliver(layer, packet, ecn).is_ok() {
-            self.stats.rx_packets += 1;
-            self.stats.rx_bytes += packet.len() as u64;
-        } else {
-            self.stats.rx_errors += 1;
-        }
+    /// Gives a packet that came in one with the ECN field `outer` to the host. It is counted when that has it.
+    fn deliver(&mut self, layer: Layer, packet: &[u8], outer: Ecn, onward: &mut Onward<'_>) {
+        let delivered = self.marked(layer, packet, outer).map(|(ecn, network)| {
+            let (device, slot) = (&network.device, onward.slot);
+            match ecn {
+                None => onward.coalescer.take(device, slot, layer, packet),
+                Some(ecn) => {
+                    let mut marked = packet.to_vec();
+                    set_ecn(&mut marked, layer, ecn);
+                    onward.coalescer.take(device, slot, layer, &marked);
+                }
+            }
+        });
+        self.stats.rx_errors += u64::from(delivered.is_err());
     }
 
-    /// Gives a packet that came in one with the ECN field `outer` to the host.
-    fn deliver(&self, layer: Layer, packet: &[u8], outer: Ecn) -> Result<(), Dropped> {
+    /// Whether the host may have a packet, and the ECN field that it gets where that is another.
+    fn marked(
+        &self,
+        layer: Layer,
+        packet: &[u8],
+        outer: Ecn,
+    ) -> Result<(Option<Ecn>, &Network), Dropped> {
         let network = self.network.as_ref().ok_or(Dropped)?;
         let header = IpHeader::decode(packet).map_err(|_| Dropped)?;
         let spoofed = self.spec.device == Device::Shared && !may_be_source(&header, &network.spec);
@@ -262,56 +389,55 @@ impl Session {
             true => header.ecn.merge(outer).ok_or(Dropped)?,
             false => header.ecn,
         };
-        let written = if ecn == header.ecn {
-            network.device.write(packet)
-        } else {
-            let mut marked = packet.to_vec();
-            set_ecn(&mut marked, layer, ecn);
-            network.device.write(&marked)
-        };
-        written.map_err(|_| Dropped)
+        Ok(((ecn != header.ecn).then_some(ecn), network))
     }
 
-    /// Makes a datagram of the packet after [`HEADROOM`] octets of `buffer`, and says where it starts.
-    fn prepare(&mut self, layer: Layer, buffer: &mut [u8]) -> Result<usize, Dropped> {
+    /// Appends a datagram to `out`, of a packet of `len` octets that `write` appends.
+    fn prepare(
+        &mut self,
+        layer: Layer,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Dropped> {
         let Network { spec, .. } = self.network.as_ref().ok_or(Dropped)?;
-        if buffer.len() - HEADROOM > spec.mtu.into() {
+        if len > spec.mtu.into() {
             return Err(Dropped);
         }
-        let (mut at, mut protocol) = (HEADROOM, layer.protocol());
-        if let Some(cipher) = &mut self.cipher {
-            (at, protocol) = (HEADROOM - usize::from(MPPE_OVERHEAD), Protocol::COMPRESSED);
-            let sealed = cipher.seal(layer, &mut buffer[at..]);
-            sealed.map_err(|BufferFull| Dropped)?;
-        }
-        let encapsulation = &self.spec.encapsulation;
         let ns = self.sequencer.next_ns();
-        let (room, payload) = buffer.split_at_mut(at);
-        let len = payload.len();
-        put_before(room, protocol, len, spec.framing, encapsulation, ns)
-            .map_err(|BufferFull| Dropped)
+        let encapsulation = &self.spec.encapsulation;
+        let header = |protocol, len, out: &mut Vec<u8>| {
+            put_header(out, protocol, len, spec.framing, encapsulation, ns)
+                .map_err(|BufferFull| Dropped)
+        };
+        let Some(cipher) = &mut self.cipher else {
+            header(layer.protocol(), len, out)?;
+            write(out);
+            return Ok(());
+        };
+        let overhead = usize::from(MPPE_OVERHEAD);
+        header(Protocol::COMPRESSED, overhead + len, out)?;
+        let at = out.len();
+        out.resize(at + overhead, 0);
+        write(out);
+        let sealed = cipher.seal(layer, &mut out[at..]);
+        sealed.map_err(|BufferFull| Dropped)
     }
 
-    /// Sends a datagram to the peer, with a packet of `len` octets and this ECN field in it. Whatever hinders it (no route, too large, refused by a
-    /// filter) hinders it alone.
-    fn transmit(&self, datagram: &[u8], ecn: Ecn, len: usize) -> Result<(), Dropped> {
+    /// Where its datagrams go that have a packet with this ECN field in them.
+    fn path(&self, ecn: Ecn) -> Path {
         let outer = &self.spec.outer;
         let ecn = if outer.ecn { ecn } else { Ecn::NotEct };
-        let mut headers = Headers {
-            tos: outer.dscp << 2 | ecn as u8,
-            dont_fragment: outer.dont_fragment,
-            no_checksum: outer.no_checksum,
-        };
-        let path = self.transport();
-        let mut sent = self.socket.send(path.local, path.remote, headers, datagram);
-        if let Err(error) = &sent
-            && error.raw_os_error() == Some(libc::EMSGSIZE)
-            && len <= ALWAYS_CARRIED
-        {
-            headers.dont_fragment = false;
-            sent = self.socket.send(path.local, path.remote, headers, datagram);
+        let Transport { local, remote, .. } = *self.transport();
+        Path {
+            local,
+            remote,
+            headers: Headers {
+                tos: outer.dscp << 2 | ecn as u8,
+                dont_fragment: outer.dont_fragment,
+                no_checksum: outer.no_checksum,
+            },
         }
-        sent.map_err(|_| Dropped)
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::event::{Timespec, epoll};
 
 use super::TunMaker;
 use super::clock::Clock;
-use super::packet::HEADROOM;
+use super::offload::PacketHeader;
 use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
@@ -135,7 +135,7 @@ impl Worker {
             traffic: Traffic::new(Clock::start()),
             paths,
             datagrams: ReceiveBuffers::new(),
-            packet: vec![0; HEADROOM + PACKET_MAX],
+            packet: vec![0; PacketHeader::LEN + PACKET_MAX],
         })
     }
 
@@ -182,9 +182,11 @@ impl Worker {
                     Source::Device(index) => self.read_device(index),
                     Source::Paths => self.traffic.events.extend(self.paths.check_all()),
                 }
+                self.traffic.flush();
             }
             self.traffic.release_overdue();
             next = self.take_messages();
+            self.traffic.flush();
             if !self.traffic.events.is_empty() {
                 self.sink.deliver(&mut self.traffic.events);
             }
@@ -228,10 +230,8 @@ impl Worker {
             return;
         };
         for _ in 0..PACKETS_PER_TURN {
-            match device.read(&mut self.packet[HEADROOM..]) {
-                Ok(len) => self
-                    .traffic
-                    .outbound(*owner, &mut self.packet[..HEADROOM + len]),
+            match device.read(&mut self.packet) {
+                Ok(len) => self.traffic.outbound(*owner, &mut self.packet[..len]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.lose_device(index),
