@@ -293,8 +293,8 @@ objects! {
         /// Whether the peer has to authenticate; not set: in sessions that we serve, not in those that we open.
         [Modify] auth_peer: bool;
         /// Whether packets are encrypted by MPPE: no, optional (if the peer does it too), or required, which ends a session where they are not. Its keys
-        /// are those of MS-CHAP, so where it is required nothing else authenticates. It is no match for IPsec: nobody notices what is changed on the way, its cipher, RC4, is broken, and the
-        /// kernel's datapath takes what comes in clear, too.
+        /// are those of MS-CHAP, so where it is required nothing else authenticates. It is no match for IPsec: nobody notices what is changed on the way, and its cipher, RC4, is broken. Once
+        /// there is encryption, what comes in clear is dropped. Only a kernel without CONFIG_PPP_FILTER takes it.
         [Modify] mppe: Mppe = Mppe::No;
         /// How long MPPE's keys are: any is the longest that both ends have. Those of 40 and 56 bits keep nobody out for long; the kernel has none of 56.
         [Modify] mppe_bits: MppeBits = MppeBits::Any;

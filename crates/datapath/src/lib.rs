@@ -162,6 +162,15 @@ impl Engine {
         }
     }
 
+    /// Whether MPPE goes on when a Configure-Request of CCP passes: Linux stops to encrypt, and can't go on from where it was.
+    #[must_use]
+    pub const fn outlives_requests(self) -> bool {
+        match self {
+            Self::Null | Self::Tun => true,
+            Self::Kernel => false,
+        }
+    }
+
     /// The key lengths of MPPE that it has.
     #[must_use]
     pub const fn key_lengths(self) -> &'static [KeyLength] {

@@ -41,7 +41,10 @@ impl Engine {
             None => engine.key_lengths(),
             Some(_) => &[],
         };
-        session.link.encrypt(lengths, now, &mut self.rng);
+        let outlives_requests = engine.outlives_requests();
+        session
+            .link
+            .encrypt(lengths, outlives_requests, now, &mut self.rng);
         if let Some(error) = error {
             self.trace_decision(tunnel, id, |_| format!("no MPPE: {error}"));
         }

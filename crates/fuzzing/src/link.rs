@@ -154,7 +154,9 @@ impl Model {
             6 => {
                 if std::mem::take(&mut self.encryption_wanted) {
                     let lengths = &KeyLength::ALL[self.attempts.len().min(2)..];
-                    self.link.encrypt(lengths, self.now, &mut self.rng);
+                    let outlives_requests = self.attempts.len().is_multiple_of(2);
+                    self.link
+                        .encrypt(lengths, outlives_requests, self.now, &mut self.rng);
                 }
                 if self.network_wanted {
                     self.network_wanted = false;

@@ -76,6 +76,9 @@ impl Options for Ccp {
     const TIMER: Timer = Timer::Ccp;
     /// The Linux kernel goes on from its key at every Configure-Ack that it sees, the second one to the same request too.
     const REPEATS_EARLY: bool = false;
+    /// What is agreed on stands. A request for the same is late, or its sender's that missed our answer: with a new identifier where its first one was
+    /// answered, and its restart timer fired before ours came (RFC 1661 section 5.1).
+    const BEGINS_ANEW: bool = false;
     /// The bits of its MPPE option.
     type Asked = Option<u32>;
 

@@ -20,6 +20,8 @@ pub(crate) trait Options {
     const TIMER: Timer;
     /// Whether our request goes out again before its time, where the peer may not have heard it.
     const REPEATS_EARLY: bool = true;
+    /// Whether a request in the open layer begins its negotiation anew, unless it is a retransmission (RFC 1661 section 4.4).
+    const BEGINS_ANEW: bool = true;
     /// What one Configure-Request of the peer asks for; what it does not name has its default.
     type Asked: Default;
 
@@ -108,13 +110,19 @@ pub(crate) struct Layer<P> {
     refusals_sent: u8,
     /// Naks and Rejects received since the negotiation began.
     refusals_received: u8,
-    /// The last request of the peer that we acknowledged, as a checksum.
-    acknowledged: u64,
+    /// The last request of the peer that we acknowledged.
+    acknowledged: Request,
+    /// The last one that we did not.
+    refused: Request,
     /// How often it came again since.
     repetitions: u8,
     /// The protocol's own part.
     pub(crate) options: P,
 }
+
+/// What tells a Configure-Request from another: its identifier, and a checksum of its options in the other 24 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+struct Request(u32);
 
 /// What the actions of a transition answer to.
 #[derive(Clone, Copy)]
@@ -155,7 +163,8 @@ impl<P: Options> Layer<P> {
             answered: true,
             refusals_sent: 0,
             refusals_received: 0,
-            acknowledged: 0,
+            acknowledged: Request::default(),
+            refused: Request::default(),
             repetitions: 0,
             options,
         }
@@ -221,9 +230,13 @@ impl<P: Options> Layer<P> {
         if !answers {
             return self.step(Event::RequestGood, Answer::To(packet), cx);
         }
-        let checksum = checksum(packet);
-        if self.is_open() && checksum == self.acknowledged && self.repetitions < MAX_REPETITIONS {
-            self.repetitions += 1;
+        let request = Request::of(packet);
+        if self.is_stale(request) {
+            cx.io.counters.discarded += 1;
+            return None;
+        }
+        if self.is_open() && self.is_again(request) {
+            self.repetitions = self.repetitions.saturating_add(1);
             send::<P>(
                 Packet {
                     code: code::CONFIGURE_ACK,
@@ -259,9 +272,10 @@ impl<P: Options> Layer<P> {
         if code == code::CONFIGURE_ACK {
             let signal = self.step(Event::RequestGood, answer, cx);
             self.options.agreed(asked, packet.data);
-            (self.acknowledged, self.repetitions, self.refusals_sent) = (checksum, 0, 0);
+            (self.acknowledged, self.repetitions, self.refusals_sent) = (request, 0, 0);
             return signal;
         }
+        self.refused = request;
         let signal = self.step(Event::RequestBad, answer, cx);
         self.refusals_sent = self.refusals_sent.saturating_add(1);
         let most = P::negotiation(cx.config).max_failure;
@@ -270,6 +284,27 @@ impl<P: Options> Layer<P> {
             return Some(Signal::Stuck);
         }
         signal
+    }
+
+    /// Whether this is a request that was answered already.
+    pub(crate) fn is_late(&self, packet: &Packet<'_>) -> bool {
+        let request = Request::of(packet);
+        request == self.acknowledged || self.is_stale(request)
+    }
+
+    /// Whether a request in the open layer asks for what stands already.
+    fn is_again(&self, request: Request) -> bool {
+        if P::BEGINS_ANEW {
+            request == self.acknowledged && self.repetitions < MAX_REPETITIONS
+        } else {
+            request.options() == self.acknowledged.options()
+        }
+    }
+
+    /// Whether a request was overtaken by another that is acknowledged.
+    fn is_stale(&self, request: Request) -> bool {
+        let has_better = matches!(self.state, State::AckSent | State::Opened);
+        !P::BEGINS_ANEW && has_better && request == self.refused
     }
 
     /// Whether to send our request again at once rather than when the restart timer fires: a peer that now speaks for the first time, as a
@@ -476,11 +511,16 @@ fn send<P: Options>(packet: Packet<'_>, cx: &mut Context<'_>) {
     cx.io.send(P::PROTOCOL, |w| packet.encode(w));
 }
 
-/// FNV-1a over identifier and data: tells a retransmission from another request, and need not withstand anyone.
-fn checksum(packet: &Packet<'_>) -> u64 {
-    std::iter::once(&packet.identifier)
-        .chain(packet.data)
-        .fold(0xcbf2_9ce4_8422_2325, |sum, &b| {
-            (sum ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+impl Request {
+    fn of(packet: &Packet<'_>) -> Self {
+        // FNV-1a: it need not withstand anyone.
+        let sum = packet.data.iter().fold(0x811c_9dc5_u32, |sum, &b| {
+            (sum ^ u32::from(b)).wrapping_mul(0x0100_0193)
+        });
+        Self(u32::from(packet.identifier) << 24 | (sum ^ sum >> 24) & 0x00ff_ffff)
+    }
+
+    const fn options(self) -> u32 {
+        self.0 & 0x00ff_ffff
+    }
 }

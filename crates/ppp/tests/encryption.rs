@@ -279,22 +279,89 @@ fn an_owner_that_takes_its_time_costs_no_more_than_that() {
 
 #[test]
 fn foul_weather_keeps_nobody_from_encryption() {
-    let mut encrypted = 0;
-    for seed in 0..40 {
-        let (ours, theirs) = (server(AuthProtocol::MsChapV2, any(true)), client(any(true)));
-        let mut pair = Pair::with_weather(ours, theirs, Weather::FOUL, seed);
-        pair.open(MINUTE);
-        // A Configure-Request that comes late may look like a new beginning, which ends the link. None is ever in clear.
-        for host in &pair.hosts {
-            assert!(host.link.status().mppe.is_some() || host.link.phase() == Phase::Dead);
-            let place = |wanted: fn(&Event) -> bool| host.events.iter().position(wanted);
-            let up = place(|event| matches!(event, Event::Ipv4Up { .. } | Event::Ipv6Up { .. }));
-            let safe = place(|event| matches!(event, Event::EncryptionUp(_)));
-            assert!(up.is_none() || safe.is_some_and(|safe| Some(safe) < up));
+    for outlive_requests in [true, false] {
+        let mut encrypted = 0;
+        for seed in 0..200 {
+            let (ours, theirs) = (server(AuthProtocol::MsChapV2, any(true)), client(any(true)));
+            let mut pair = Pair::with_weather(ours, theirs, Weather::FOUL, seed);
+            for host in &mut pair.hosts {
+                host.outlives_requests = outlive_requests;
+            }
+            pair.open(MINUTE);
+            // None is ever in clear.
+            for host in &pair.hosts {
+                assert!(host.link.status().mppe.is_some() || host.link.phase() == Phase::Dead);
+                let place = |wanted: fn(&Event) -> bool| host.events.iter().position(wanted);
+                let up =
+                    place(|event| matches!(event, Event::Ipv4Up { .. } | Event::Ipv6Up { .. }));
+                let safe = place(|event| matches!(event, Event::EncryptionUp(_)));
+                assert!(up.is_none() || safe.is_some_and(|safe| Some(safe) < up));
+            }
+            encrypted += u32::from(pair.is_up());
         }
-        encrypted += u32::from(pair.is_up());
+        // A second copy of a request that comes when packets flow ends the link of a datapath that stops at it.
+        let least = if outlive_requests { 200 } else { 190 };
+        assert!(encrypted >= least, "{encrypted} of 200 links are up");
     }
-    assert!(encrypted > 20, "{encrypted} of 40 links are up");
+}
+
+#[test]
+fn a_request_for_what_stands_is_acknowledged_again_under_whatever_identifier() {
+    let best = option(18, &[1, 0, 0, 0x40]);
+    let mut solo = encrypted(true);
+    // Its sender's restart timer fired between our acknowledgement and our request, again and again.
+    for identifier in [1, 1, 2, 1, 1, 3, 3, 3, 3] {
+        let sent = solo.say(Protocol::CCP, REQUEST, identifier, &best);
+        assert_eq!(only(&sent, Protocol::CCP, ACK).identifier, identifier);
+        assert_eq!(sent.len(), 1, "nothing begins anew: {sent:?}");
+    }
+    assert!(solo.host.link.status().mppe.is_some());
+}
+
+#[test]
+fn a_request_that_a_better_one_overtook_is_not_answered() {
+    let (all, best) = (option(18, &[1, 0, 0, 0xe0]), option(18, &[1, 0, 0, 0x40]));
+    let mut solo = asking(true);
+    let sent = solo.say(Protocol::CCP, REQUEST, 1, &all);
+    only(&sent, Protocol::CCP, NAK);
+    let sent = solo.say(Protocol::CCP, REQUEST, 1, &all);
+    only(&sent, Protocol::CCP, NAK);
+    let sent = solo.say(Protocol::CCP, REQUEST, 2, &best);
+    only(&sent, Protocol::CCP, ACK);
+    assert!(solo.say(Protocol::CCP, REQUEST, 1, &all).is_empty());
+    let asked = last(&solo, Protocol::CCP, REQUEST).unwrap();
+    let sent = solo.say(Protocol::CCP, NAK, asked.identifier, &best);
+    let again = only(&sent, Protocol::CCP, REQUEST);
+    solo.say(Protocol::CCP, ACK, again.identifier, &best);
+    assert!(solo.host.link.status().mppe.is_some());
+    assert!(solo.say(Protocol::CCP, REQUEST, 1, &all).is_empty());
+    assert!(solo.host.link.status().mppe.is_some());
+}
+
+#[test]
+fn a_late_request_ends_no_link_whose_datapath_outlives_it() {
+    let (all, best) = (option(18, &[1, 0, 0, 0xe0]), option(18, &[1, 0, 0, 0x40]));
+    for (identifier, options, ends) in [(2, &best, false), (1, &all, false), (3, &best, true)] {
+        for outlives_requests in [true, false] {
+            let (ours, theirs) = (server(AuthProtocol::MsChapV2, any(true)), client(any(true)));
+            let mut pair = Pair::new(ours, theirs);
+            pair.hosts[SERVER].outlives_requests = outlives_requests;
+            pair.open(SECOND);
+            assert!(pair.is_up());
+            // What the client sent, with identifiers of its own choice.
+            let requests = pair.client().sent.iter().map(|frame| sent(frame));
+            let requests = requests.filter(|p| (p.protocol, p.code) == (Protocol::CCP, REQUEST));
+            let first = requests.map(|p| p.identifier).next().unwrap();
+            let identifier = first.wrapping_add(identifier - 1);
+            let frame = [
+                &[0xff, 3, 0x80, 0xfd, REQUEST, identifier, 0, 10][..],
+                options,
+            ];
+            pair.inject(SERVER, &frame.concat());
+            let status = pair.server().link.status();
+            assert_eq!(status.mppe.is_none(), ends || !outlives_requests);
+        }
+    }
 }
 
 #[test]

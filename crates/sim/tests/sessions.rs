@@ -676,6 +676,28 @@ fn a_session_is_up_when_both_network_layers_are() {
 }
 
 #[test]
+fn encryption_costs_no_session_its_set_up_over_a_bad_network() {
+    let encrypted = "ppp profile modify profile_name=default mppe=required\n";
+    for seed in 0..60 {
+        let [lac, lns] = [LAC, LNS].map(|text| model(&format!("{text}{encrypted}")));
+        let mut world = World::new(seed, Quality::BAD);
+        world.add(address(1), lac.clone());
+        world.add(address(2), lns);
+        start(&mut world, 0, &lac);
+        let both = |world: &mut World| established(world, 0) == 1 && established(world, 1) == 1;
+        let (limit, step) = (Duration::from_secs(60), Duration::from_millis(100));
+        assert!(world.run_until(limit, step, both), "seed {seed}");
+        for node in [0, 1] {
+            let session = sessions(&mut world, node).remove(0);
+            assert_eq!(session.mppe.as_deref(), Some("128 stateless"));
+            let events = world.take_events(node);
+            let down = |event: &Event| matches!(event, Event::SessionDown { .. });
+            assert!(!events.iter().any(down), "seed {seed}: {events:?}");
+        }
+    }
+}
+
+#[test]
 fn the_name_of_a_peer_is_resolved_anew_for_each_attempt() {
     let mut pair = Pair::new(&LAC.replace("192.0.2.2", "lns.example"), LNS);
     pair.run(10);

@@ -4,13 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crypto::mppe::StartKey;
 use libc::c_int;
 use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
-use wire::ppp::iana::code;
 
-use super::mppe;
+use super::mppe::{self, Negotiation};
 use super::session::Session;
 use crate::device::{Interface, check_name, index_of};
 use crate::netlink::Netlink;
@@ -21,7 +19,6 @@ const PPPIOCATTCHAN: Opcode = opcode::write::<c_int>(b't', 56);
 const PPPIOCCONNECT: Opcode = opcode::write::<c_int>(b't', 58);
 const PPPIOCDISCONN: Opcode = opcode::none(b't', 57);
 const PPPIOCNEWUNIT: Opcode = opcode::read_write::<c_int>(b't', 62);
-const PPPIOCSFLAGS: Opcode = opcode::write::<c_int>(b't', 89);
 
 /// `SC_COMP_PROT`: the protocol field may be one octet in what we send.
 const SC_COMP_PROT: c_int = 1;
@@ -116,8 +113,7 @@ pub(super) struct Unit {
     file: OwnedFd,
     name: String,
     index: u32,
-    /// What is to be encrypted with, until something is.
-    send_key: Mutex<Option<StartKey>>,
+    negotiation: Mutex<Negotiation>,
 }
 
 impl Unit {
@@ -151,7 +147,7 @@ impl Unit {
             file,
             name,
             index,
-            send_key: Mutex::new(None),
+            negotiation: Mutex::default(),
         })
     }
 
@@ -162,58 +158,54 @@ impl Unit {
 
     /// What may be left out of frames, and how packets are encrypted.
     pub(super) fn set_up(&self, network: &NetworkSpec) -> Result<(), DatapathError> {
-        let keys = network.encryption.as_ref().filter(|e| e.mode.is_none());
-        if let Some(encryption) = keys {
-            let set = mppe::set_keys(&self.file, encryption);
-            set.map_err(|e| DatapathError::system("encrypt by ppp_mppe", &e))?;
-        }
-        let carries = network.ipv4.is_some() || network.ipv6.is_some();
-        let negotiated = network.encryption.as_ref().filter(|_| !carries);
-        *self.send_key() = negotiated.map(|encryption| encryption.keys.send.clone());
-        let compressed = if network.framing.protocol_compression {
+        let flags = if network.framing.protocol_compression {
             SC_COMP_PROT
         } else {
             0
         };
-        let flags = compressed | mppe::flags(network);
-        let open = [network.ipv4.is_some(), network.ipv6.is_some()];
-        // What is not to pass is stopped before the encryption ends, what is begins after it.
-        let set = match (self.session.spec.mppe.is_empty(), open) {
-            (true, _) => self.set_flags(flags),
-            (false, [false, false]) => {
-                mppe::let_pass(&self.file, open).and_then(|()| self.set_flags(flags))
-            }
-            (false, _) => self
-                .set_flags(flags)
-                .and_then(|()| mppe::let_pass(&self.file, open)),
+        let mut negotiation = self.negotiation();
+        let mut encrypt = || {
+            let set = negotiation.set_up(self.file.as_fd(), network, flags);
+            let what = match network.encryption {
+                Some(_) => "encrypt by ppp_mppe",
+                None => "set up a device",
+            };
+            set.map_err(|e| DatapathError::system(what, &e))
         };
-        set.map_err(|e| DatapathError::system("set up a device", &e))
+        if self.session.spec.mppe.is_empty() {
+            return encrypt();
+        }
+        let open = [network.ipv4.is_some(), network.ipv6.is_some()];
+        let let_pass = || {
+            if let Err(error) = mppe::refuse_clear(&self.file, network.encryption.is_some()) {
+                tracing::warn!("{}: packets in clear are taken: {error}", self.name);
+            }
+            let set = mppe::let_pass(&self.file, open);
+            set.map_err(|e| DatapathError::system("set up a device", &e))
+        };
+        // What is not to pass is stopped before the encryption ends, what is begins after it.
+        match open {
+            [false, false] => let_pass().and_then(|()| encrypt()),
+            _ => encrypt().and_then(|()| let_pass()),
+        }
     }
 
-    fn set_flags(&self, flags: c_int) -> io::Result<()> {
-        // SAFETY: the number's argument is a pointer to one `int`.
-        Ok(unsafe { ioctl(&self.file, Setter::<PPPIOCSFLAGS, c_int>::new(flags)) }?)
-    }
-
-    fn send_key(&self) -> MutexGuard<'_, Option<StartKey>> {
-        self.send_key.lock().unwrap_or_else(PoisonError::into_inner)
+    fn negotiation(&self) -> MutexGuard<'_, Negotiation> {
+        let negotiation = self.negotiation.lock();
+        negotiation.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one frame, which begins with a protocol field of two octets, past the kernel's CCP.
     pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
-        // With a Configure-Ack encryption begins, or begins again if the peer missed the last one, and nothing was sent: always from the key that was given.
-        if frame.get(2) == Some(&code::CONFIGURE_ACK)
-            && let Some(key) = &*self.send_key()
-        {
-            mppe::set_key(&self.file, key, true)?;
-        }
-        rustix::io::write(&self.file, frame)?;
-        Ok(())
+        self.negotiation().write(self.file.as_fd(), frame)
     }
 
     /// Takes one frame that the interface does not, from its protocol field on; `WouldBlock` when there is none, no octets when it is gone.
     pub(super) fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.file, frame)?)
+        let len = rustix::io::read(&self.file, &mut *frame)?;
+        let heard = frame.get(..len).unwrap_or_default();
+        self.negotiation().heard(self.file.as_fd(), heard)?;
+        Ok(len)
     }
 }
 

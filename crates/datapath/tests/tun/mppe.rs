@@ -186,13 +186,15 @@ fn a_gap_in_stateful_mode_goes_up_and_a_reset_ack_begins_anew() {
 
 /// The kernel's engine: `cargo xtask test --only kernel` runs these.
 mod kernel {
+    use std::net::UdpSocket;
+
     use crypto::mppe::{Decryptor, Encryptor, KeyLength, Lost, Mode};
     use datapath::{Engine, Event, Handle, Request};
 
     use super::{RESET_ACK, encrypted, encryption, every_mode, frame_on, keys, opened, sealed};
     use crate::bed::{Bed, End, dual_stack, ipv4_udp, network, own, session};
     use crate::kernel::in_kernel;
-    use crate::{LAC, LNS, to_lns};
+    use crate::{LAC, LNS, packet_to_lns, to_lns};
 
     /// Both ends of a session that the kernel carries at the LNS, the LAC or both, once CCP is through.
     fn negotiated(bed: &Bed, in_kernel_at: [bool; 2], mode: Mode) -> [End; 2] {
@@ -277,6 +279,170 @@ mod kernel {
                 drop((lns, lac));
             }
         }
+    }
+
+    /// What happens to a session of the kernel's between its keys and its network.
+    enum Step {
+        /// The LNS says this in CCP.
+        Says(u8, u8),
+        /// Its peer does.
+        Hears(u8, u8),
+    }
+
+    /// A packet of CCP, from its protocol field on.
+    fn ccp(code: u8, identifier: u8) -> Vec<u8> {
+        let head = [0x80, 0xfd, code, identifier, 0, 10];
+        [&head[..], &[18, 6, 1, 0, 0, 0x40]].concat()
+    }
+
+    /// The LNS, whose session is in the kernel and carries packets after these steps; and a socket that is its peer.
+    fn after(bed: &Bed, steps: &[Step]) -> (End, UdpSocket) {
+        let mut lns = End::start_with_kernel(&bed.lns, LNS);
+        let lac = bed.lac.udp(LAC);
+        let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
+        spec.mppe = vec![STATELESS.length];
+        lns.create(1, spec).unwrap();
+        let mut nothing = network("10.0.0.1", "10.0.0.2");
+        (nothing.ipv4, nothing.encryption) = (None, encryption(true, None));
+        lns.configure(1, nothing.clone()).unwrap();
+        for step in steps {
+            match *step {
+                Step::Says(code, identifier) => {
+                    let (handle, frame) = (Handle(1), ccp(code, identifier));
+                    lns.submit(Request::Send { handle, frame });
+                    let mut buf = [0; 100];
+                    let len = lac.recv(&mut buf).unwrap();
+                    assert!(buf[..len].ends_with(&ccp(code, identifier)));
+                }
+                Step::Hears(code, identifier) => {
+                    let frame = ccp(code, identifier);
+                    lac.send_to(&to_lns(1, &frame), LNS).unwrap();
+                    assert!(matches!(lns.any_event(), Event::Frame { .. }));
+                }
+            }
+        }
+        lns.configure(1, encrypted(nothing, true, STATELESS))
+            .unwrap();
+        (lns, lac)
+    }
+
+    const STATELESS: Mode = Mode {
+        length: KeyLength::Bits128,
+        stateful: false,
+    };
+
+    #[test]
+    #[ignore = "needs the kernel's l2tp_ppp"]
+    fn nothing_of_ccp_that_comes_late_or_twice_spoils_a_key_of_the_kernel_s() {
+        use Step::{Hears, Says};
+        const REQUEST: u8 = 1;
+        const ACK: u8 = 2;
+        let Some(bed) = Bed::new() else { return };
+        let cases: [&[Step]; 5] = [
+            &[
+                Says(REQUEST, 1),
+                Hears(ACK, 1),
+                Hears(REQUEST, 1),
+                Says(ACK, 1),
+            ],
+            // Our restart timer fired before the peer's request came.
+            &[
+                Says(REQUEST, 1),
+                Hears(ACK, 1),
+                Says(REQUEST, 2),
+                Hears(ACK, 2),
+                Says(ACK, 1),
+            ],
+            // The network made two of it.
+            &[
+                Says(REQUEST, 1),
+                Hears(ACK, 1),
+                Hears(ACK, 1),
+                Says(ACK, 1),
+                Hears(ACK, 1),
+            ],
+            // The peer missed our answer.
+            &[
+                Says(REQUEST, 1),
+                Hears(ACK, 1),
+                Says(ACK, 1),
+                Hears(REQUEST, 1),
+                Says(ACK, 1),
+            ],
+            // A request that was refused comes late, at which the kernel stops.
+            &[
+                Says(REQUEST, 1),
+                Hears(ACK, 1),
+                Says(ACK, 2),
+                Hears(REQUEST, 1),
+            ],
+        ];
+        for (number, steps) in cases.iter().enumerate() {
+            let (mut lns, lac) = after(&bed, steps);
+            lns.configure(
+                1,
+                encrypted(network("10.0.0.1", "10.0.0.2"), true, STATELESS),
+            )
+            .unwrap();
+            let mut buf = [0; 200];
+            if number == 4 {
+                // It goes on with the acknowledgement that it gave.
+                let len = lac.recv(&mut buf).unwrap();
+                assert!(buf[..len].ends_with(&ccp(ACK, 2)));
+            }
+            let inner = bed.lns.udp("10.0.0.1:5000");
+            let mut ours = Encryptor::new(keys().receive, STATELESS);
+            let mut theirs = Decryptor::new(keys().send, STATELESS);
+            for text in [b"one", b"two"] {
+                let packet = ipv4_udp("10.0.0.2", "10.0.0.1:5000".parse().unwrap(), text);
+                lac.send_to(&sealed(&mut ours, &packet), LNS).unwrap();
+                let len = inner
+                    .recv(&mut buf)
+                    .expect("a packet that the kernel decrypts");
+                assert_eq!(&buf[..len], text, "case {number}");
+                inner.send_to(text, "10.0.0.2:9").unwrap();
+                let len = lac.recv(&mut buf).unwrap();
+                let packet = opened(&mut theirs, &buf[6..len]).unwrap();
+                assert!(packet.ends_with(text), "case {number}");
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the kernel's l2tp_ppp"]
+    fn without_an_acknowledgement_of_ours_the_kernel_carries_nothing() {
+        let Some(bed) = Bed::new() else { return };
+        let (mut lns, _) = after(&bed, &[Step::Says(1, 1), Step::Hears(2, 1)]);
+        let carrying = encrypted(network("10.0.0.1", "10.0.0.2"), true, STATELESS);
+        let refused = lns.configure(1, carrying).unwrap_err().to_string();
+        assert!(refused.contains("ppp_mppe"), "{refused}");
+    }
+
+    #[test]
+    #[ignore = "needs the kernel's l2tp_ppp"]
+    fn what_comes_in_clear_is_not_taken_by_the_kernel_either() {
+        use Step::{Hears, Says};
+        let Some(bed) = Bed::new() else { return };
+        let steps = [Says(1, 1), Hears(2, 1), Hears(1, 1), Says(2, 1)];
+        let (mut lns, lac) = after(&bed, &steps);
+        let carrying = encrypted(network("10.0.0.1", "10.0.0.2"), true, STATELESS);
+        lns.configure(1, carrying).unwrap();
+        let inner = bed.lns.udp("10.0.0.1:5000");
+        let packet = |text: &[u8]| ipv4_udp("10.0.0.2", "10.0.0.1:5000".parse().unwrap(), text);
+        let mut peer = Encryptor::new(keys().receive, STATELESS);
+        let clear = packet_to_lns(1, &packet(b"in clear"));
+        for datagram in [clear, sealed(&mut peer, &packet(b"of the peer"))] {
+            lac.send_to(&datagram, LNS).unwrap();
+        }
+        let mut buf = [0; 100];
+        let len = inner.recv(&mut buf).unwrap();
+        assert_eq!(&buf[..len], b"of the peer");
+        // Where it is agreed that there is no encryption it is taken.
+        lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+        let clear = packet_to_lns(1, &packet(b"in clear"));
+        lac.send_to(&clear, LNS).unwrap();
+        let len = inner.recv(&mut buf).unwrap();
+        assert_eq!(&buf[..len], b"in clear");
     }
 
     /// Lost packets in each direction between the kernel and a peer that is ours: the kernel has its own idea of a new beginning.

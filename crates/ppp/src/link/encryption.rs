@@ -24,6 +24,8 @@ pub(super) struct Encryption {
     pub(super) layer: Layer<Ccp>,
     state: State,
     keys: Keys,
+    /// The datapath's encryption goes on when a Configure-Request passes.
+    outlives_requests: bool,
     /// What is opened once it is known whether packets are encrypted.
     network: Option<NetworkConfig>,
     /// The last Configure-Request of each control protocol that came before its time.
@@ -61,6 +63,7 @@ impl Encryption {
             layer: Layer::new(Ccp::default(), rng),
             state: State::Off,
             keys: Keys::None,
+            outlives_requests: false,
             network: None,
             early: Vec::new(),
             reset_asked: None,
@@ -139,8 +142,15 @@ impl Link {
     }
 
     /// The answer to [`Event::EncryptionWanted`]: opens CCP for those of the configured lengths that are among `lengths`, which the datapath has. With
-    /// none the link goes on without, if it may.
-    pub fn encrypt(&mut self, lengths: &[KeyLength], now: Time, rng: &mut dyn Rng) {
+    /// none the link goes on without, if it may. `outlives_requests` says whether the datapath goes on encrypting when a Configure-Request of the peer's
+    /// passes, even one that comes late: else the link ends with it, once packets may have been sent.
+    pub fn encrypt(
+        &mut self,
+        lengths: &[KeyLength],
+        outlives_requests: bool,
+        now: Time,
+        rng: &mut dyn Rng,
+    ) {
         let (Some(encryption), Some(config)) = (&mut self.encryption, &self.config.mppe) else {
             return;
         };
@@ -156,6 +166,7 @@ impl Link {
             return self.go_without(EncryptionCause::Unsupported, now, rng);
         }
         encryption.state = State::Opening;
+        encryption.outlives_requests = outlives_requests;
         encryption.layer.options.lengths = usable;
         let cx = context!(self, now, rng);
         encryption.layer.event(Happening::Open, cx);
@@ -191,7 +202,10 @@ impl Link {
             }
             code::RESET_ACK if is_up => encryption.reset_asked = None,
             // Even one that was acknowledged before: the kernel stops to encrypt when it sees a request pass.
-            code::CONFIGURE_REQUEST if self.ipv4.is_up() || self.ipv6.is_up() => {
+            code::CONFIGURE_REQUEST
+                if (self.ipv4.is_up() || self.ipv6.is_up())
+                    && !(encryption.outlives_requests && encryption.layer.is_late(packet)) =>
+            {
                 let signal = Some(Signal::Down);
                 self.ccp_signal(signal, EncryptionCause::Renegotiated, now, rng);
             }

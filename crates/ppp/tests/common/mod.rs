@@ -39,6 +39,8 @@ pub struct Host {
     pub network: NetworkConfig,
     /// Key lengths that its datapath has.
     pub lengths: Vec<KeyLength>,
+    /// Its datapath goes on encrypting when a Configure-Request passes.
+    pub outlives_requests: bool,
     /// The password is that of any user.
     pub any_user: bool,
     /// How long the verdict and the addresses take.
@@ -68,6 +70,7 @@ impl Host {
             password: Some(PASSWORD),
             network,
             lengths: KeyLength::ALL.to_vec(),
+            outlives_requests: true,
             any_user: false,
             thinking: Duration::ZERO,
             verdicts: Vec::new(),
@@ -151,7 +154,8 @@ impl Host {
                 self.link.configure_network(self.network, now, rng);
             } else if self.encryption_at.is_some_and(|at| at <= now) {
                 self.encryption_at = None;
-                self.link.encrypt(&self.lengths, now, rng);
+                self.link
+                    .encrypt(&self.lengths, self.outlives_requests, now, rng);
             } else {
                 break;
             }
