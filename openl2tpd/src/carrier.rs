@@ -57,6 +57,7 @@ impl Carrier {
             (Choice::Auto, Some(why)) => {
                 info!("datapath: TUN devices, as the kernel's L2TP is not to be had: {why}");
             }
+            (Choice::Ebpf, _) => info!("datapath: programs in the kernel, as --datapath says"),
             (Choice::Tun, _) => info!("datapath: TUN devices, as --datapath says"),
             (Choice::Null, _) => info!("datapath: none, as --datapath says"),
         }
@@ -75,6 +76,7 @@ impl Carrier {
         match self.usual {
             Choice::Auto => self.engines.name(),
             Choice::Kernel => "kernel",
+            Choice::Ebpf => "ebpf",
             Choice::Tun => "tun",
             Choice::Null => "null",
         }

@@ -39,6 +39,7 @@ macro_rules! tools {
 
 tools! {
     BASH = "bash" in "bash";
+    CLANG = "clang-14" in "clang-14";
     CPIO = "cpio" in "cpio";
     CURL = "curl" in "curl";
     CXX = "c++" in "g++";

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask test`, `fuzz`, `coverage`, `demo`, `bench`, `install` and `vm`.
+//! The project's chores: `cargo xtask test`, `bpf`, `fuzz`, `coverage`, `demo`, `bench`, `install` and `vm`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that waits for other programs reads the clock"
@@ -6,6 +6,7 @@
 
 mod apt;
 mod bench;
+mod bpf;
 mod coverage;
 mod demo;
 mod fuzz;
@@ -54,6 +55,8 @@ enum Chore {
         /// What to measure.
         what: bench::Subject,
     },
+    /// Compile the programs of the engine ebpf, whose object is checked in.
+    Bpf,
     /// Build the programs and the plugins of pppd, and install them with manual pages and units.
     Install(install::Options),
     /// Write the manual pages, from the declarations of the configuration, the commands and the options.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Chore::Demo { keep } => demo::run(keep),
         Chore::Bench { what } => bench::run(what),
         Chore::Install(options) => install::run(&options),
+        Chore::Bpf => bpf::write(),
         Chore::Man => man::write(),
         Chore::Vm(VirtualMachine::Uml(what)) => in_uml(&what),
         Chore::Vm(VirtualMachine::Qemu(what)) => in_qemu(&what),

@@ -82,6 +82,13 @@ const SUITES: &[Suite] = &[
         run: docs,
     },
     Suite {
+        name: "bpf",
+        about: "clang makes the same programs of the engine ebpf as are checked in",
+        needs: &[apt::CLANG],
+        root: false,
+        run: crate::bpf::check,
+    },
+    Suite {
         name: "unit",
         about: "unit, property, simulation and capture tests",
         needs: &[],

@@ -217,7 +217,7 @@ impl Auto {
 
     /// What another program speaks PPP in is the kernel's, and stays there.
     fn lendable(&self, spec: &SessionSpec, place: &(Transport, u16)) -> Result<(), DatapathError> {
-        if spec.lent && matches!(spec.choice, Choice::Tun | Choice::Null) {
+        if spec.lent && matches!(spec.choice, Choice::Ebpf | Choice::Tun | Choice::Null) {
             let why = "PPP of another program over anything but the kernel's L2TP";
             return Err(DatapathError::Unsupported(why.to_owned()));
         }

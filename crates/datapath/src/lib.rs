@@ -12,6 +12,11 @@
 pub mod auto;
 #[cfg(feature = "tun")]
 pub mod device;
+#[cfg(feature = "ebpf")]
+mod ebpf;
+#[cfg(all(feature = "tun", not(feature = "ebpf")))]
+#[path = "ebpf/absent.rs"]
+mod ebpf;
 #[cfg(feature = "tun")]
 mod ecn;
 #[cfg(feature = "tun")]
@@ -147,6 +152,8 @@ pub enum Engine {
     Null,
     /// `tun`.
     Tun,
+    /// `tun`, with programs in the kernel that carry the common packets.
+    Ebpf,
     /// `kernel`.
     Kernel,
 }
@@ -158,6 +165,7 @@ impl Engine {
         match self {
             Self::Null => "null",
             Self::Tun => "tun",
+            Self::Ebpf => "ebpf",
             Self::Kernel => "kernel",
         }
     }
@@ -166,7 +174,7 @@ impl Engine {
     #[must_use]
     pub const fn outlives_requests(self) -> bool {
         match self {
-            Self::Null | Self::Tun => true,
+            Self::Null | Self::Tun | Self::Ebpf => true,
             Self::Kernel => false,
         }
     }
@@ -175,7 +183,7 @@ impl Engine {
     #[must_use]
     pub const fn key_lengths(self) -> &'static [KeyLength] {
         match self {
-            Self::Null | Self::Tun => &KeyLength::ALL,
+            Self::Null | Self::Tun | Self::Ebpf => &KeyLength::ALL,
             Self::Kernel => &[KeyLength::Bits128, KeyLength::Bits40],
         }
     }
@@ -294,7 +302,7 @@ pub enum Event {
         /// The kernel's words for what was said.
         reason: String,
     },
-    /// A session has another engine from now on; its counters begin anew.
+    /// A session has another engine from now on. If it was the kernel's, its counters begin anew.
     Moved {
         /// The session.
         handle: Handle,

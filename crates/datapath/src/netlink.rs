@@ -2,6 +2,7 @@
 //!
 //! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
 
+mod ethernet;
 mod proxy;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::DatapathError;
 use crate::device::Interface;
 
+pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
 
 /// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator

@@ -124,6 +124,11 @@ impl<T> Sequencer<T> {
         }
     }
 
+    /// Whether what we send has numbers now.
+    pub fn sends(&self) -> bool {
+        self.stats.tx_sequenced
+    }
+
     /// The Ns of the message that we send next, if it has one.
     pub fn next_ns(&mut self) -> Option<u16> {
         self.stats.tx_sequenced.then(|| {

@@ -80,12 +80,14 @@ pub enum Device {
 /// Which engine is to carry a session.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum Choice {
-    /// The kernel's where it can and the session has a device of its own, else `tun`.
+    /// The kernel's where it can and the session has a device of its own, else `ebpf` where that can carry it, else `tun`.
     #[default]
     Auto,
     /// The kernel's, or none.
     Kernel,
-    /// `tun`.
+    /// `ebpf`, which leaves what it can't carry to `tun`; none where this machine has no `ebpf`.
+    Ebpf,
+    /// `tun` alone.
     Tun,
     /// [`null`](crate::null): none, in truth.
     Null,
@@ -196,6 +198,18 @@ impl NetworkSpec {
             IpNet::V6(_) => self.ipv6.is_some(),
         };
         self.routes.iter().filter(open)
+    }
+}
+
+impl std::ops::AddAssign for Stats {
+    /// Those of sequence numbers are of the left.
+    fn add_assign(&mut self, other: Self) {
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
+        self.rx_errors += other.rx_errors;
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.tx_errors += other.tx_errors;
     }
 }
 

@@ -729,8 +729,9 @@ impl Engine {
         let (tunnel, id) = place_of(handle);
         let session = self.session_mut(tunnel, id);
         if let Some(session) = session.filter(|session| session.handle == handle) {
-            session.engine = Some(engine);
-            if session.encryption.is_some() {
+            let before = session.engine.replace(engine);
+            // Nothing is lost between `tun` and `ebpf`.
+            if session.encryption.is_some() && before == Some(datapath::Engine::Kernel) {
                 self.encryption_lost(tunnel, id, now);
                 self.settle_session(tunnel, id, now);
                 self.settle(tunnel, now);

@@ -72,9 +72,9 @@ pub(super) fn take_without_checksum(socket: &UdpSocket) -> io::Result<()> {
     set(socket, SOL_UDP, UDP_NO_CHECK6_RX, &ON)
 }
 
-/// Lets the kernel hand up each datagram as it came.
-pub(super) fn merge_nothing(socket: &UdpSocket) -> io::Result<()> {
-    set(socket, SOL_UDP, libc::UDP_GRO, &OFF)
+/// Lets the kernel merge the datagrams of a stream, or hand up each as it came.
+pub(super) fn merge(socket: &UdpSocket, on: bool) -> io::Result<()> {
+    set(socket, SOL_UDP, libc::UDP_GRO, &c_int::from(on))
 }
 
 /// The TOS octet, or the traffic class, of what the kernel itself sends through it.

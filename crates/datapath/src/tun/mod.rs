@@ -15,6 +15,7 @@
 //! whose peer or routes have its destination, and a packet from a peer must come from its address or its routes; two sessions can't have
 //! the same. On a device of its own a session gets everything, and its peer may send from any address.
 
+mod accelerate;
 mod cipher;
 mod clock;
 mod offload;
@@ -40,6 +41,16 @@ use crate::thread::{self, Wake, spawn};
 use crate::{Datapath, DatapathError, EventSink, Request};
 use worker::{Message, Worker};
 
+/// Sets the ECN field of an IP packet.
+#[cfg(all(test, feature = "ebpf"))]
+pub(crate) fn set_ecn(packet: &mut [u8], bits: u8) {
+    let layer = match packet[0] >> 4 {
+        4 => packet::Layer::Ipv4,
+        _ => packet::Layer::Ipv6,
+    };
+    packet::set_ecn(packet, layer, crate::Ecn::of(bits));
+}
+
 /// What an engine is told at its start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TunConfig {
@@ -49,15 +60,18 @@ pub struct TunConfig {
     pub shared_mtu: u16,
     /// How often the MTU of paths is looked after that bounds sessions.
     pub path_interval: Duration,
+    /// Whether programs in the kernel carry what they can (the engine `ebpf`), where this machine takes them.
+    pub ebpf: bool,
 }
 
 impl Default for TunConfig {
-    /// `l2tp0` with an MTU of 1500; paths are looked after every half minute.
+    /// `l2tp0` with an MTU of 1500; paths are looked after every half minute
     fn default() -> Self {
         Self {
             shared_device: "l2tp0".to_owned(),
             shared_mtu: 1500,
             path_interval: Duration::from_secs(30),
+            ebpf: false,
         }
     }
 }
@@ -98,6 +112,10 @@ impl Tun {
         };
         let wake = Arc::clone(&tun.inbox.wake);
         let mut worker = Worker::new(messages, wake, jobs, sink, config.path_interval)?;
+        if config.ebpf {
+            let notices = tun.inbox.clone();
+            worker.accelerate(move |notice| notices.send(Message::Notice(notice)));
+        }
         for socket in sockets {
             worker.watch_socket(socket)?;
         }

@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) network: Option<Network>,
     /// What is encrypted with, where packets are.
     pub(super) cipher: Option<Box<Cipher>>,
+    /// Programs in the kernel carry its common packets.
+    pub(super) accelerated: bool,
 }
 
 /// A frame that waits for those before it.
@@ -106,6 +108,7 @@ impl Session {
             carried: Carried::default(),
             network: None,
             cipher: None,
+            accelerated: false,
         }
     }
 
@@ -229,6 +232,15 @@ impl Table {
             self.release(slot, &network.spec);
         }
         Some(session)
+    }
+
+    /// The slots of all sessions.
+    pub(super) fn all(&self) -> Vec<Slot> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, session)| session.is_some())
+            .map(|(index, _)| Slot(index))
+            .collect()
     }
 
     /// The slots of the sessions whose device has this index.

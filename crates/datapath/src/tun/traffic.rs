@@ -30,6 +30,8 @@ pub(super) struct Traffic {
     coalescer: Coalescer<TunDevice>,
     /// On the way to peers.
     outgoing: Outgoing,
+    /// The sessions whose messages have sequence numbers from now on, or none.
+    pub(super) changed: Vec<Slot>,
     datagram: Vec<u8>,
     clock: Clock,
     /// The sessions that hold frames back for what is missing before them, and some that did.
@@ -49,6 +51,7 @@ impl Traffic {
             events: Vec::new(),
             coalescer: Coalescer::default(),
             outgoing: Outgoing::default(),
+            changed: Vec::new(),
             datagram: Vec::new(),
             clock,
             holding: BTreeSet::new(),
@@ -80,6 +83,11 @@ impl Traffic {
                     return;
                 }
                 let ns = header.sequence.map(|sequence| sequence.ns);
+                let before = session.sequencer.sends();
+                let verdict = session.sequencer.receive(ns);
+                if session.sequencer.sends() != before {
+                    self.changed.push(slot);
+                }
                 let arrived = Arrived {
                     local,
                     ns,
@@ -91,7 +99,7 @@ impl Traffic {
                     coalescer: &mut self.coalescer,
                     events: &mut self.events,
                 };
-                match session.sequencer.receive(ns) {
+                match verdict {
                     Verdict::Deliver => session.take(arrived, &mut onward),
                     Verdict::Hold(ns) => {
                         let held = HeldFrame {

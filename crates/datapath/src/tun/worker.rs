@@ -17,6 +17,7 @@ use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
 use crate::device::{Interface, TunDevice};
+use crate::ebpf::{Accelerator, Notice};
 use crate::host::{Job, Report};
 use crate::socket::{ReceiveBuffers, Socket};
 use crate::thread::Wake;
@@ -40,6 +41,7 @@ pub(super) enum Message {
     AddSocket(Arc<Socket>),
     RemoveSocket(Arc<Socket>),
     Report(Report<TunDevice>),
+    Notice(Notice),
     Stop,
 }
 
@@ -94,7 +96,9 @@ pub(super) struct Worker {
     sockets: BTreeMap<u32, Arc<Socket>>,
     next_socket: u32,
     devices: BTreeMap<u32, Attached>,
-    traffic: Traffic,
+    pub(super) traffic: Traffic,
+    /// The engine `ebpf`; why there is none.
+    pub(super) accelerator: Result<Accelerator, String>,
     paths: Paths,
     datagrams: ReceiveBuffers,
     packet: Vec<u8>,
@@ -133,6 +137,7 @@ impl Worker {
             next_socket: 0,
             devices: BTreeMap::new(),
             traffic: Traffic::new(Clock::start()),
+            accelerator: Err("it is switched off".to_owned()),
             paths,
             datagrams: ReceiveBuffers::new(),
             packet: vec![0; PacketHeader::LEN + PACKET_MAX],
@@ -185,6 +190,7 @@ impl Worker {
                 self.traffic.flush();
             }
             self.traffic.release_overdue();
+            self.reconsider_sessions();
             next = self.take_messages();
             self.traffic.flush();
             if !self.traffic.events.is_empty() {
@@ -248,8 +254,9 @@ impl Worker {
             what: format!("read from device {}", device.name()),
             reason: "the device was removed".to_owned(),
         };
-        let table = &mut self.traffic.table;
-        for slot in table.on_device(index) {
+        for slot in self.traffic.table.on_device(index) {
+            self.decelerate(slot);
+            let table = &mut self.traffic.table;
             table.close(slot);
             let Some(session) = table.get_mut(slot) else {
                 continue;
@@ -281,6 +288,7 @@ impl Worker {
             match self.messages.try_recv() {
                 Ok(Message::Requests(requests)) => self.requests = requests.into(),
                 Ok(Message::Report(report)) => self.take_report(report),
+                Ok(Message::Notice(notice)) => self.take_notice(notice),
                 Ok(Message::AddSocket(socket)) => {
                     if let Err(error) = self.watch_socket(socket) {
                         tracing::error!("{error}");
@@ -313,11 +321,15 @@ impl Worker {
                 if let Ok(session) = self.session(handle) {
                     session.sequencer.set_sending(send);
                 }
+                self.reconsider(handle);
             }
             Request::SetChecksums {
                 handle,
                 no_checksum,
-            } => self.set_checksums(handle, no_checksum),
+            } => {
+                self.set_checksums(handle, no_checksum);
+                self.reconsider(handle);
+            }
             Request::Create {
                 token,
                 handle,
@@ -327,7 +339,7 @@ impl Worker {
                 self.complete(token, result.map(|()| Completion::Created(Engine::Tun)));
             }
             Request::Stats { token, handle } => {
-                let result = self.session(handle).map(|session| session.stats());
+                let result = self.stats(handle);
                 self.complete(token, result.map(Completion::Stats));
             }
             Request::Configure {
@@ -362,7 +374,7 @@ impl Worker {
         }
     }
 
-    fn session(&mut self, handle: Handle) -> Result<&mut Session, DatapathError> {
+    pub(super) fn session(&mut self, handle: Handle) -> Result<&mut Session, DatapathError> {
         let table = &mut self.traffic.table;
         let slot = table.by_handle(handle);
         slot.and_then(|slot| table.get_mut(slot))
@@ -370,6 +382,7 @@ impl Worker {
     }
 
     fn create(&mut self, handle: Handle, spec: SessionSpec) -> Result<(), DatapathError> {
+        self.without_ebpf(spec.choice)?;
         let socket = self.socket_of(&spec.transport)?;
         let (remote, outer) = (spec.transport.remote, spec.outer);
         if outer.no_checksum {
@@ -417,6 +430,7 @@ impl Worker {
         handle: Handle,
         network: NetworkSpec,
     ) -> Result<(), DatapathError> {
+        self.pause(handle);
         let session = self.session(handle)?;
         session.carry_by(&network);
         let job = Job::Configure {
@@ -445,7 +459,9 @@ impl Worker {
         if let (Some(network), true) = (&session.network, session.spec.device != Device::Shared) {
             self.detach(network.device.index());
         }
-        Ok(session.stats())
+        let mut stats = session.stats();
+        stats += self.carried_of(&session);
+        Ok(stats)
     }
 
     fn take_report(&mut self, report: Report<TunDevice>) {
@@ -471,6 +487,7 @@ impl Worker {
                         .map_or_else(Carried::default, |network| Carried::by(&network.spec));
                 }
                 self.complete(token, result);
+                self.reconsider(handle);
             }
         }
     }

@@ -235,21 +235,27 @@ impl End {
 
     /// Starts `tun` in the namespace of this thread, with its privileges. It looks after paths ten times a second.
     pub(crate) fn start_here(address: &str) -> Self {
-        Self::start_engines(address, false)
+        Self::start_engines(address, false, false)
     }
 
     /// Starts the kernel's engine and `tun` in a namespace.
     pub(crate) fn start_with_kernel(namespace: &Namespace, address: &str) -> Self {
-        let mut end = namespace.enter(|| Self::start_engines(address, true));
+        let mut end = namespace.enter(|| Self::start_engines(address, true, false));
         end.place = Some(Namespace(namespace.0.try_clone().unwrap()));
         assert_eq!(end.engines.without_kernel(), None);
         end
     }
 
-    fn start_engines(address: &str, kernel: bool) -> Self {
+    /// Starts `tun` in a namespace, with programs in the kernel.
+    pub(crate) fn start_with_ebpf(namespace: &Namespace, address: &str) -> Self {
+        namespace.enter(|| Self::start_engines(address, false, true))
+    }
+
+    fn start_engines(address: &str, kernel: bool, ebpf: bool) -> Self {
         let socket = Socket::bind(address.parse().unwrap()).unwrap();
         let config = TunConfig {
             path_interval: Duration::from_millis(100),
+            ebpf,
             ..TunConfig::default()
         };
         let (sender, events) = channel();

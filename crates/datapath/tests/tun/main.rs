@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod bed;
+#[cfg(all(test, feature = "ebpf"))]
+mod ebpf;
 #[cfg(test)]
 mod family;
 #[cfg(test)]

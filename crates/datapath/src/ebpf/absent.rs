@@ -1,0 +1,47 @@
+//! A build without the engine `ebpf`.
+
+use std::sync::Arc;
+
+use crate::device::TunDevice;
+use crate::{NetworkSpec, SessionSpec, Stats};
+
+/// A session of `tun`.
+#[expect(dead_code, reason = "nobody carries it")]
+pub(crate) struct Candidate<'a> {
+    pub(crate) spec: &'a SessionSpec,
+    pub(crate) network: Option<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>)>,
+    pub(crate) sends_numbers: bool,
+    pub(crate) elsewhere: bool,
+}
+
+/// Nothing is ever said.
+pub(crate) enum Notice {}
+
+/// There is none.
+pub(crate) enum Accelerator {}
+
+impl Accelerator {
+    pub(crate) fn start(_: impl FnMut(Notice) + Send + 'static) -> Result<Self, String> {
+        Err("it was left out of this build".to_owned())
+    }
+
+    pub(crate) fn take(&mut self, notice: Notice) -> bool {
+        match notice {}
+    }
+
+    pub(crate) fn update(&mut self, _: &Candidate<'_>) -> Result<(), String> {
+        match *self {}
+    }
+
+    pub(crate) fn leave(&mut self, _: &SessionSpec) {
+        match *self {}
+    }
+
+    pub(crate) fn forget(&mut self, _: &SessionSpec) -> Stats {
+        match *self {}
+    }
+
+    pub(crate) fn stats(&self, _: &SessionSpec) -> Stats {
+        match *self {}
+    }
+}

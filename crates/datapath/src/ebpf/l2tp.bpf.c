@@ -1,0 +1,529 @@
+// The programs of the engine `ebpf`: they carry what is common in the kernel and leave everything else as it is.
+//
+//   l2tp0, egress    encap   an IP packet to what is behind a session becomes a data message and leaves through its uplink
+//   uplinks, ingress decap   a data message of a session becomes an IP packet again
+//   helper, ingress  merged  what the helper (a veth pair) merged goes to the host through l2tp0
+//
+// A packet that is not carried is not touched: `encap` lets it reach the queue of the TUN device and `decap` the UDP socket, where the engine `tun`
+// takes it. So these programs only ask "is this the common case?", and never decide what is wrong with the rest.
+//
+// Why the helper: the stack merges the segments of a TCP stream (GRO) before TC sees them, when they are still datagrams to it. The way through the
+// pair merges them as they are after decapsulation.
+//
+// Octets of what is carried, L = 6 or 8, P = 1 to 4:
+//   Ethernet 14 | IPv4 20, no options | UDP 8 | L2TPv2 L: flags, [length], tunnel id, session id | PPP P: [FF 03] [00] 21 or 57 | IP packet
+//
+// Numbers that end in `_be` are as on the wire; all others are the host's.
+
+#include <linux/bpf.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+// What is older in some headers than in the kernels that we run on (linux/bpf.h).
+#define ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
+#define ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
+
+// linux/if_ether.h, linux/pkt_cls.h, linux/in.h, linux/socket.h
+#define ETH_LEN 14
+#define ETH_P_IPV4_BE 0x0008
+#define ETH_P_IPV6_BE 0xdd86
+#define TC_PASS -1 // TC_ACT_UNSPEC, TCX_NEXT: the next program's turn
+#define TC_DROP 2
+#define PACKET_HOST 0
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_ICMP6 58
+#define FAMILY_IPV4 2
+
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+#define UDP_LEN 8
+#define HEAD_MAX 10
+#define OUTER_LEN (IPV4_LEN + UDP_LEN)
+
+#define SWAP16(x) __builtin_bswap16(x)
+
+static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*skb_store)(struct __sk_buff *, __u32 at, const void *, __u32 len, __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
+static long (*skb_pull)(struct __sk_buff *, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
+static long (*skb_adjust_room)(struct __sk_buff *, __s32 by, __u32 mode, __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
+static long (*skb_change_head)(struct __sk_buff *, __u32 by, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
+static long (*fib_lookup)(void *, struct bpf_fib_lookup *, int len, __u32 flags) = (void *)BPF_FUNC_fib_lookup;
+static long (*redirect)(__u32 device, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*redirect_neigh)(__u32 device, struct bpf_redir_neigh *, int len, __u64 flags) = (void *)BPF_FUNC_redirect_neigh;
+
+// Sessions.
+#define HAS_IPV4 1
+#define HAS_IPV6 2
+#define ECN 4           // RFC 9601: the ECN field is copied to the outside and merged with it where packets come out
+#define CHECKSUM 8      // the UDP checksum is wanted
+#define FAR_ONLY 16      // nothing is sent into `near_ends`
+
+struct session {
+	__u32 local_be, remote_be;
+	__u16 local_port_be, remote_port_be;
+	__u16 mtu;         // the largest packet inside
+	__u8 flags;
+	__u8 tos;          // the outer TOS octet, ECN field 0
+	__u8 head_len;     // of `head`
+	__u8 head[HEAD_MAX]; // L2TP and PPP headers for IPv4
+	__u8 reserved;
+};
+
+struct counters {
+	__u64 rx_packets, rx_bytes, tx_packets, tx_bytes;
+	__u64 supers; // super-packets came in, so there is nothing to merge
+};
+
+// What a packet inside needs to know of the host.
+struct host {
+	__u32 device;   // l2tp0
+	__u32 helper;   // the helper's near end; 0: there is none
+	__u32 path;     // a device of ours that forwards: paths are looked up as its packets'. 0, in tests: none is looked up
+	__u32 link_len; // octets before IP on l2tp0: none, but in tests those of Ethernet
+	__u8 near[6];   // MAC addresses of the helper
+	__u8 far[6];
+};
+
+struct prefix4 {
+	__u32 len, address_be;
+};
+
+struct prefix6 {
+	__u32 len, address_be[4];
+};
+
+struct map {
+	__u32 type, key_size, value_size, max_entries, flags;
+};
+
+// {tunnel id, session id} as the peer sends them -> session
+struct map SEC("maps") sessions = {BPF_MAP_TYPE_HASH, 4, sizeof(struct session), 1 << 17, BPF_F_NO_PREALLOC};
+// devices of which the other end may be a program's socket on this machine, that takes no super-packets and no unfinished checksums -> nothing
+struct map SEC("maps") near_ends = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 16, BPF_F_NO_PREALLOC};
+// the same as of `sessions` -> what was carried
+struct map SEC("maps") counted = {BPF_MAP_TYPE_PERCPU_HASH, 4, sizeof(struct counters), 1 << 17, BPF_F_NO_PREALLOC};
+// an inner destination -> {tunnel id, session id}
+struct map SEC("maps") inside4 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix4), 4, 1 << 20, BPF_F_NO_PREALLOC};
+struct map SEC("maps") inside6 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix6), 4, 1 << 20, BPF_F_NO_PREALLOC};
+struct map SEC("maps") this_host = {BPF_MAP_TYPE_ARRAY, 4, sizeof(struct host), 1, 0};
+
+INLINE __u32 *behind4(__u32 address_be)
+{
+	struct prefix4 key = {32, address_be};
+	return map_lookup(&inside4, &key);
+}
+
+INLINE __u32 *behind6(const __u32 *address_be)
+{
+	struct prefix6 key = {128, {address_be[0], address_be[1], address_be[2], address_be[3]}};
+	return map_lookup(&inside6, &key);
+}
+
+INLINE struct host *host(void)
+{
+	__u32 zero = 0;
+	return map_lookup(&this_host, &zero);
+}
+
+// 16-bit words as they lie in memory: a one's complement sum does not depend on the order of octets (RFC 1071).
+INLINE __u32 sum_words(const __u8 *octets, int words)
+{
+	__u32 sum = 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < words; i++)
+		sum += *(const __u16 *)(octets + 2 * i);
+	return sum;
+}
+
+INLINE __u32 sum_half(__u32 word)
+{
+	return (word & 0xffff) + (word >> 16);
+}
+
+INLINE __u16 fold(__u32 sum)
+{
+	sum = sum_half(sum);
+	return sum_half(sum);
+}
+
+// An IP packet inside: what of its header matters here.
+struct inner {
+	__u32 ids;         // of the session that its address is behind
+	__u16 len;         // what its header says
+	__u16 head_len;    // its header's
+	__u8 ecn;
+	__u8 protocol;     // what is in it; 0 if it is a fragment
+	__u32 destination_be; // IPv4 only
+	__u16 is_ipv6;
+};
+
+enum side { SOURCE, DESTINATION };
+
+// Reads the IP packet at `at`, which is linear as far as its fixed header goes, and finds whom its source or destination is behind.
+INLINE int read_inner(__u8 *at, __u8 *end, enum side side, struct inner *inner)
+{
+	if (at + IPV4_LEN > end)
+		return 0;
+	__u32 *ids;
+	if (at[0] >> 4 == 4) {
+		inner->head_len = (at[0] & 15) * 4;
+		if (inner->head_len < IPV4_LEN)
+			return 0;
+		inner->is_ipv6 = 0;
+		inner->destination_be = *(__u32 *)(at + 16);
+		inner->len = SWAP16(*(__u16 *)(at + 2));
+		inner->ecn = at[1] & 3;
+		inner->protocol = *(__u16 *)(at + 6) & SWAP16(0x3fff) ? 0 : at[9];
+		ids = behind4(*(__u32 *)(at + (side == SOURCE ? 12 : 16)));
+	} else if (at[0] >> 4 == 6) {
+		if (at + IPV6_LEN > end)
+			return 0;
+		__u32 len = IPV6_LEN + SWAP16(*(__u16 *)(at + 4));
+		if (len > 0xffff)
+			return 0;
+		inner->head_len = IPV6_LEN;
+		inner->is_ipv6 = 1;
+		inner->len = len;
+		inner->ecn = at[1] >> 4 & 3;
+		inner->protocol = at[6];
+		ids = behind6((__u32 *)(at + (side == SOURCE ? 8 : 24)));
+	} else {
+		return 0;
+	}
+	if (!ids || inner->len < inner->head_len)
+		return 0;
+	inner->ids = *ids;
+	return 1;
+}
+
+// The largest packet that `skb` is on the wire: it may be a super-packet. 0: it is not known.
+INLINE __u32 largest(struct __sk_buff *skb, __u32 link_len, const struct inner *inner)
+{
+	if (!skb->gso_size)
+		return inner->len;
+	__u8 *data = (void *)(long)skb->data + link_len, *end = (void *)(long)skb->data_end;
+	__u32 at = inner->head_len & 63, head;
+	if (inner->protocol == PROTO_TCP) {
+		__u8 *tcp = data + at;
+		// Or the compiler looks at one sum and reads from another, which the verifier does not see to be the same.
+		asm volatile("" : "+r"(tcp));
+		if (tcp + 13 > end)
+			return 0;
+		head = tcp[12] >> 4 << 2;
+	} else if (inner->protocol == PROTO_UDP) {
+		head = UDP_LEN;
+	} else {
+		return 0;
+	}
+	return at + head + skb->gso_size;
+}
+
+// How many packets `skb` is on the wire, with `len` octets of IP. What made the super-packet may not have said.
+INLINE __u32 packets(struct __sk_buff *skb, __u32 len)
+{
+	__u32 size = skb->gso_size, count = skb->gso_segs;
+	if (!size)
+		return 1;
+	return count ? count : (len + size - 1) / size;
+}
+
+// The sum of the words of the packet inside, of which each segment of a super-packet has the same. 0: it is not known.
+//
+// It needs none of the payload: what a checksum covers adds up to its complement, so TCP, UDP and ICMP are together what their pseudo-header is short
+// of nothing, and the header of IPv4 is nothing. That holds for checksums that hardware has still to fill in (see "local checksum offload" of Linux).
+INLINE __u16 sum_inner(struct __sk_buff *skb, __u32 link_len, __u32 packet, const struct inner *inner)
+{
+	__u8 *at = (void *)(long)skb->data + link_len, *end = (void *)(long)skb->data_end;
+	__u32 size = skb->gso_size, head_len = inner->head_len & 63;
+	// The last segment is shorter than the others, and so is its sum.
+	if (size && (inner->len - (packet - size)) % size)
+		return 0;
+	if (inner->is_ipv6) {
+		if (at + IPV6_LEN > end)
+			return 0;
+		if (inner->protocol != PROTO_TCP && inner->protocol != PROTO_UDP && inner->protocol != PROTO_ICMP6)
+			return 0;
+		// Addresses and length are in the header and in the pseudo-header.
+		return fold(sum_words(at, 2) + *(__u16 *)(at + 6) + (__u16)~SWAP16((__u16)inner->protocol));
+	}
+	if (at + IPV4_LEN > end)
+		return 0;
+	if (inner->protocol == PROTO_ICMP)
+		return 0xffff;
+	if (inner->protocol == PROTO_UDP) {
+		__u8 *udp = at + head_len;
+		asm volatile("" : "+r"(udp));
+		if (udp + UDP_LEN > end || !*(__u16 *)(udp + 6))
+			return 0;
+	} else if (inner->protocol != PROTO_TCP) {
+		return 0;
+	}
+	__u32 pseudo = sum_words(at + 12, 4) + SWAP16((__u16)inner->protocol) + SWAP16((__u16)(packet - head_len));
+	__u16 sum = ~fold(pseudo);
+	return sum ? sum : 0xffff;
+}
+
+SEC("classifier")
+int l2tp_encap(struct __sk_buff *skb)
+{
+	struct host *here = host();
+	if (!here)
+		return TC_PASS;
+	__u32 link_len = here->link_len ? ETH_LEN : 0, len = skb->len - link_len;
+	struct inner inner = {};
+	__u32 want = skb->len < 80 ? skb->len : 80;
+	if ((long)skb->data_end - (long)skb->data < want && skb_pull(skb, want))
+		return TC_PASS;
+	if (!read_inner((void *)(long)skb->data + link_len, (void *)(long)skb->data_end, DESTINATION, &inner))
+		return TC_PASS;
+	struct session *session = map_lookup(&sessions, &inner.ids);
+	if (!session || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
+		return TC_PASS;
+	if (inner.len != len)
+		return TC_PASS;
+	// The tunnel's own datagrams must not go into it.
+	if (inner.destination_be == session->remote_be)
+		return TC_PASS;
+	__u32 head_len = session->head_len, packet = largest(skb, link_len, &inner);
+	if (head_len > HEAD_MAX || head_len < 7)
+		return TC_PASS;
+	__u32 around = OUTER_LEN + head_len;
+	if (!packet || packet > session->mtu || len + around > 0xffff)
+		return TC_PASS;
+	__u16 inner_sum = 0;
+	if (session->flags & CHECKSUM) {
+		inner_sum = sum_inner(skb, link_len, packet, &inner);
+		if (!inner_sum)
+			return TC_PASS;
+	}
+	__u8 tos = session->tos | (session->flags & ECN ? inner.ecn : 0);
+
+	struct bpf_fib_lookup path = {};
+	path.family = FAMILY_IPV4;
+	path.l4_protocol = PROTO_UDP;
+	path.sport = session->local_port_be;
+	path.dport = session->remote_port_be;
+	path.tot_len = packet + around;
+	path.ifindex = here->path;
+	path.tos = tos & 0xfc;
+	path.ipv4_src = session->local_be;
+	path.ipv4_dst = session->remote_be;
+	long found = BPF_FIB_LKUP_RET_SUCCESS;
+	if (here->path) {
+		found = fib_lookup(skb, &path, sizeof(path), 0);
+		if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+			return TC_PASS;
+		if (path.ifindex == here->device)
+			return TC_PASS;
+	}
+	__u32 uplink = path.ifindex;
+	if (session->flags & FAR_ONLY && map_lookup(&near_ends, &uplink))
+		return TC_PASS;
+
+	struct {
+		__u8 pad[2];
+		__u8 ethernet[ETH_LEN];
+		__u8 ip[IPV4_LEN];
+		__u16 sport_be, dport_be, len_be, checksum;
+		__u8 head[HEAD_MAX];
+		__u8 end[2];
+	} out = {};
+	*(__u16 *)(out.ethernet + 12) = ETH_P_IPV4_BE;
+	out.ip[0] = 0x45;
+	out.ip[1] = tos;
+	*(__u16 *)(out.ip + 2) = SWAP16((__u16)(len + around));
+	// What is larger than the path is not carried here, so it is never in fragments, and needs no identification (RFC 6864).
+	*(__u16 *)(out.ip + 6) = SWAP16(0x4000);
+	out.ip[8] = 64;
+	out.ip[9] = PROTO_UDP;
+	*(__u32 *)(out.ip + 12) = session->local_be;
+	*(__u32 *)(out.ip + 16) = session->remote_be;
+	*(__u16 *)(out.ip + 10) = ~fold(sum_words(out.ip, IPV4_LEN / 2));
+	out.sport_be = session->local_port_be;
+	out.dport_be = session->remote_port_be;
+	out.len_be = SWAP16((__u16)(len + around - IPV4_LEN));
+	__builtin_memcpy(out.head, session->head, HEAD_MAX);
+	if (inner.is_ipv6)
+		out.head[(head_len - 1) & 15] = 0x57;
+	if (inner_sum) {
+		__u16 udp_len_be = SWAP16((__u16)(packet + head_len + UDP_LEN));
+		__u32 sum = sum_words(out.ip + 12, 4) + SWAP16((__u16)PROTO_UDP) + udp_len_be;
+		sum += out.sport_be + out.dport_be + udp_len_be + sum_words(out.head, HEAD_MAX / 2);
+		sum += head_len & 1 ? SWAP16(inner_sum) : inner_sum;
+		out.checksum = ~fold(sum);
+		if (!out.checksum)
+			out.checksum = 0xffff;
+	}
+
+	__u32 count = packets(skb, len);
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+		      (__u64)head_len << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
+	if (skb_adjust_room(skb, around, BPF_ADJ_ROOM_MAC, flags))
+		return TC_PASS;
+	// The way back is closed from here on.
+	if ((!link_len && skb_change_head(skb, ETH_LEN, 0)) || skb_store(skb, 0, out.ethernet, ETH_LEN + around, 0))
+		return TC_DROP;
+	struct counters *counters = map_lookup(&counted, &inner.ids);
+	if (counters) {
+		counters->tx_packets += count;
+		counters->tx_bytes += len;
+	}
+	// A packet that waits for its next hop's address is sent by its route then, which is still that of the packet inside.
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return redirect_neigh(uplink, 0, 0, 0);
+	struct bpf_redir_neigh next = {};
+	next.nh_family = FAMILY_IPV4;
+	next.ipv4_nh = path.ipv4_dst;
+	return redirect_neigh(uplink, &next, sizeof(next), 0);
+}
+
+// The ECN field with which a packet leaves the tunnel (RFC 6040 section 4.2): -1 if it is not to.
+INLINE int merge_ecn(__u8 inner, __u8 outer)
+{
+	if (outer == 3)
+		return inner ? 3 : -1;
+	if (outer == 1 && inner == 2)
+		return 1;
+	return inner;
+}
+
+INLINE void set_ecn(__u8 *at, int is_ipv6, __u8 ecn)
+{
+	if (is_ipv6) {
+		at[1] = (at[1] & ~0x30) | ecn << 4;
+		return;
+	}
+	__u16 before = *(__u16 *)at;
+	at[1] = (at[1] & ~3) | ecn;
+	__u32 sum = (__u16)~*(__u16 *)(at + 10) + (__u16)~before + *(__u16 *)at; // RFC 1624
+	*(__u16 *)(at + 10) = ~fold(sum);
+}
+
+SEC("classifier")
+int l2tp_decap(struct __sk_buff *skb)
+{
+	// A tag says that the packet is another device's, which it comes to next.
+	if (skb->protocol != ETH_P_IPV4_BE || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		return TC_PASS;
+	__u32 want = ETH_LEN + OUTER_LEN + 8 + 4 + IPV6_LEN;
+	want = skb->len < want ? skb->len : want;
+	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	if (data + ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN > end) {
+		if (skb->len < ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN)
+			return TC_PASS;
+	}
+	if (end - data < want) {
+		// Nothing is pulled for what is none of ours.
+		if (data + ETH_LEN + 10 <= end && data[ETH_LEN + 9] != PROTO_UDP)
+			return TC_PASS;
+		if (skb_pull(skb, want))
+			return TC_PASS;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	__u8 *ip = data + ETH_LEN, *udp = ip + IPV4_LEN, *l2tp = udp + UDP_LEN;
+	if (l2tp + 12 > end || ip[0] != 0x45 || ip[9] != PROTO_UDP)
+		return TC_PASS;
+	__u16 ip_len = SWAP16(*(__u16 *)(ip + 2)), udp_len = SWAP16(*(__u16 *)(udp + 4));
+	if (*(__u16 *)(ip + 6) & SWAP16(0x3fff) || ip_len > skb->len - ETH_LEN || udp_len != ip_len - IPV4_LEN)
+		return TC_PASS;
+	__u16 flags = SWAP16(*(__u16 *)l2tp);
+	__u32 ids, l2tp_len;
+	if (flags == 0x0002 || flags == 0x0102) {
+		l2tp_len = 6;
+		ids = *(__u16 *)(l2tp + 2) | *(__u16 *)(l2tp + 4) << 16;
+	} else if (flags == 0x4002 || flags == 0x4102) {
+		l2tp_len = 8;
+		ids = *(__u16 *)(l2tp + 4) | *(__u16 *)(l2tp + 6) << 16;
+		if (SWAP16(*(__u16 *)(l2tp + 2)) != udp_len - UDP_LEN)
+			return TC_PASS;
+	} else {
+		return TC_PASS;
+	}
+	struct session *session = map_lookup(&sessions, &ids);
+	if (!session || session->local_be != *(__u32 *)(ip + 16) || session->remote_be != *(__u32 *)(ip + 12) ||
+	    session->local_port_be != *(__u16 *)(udp + 2) || session->remote_port_be != *(__u16 *)udp)
+		return TC_PASS;
+	if (fold(sum_words(ip, IPV4_LEN / 2)) != 0xffff)
+		return TC_PASS;
+
+	__u8 *ppp = l2tp + l2tp_len;
+	__u32 ppp_len = 0;
+	if (ppp + 4 > end)
+		return TC_PASS;
+	if (ppp[0] == 0xff && ppp[1] == 3) {
+		ppp_len = 2;
+		ppp += 2;
+	}
+	if (ppp[0] == 0) {
+		ppp_len += 1;
+		ppp += 1;
+	}
+	if (ppp + 1 > end)
+		return TC_PASS;
+	__u8 protocol = ppp[0];
+	ppp_len += 1;
+	ppp += 1;
+
+	struct inner inner = {};
+	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(ppp, end, SOURCE, &inner))
+		return TC_PASS;
+	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
+		return TC_PASS;
+	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
+	if (inner.ids != ids || inner.len > ip_len - around)
+		return TC_PASS;
+	// Of datagrams that were merged, the first packet inside is shorter than all of them.
+	__u32 gso_size = skb->gso_size;
+	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || !inner.protocol))
+		return TC_PASS;
+	int ecn = inner.ecn;
+	if (session->flags & ECN)
+		ecn = merge_ecn(ecn, ip[1] & 3);
+	if (ecn < 0)
+		return TC_PASS;
+	struct host *here = host();
+	if (!here)
+		return TC_PASS;
+	__u16 is_ipv6 = inner.is_ipv6;
+	__u32 count = packets(skb, inner.len);
+	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | (is_ipv6 ? ADJ_ROOM_DECAP_L3_IPV6 : ADJ_ROOM_DECAP_L3_IPV4);
+	if (skb_adjust_room(skb, -(__s32)around, BPF_ADJ_ROOM_MAC, how))
+		return TC_PASS;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + ETH_LEN + IPV4_LEN > end)
+		return TC_DROP;
+	if (ecn != inner.ecn)
+		set_ecn(data + ETH_LEN, is_ipv6, ecn);
+	struct counters *counters = map_lookup(&counted, &ids);
+	if (counters) {
+		counters->rx_packets += count;
+		counters->rx_bytes += inner.len;
+		if (gso_size)
+			counters->supers = 1;
+	}
+	// One way for all packets of a stream, so that they stay in order.
+	if (!here->helper || inner.protocol != PROTO_TCP || !counters || counters->supers)
+		return redirect(here->device, BPF_F_INGRESS);
+	__builtin_memcpy(data, here->far, 6);
+	__builtin_memcpy(data + 6, here->near, 6);
+	*(__u16 *)(data + 12) = is_ipv6 ? ETH_P_IPV6_BE : ETH_P_IPV4_BE;
+	return redirect(here->helper, 0);
+}
+
+SEC("classifier")
+int l2tp_merged(struct __sk_buff *skb)
+{
+	struct host *here = host();
+	// Nothing else has a way in here.
+	if (!here || skb->pkt_type != PACKET_HOST)
+		return TC_DROP;
+	return redirect(here->device, BPF_F_INGRESS);
+}
+
+// The helpers ask for it.
+const char its_license[] SEC("license") = "Dual MIT/GPL";

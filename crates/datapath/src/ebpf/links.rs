@@ -1,0 +1,395 @@
+//! Where the programs are attached: a thread of its own that follows the devices of this host, as the kernel takes its time over them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+
+use aya::programs::TcAttachType;
+use aya::programs::tc::SchedClassifierLinkId;
+use rtnetlink::sys::{
+    Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
+use crate::netlink::{Ethernet, Netlink};
+use crate::thread::{self, Wake};
+
+/// Groups of rtnetlink: devices, IPv4 addresses (`linux/rtnetlink.h`).
+const DEVICES: u32 = 1;
+const IPV4_ADDRESSES: u32 = 5;
+
+/// `linux/sockios.h`, `linux/ethtool.h`.
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+const ETHTOOL_STSO: u32 = 0x1f;
+const ETHTOOL_SGRO: u32 = 0x2c;
+
+/// What is asked of the thread.
+enum Command {
+    /// Attach everything for this shared device, in place of one before.
+    Attach {
+        index: u32,
+        name: String,
+    },
+    Stop,
+}
+
+/// What the thread says.
+pub(crate) enum Notice {
+    /// The programs carry what comes through the shared device of this index.
+    Ready(u32),
+    /// They do not any more, or can't: why.
+    NotReady(String),
+}
+
+/// The way to the thread. Dropping it detaches everything.
+pub(super) struct Links {
+    commands: Sender<Command>,
+    wake: Arc<Wake>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Links {
+    pub(super) fn start(
+        programs: Programs,
+        notify: impl FnMut(Notice) + Send + 'static,
+    ) -> Result<Self, String> {
+        let (commands, queue) = mpsc::channel();
+        let wake = Arc::new(Wake::new().map_err(|e| e.to_string())?);
+        let doorbell = doorbell().map_err(|e| format!("hear of devices: {e}"))?;
+        let its_wake = Arc::clone(&wake);
+        let thread = thread::spawn("ebpf-links", move || match Netlink::open() {
+            Ok(netlink) => Host::new(programs, netlink, notify).run(&queue, &its_wake, &doorbell),
+            Err(error) => tracing::error!("the ebpf engine stops: {error}"),
+        });
+        Ok(Self {
+            commands,
+            wake,
+            thread: Some(thread.map_err(|e| e.to_string())?),
+        })
+    }
+
+    /// Has everything attached for a shared device; [`Notice::Ready`] follows, or why not.
+    pub(super) fn attach(&self, index: u32, name: &str) {
+        let name = name.to_owned();
+        self.tell(Command::Attach { index, name });
+    }
+
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            self.wake.wake();
+        }
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.tell(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            thread::join(thread);
+        }
+    }
+}
+
+/// A socket that can be read when devices or addresses have changed.
+fn doorbell() -> io::Result<NetlinkSocket> {
+    let mut socket = NetlinkSocket::new(NETLINK_ROUTE)?;
+    socket.bind(&NetlinkAddr::new(0, 0))?;
+    socket.add_membership(DEVICES)?;
+    socket.add_membership(IPV4_ADDRESSES)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+/// The shared device that the programs are attached for, and what they are attached to.
+struct Attached {
+    device: u32,
+    helper: Helper,
+    encap: SchedClassifierLinkId,
+    merged: SchedClassifierLinkId,
+    uplinks: BTreeMap<u32, SchedClassifierLinkId>,
+}
+
+/// The pair of devices on which streams are merged.
+struct Helper {
+    near: Ethernet,
+    far: Ethernet,
+}
+
+struct Host<F> {
+    programs: Programs,
+    netlink: Netlink,
+    notify: F,
+    attached: Option<Attached>,
+}
+
+impl<F: FnMut(Notice)> Host<F> {
+    fn new(programs: Programs, netlink: Netlink, notify: F) -> Self {
+        Self {
+            programs,
+            netlink,
+            notify,
+            attached: None,
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>, wake: &Wake, doorbell: &NetlinkSocket) {
+        // SAFETY: the socket is open for as long as this function runs.
+        let bell = unsafe { BorrowedFd::borrow_raw(doorbell.as_raw_fd()) };
+        loop {
+            let mut ready = [
+                PollFd::new(&wake, PollFlags::IN),
+                PollFd::new(&bell, PollFlags::IN),
+            ];
+            if let Err(error) = poll(&mut ready, None)
+                && error != rustix::io::Errno::INTR
+            {
+                tracing::error!("the ebpf engine stops: poll: {error}");
+                break;
+            }
+            let [woken, rung] = ready.map(|fd| !fd.revents().is_empty());
+            if rung {
+                let mut octets = Vec::with_capacity(1 << 15);
+                // What was lost of it is read below all the same.
+                while doorbell.recv(&mut octets, 0).is_ok() {
+                    octets.clear();
+                }
+                self.follow();
+            }
+            if woken {
+                wake.clear();
+            }
+            while let Ok(command) = commands.try_recv() {
+                match command {
+                    Command::Attach { index, name } => self.attach(index, &name),
+                    Command::Stop => return self.detach(),
+                }
+            }
+        }
+        self.detach();
+    }
+
+    fn attach(&mut self, index: u32, name: &str) {
+        self.detach();
+        let notice = match self.try_attach(index, name) {
+            Ok(()) => Notice::Ready(index),
+            Err(why) => {
+                self.detach();
+                Notice::NotReady(why)
+            }
+        };
+        (self.notify)(notice);
+    }
+
+    fn try_attach(&mut self, index: u32, name: &str) -> Result<(), String> {
+        let helper = self.make_helper(name)?;
+        let here = Here {
+            device: index,
+            helper: helper.near.index,
+            path: helper.near.index,
+            link_len: 0,
+            near: helper.near.mac,
+            far: helper.far.mac,
+        };
+        self.programs.set_here(here)?;
+        let merged = self.hook(MERGED, &helper.far.name, TcAttachType::Ingress);
+        let encap = self.hook(ENCAP, name, TcAttachType::Egress);
+        let (merged, encap) = match (merged, encap) {
+            (Ok(merged), Ok(encap)) => (merged, encap),
+            (Err(why), _) | (_, Err(why)) => {
+                self.remove_helper(&helper);
+                return Err(why);
+            }
+        };
+        self.attached = Some(Attached {
+            device: index,
+            helper,
+            encap,
+            merged,
+            uplinks: BTreeMap::new(),
+        });
+        self.follow_uplinks()
+    }
+
+    /// Attaches a program to a device, after all that are there.
+    fn hook(
+        &mut self,
+        program: &str,
+        device: &str,
+        to: TcAttachType,
+    ) -> Result<SchedClassifierLinkId, String> {
+        let attached = self.programs.get(program)?.attach(device, to);
+        attached.map_err(|e| format!("attach {program} to {device}: {}", refusal(&e)))
+    }
+
+    /// Makes the helper's two devices, in place of those that a killed process left.
+    fn make_helper(&mut self, shared: &str) -> Result<Helper, String> {
+        let stem: String = shared.chars().take(11).collect();
+        let names = [format!("{stem}-in"), format!("{stem}-gro")];
+        for left in self.find(&names)?.into_iter().flatten() {
+            let _ = self.netlink.remove_index(left.index);
+        }
+        let queues = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let [near, far] = &names;
+        let made = self.netlink.add_pair([near, far], queues);
+        made.map_err(|e| e.to_string())?;
+        let [Some(near), Some(far)] = self.find(&names)? else {
+            return Err("the helper's devices are gone".to_owned());
+        };
+        let helper = Helper { near, far };
+        self.set_up(&helper)
+            .inspect_err(|_| self.remove_helper(&helper))?;
+        Ok(helper)
+    }
+
+    fn set_up(&self, helper: &Helper) -> Result<(), String> {
+        // Only what the sending end does not segment itself is merged at the other.
+        for (end, what, on) in [
+            (&helper.near, ETHTOOL_STSO, 0),
+            (&helper.far, ETHTOOL_SGRO, 1),
+        ] {
+            set_offload(&end.name, what, on)
+                .map_err(|e| format!("offloads of {}: {e}", end.name))?;
+        }
+        forward(&helper.near.name)?;
+        for end in [&helper.near, &helper.far] {
+            let up = self.netlink.bring_up_quietly(end.index);
+            up.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, names: &[String; 2]) -> Result<[Option<Ethernet>; 2], String> {
+        let all = self.netlink.ethernets().map_err(|e| e.to_string())?;
+        let named = |name: &String| all.iter().find(|link| link.name == *name && link.is_veth);
+        Ok(names.each_ref().map(|name| named(name).cloned()))
+    }
+
+    fn remove_helper(&self, helper: &Helper) {
+        // The other end goes with it.
+        if let Err(error) = self.netlink.remove_index(helper.near.index) {
+            tracing::warn!("remove device {}: {error}", helper.near.name);
+        }
+    }
+
+    /// Devices or addresses have changed.
+    fn follow(&mut self) {
+        if self.attached.is_none() {
+            return;
+        }
+        if let Err(why) = self.follow_uplinks() {
+            self.detach();
+            (self.notify)(Notice::NotReady(why));
+        }
+    }
+
+    /// Attaches to the Ethernet devices that have an IPv4 address by now.
+    fn follow_uplinks(&mut self) -> Result<(), String> {
+        let all = self.netlink.ethernets().map_err(|e| e.to_string())?;
+        let with_ipv4 = self.netlink.with_ipv4().map_err(|e| e.to_string())?;
+        let Some(mut attached) = self.attached.take() else {
+            return Ok(());
+        };
+        let Helper { near, far } = &attached.helper;
+        let there = |end: &Ethernet| all.iter().any(|link| link.index == end.index);
+        let helper_is_there = there(near) && there(far);
+        let is_uplink = |link: &&Ethernet| {
+            link.index != near.index && link.index != far.index && with_ipv4.contains(&link.index)
+        };
+        let uplinks: Vec<&Ethernet> = all.iter().filter(is_uplink).collect();
+        let veths = all.iter().filter(|link| link.is_veth);
+        let near_ends: Vec<u32> = veths.map(|link| link.index).collect();
+        let gone: Vec<u32> = attached.uplinks.keys().copied().collect();
+        for index in gone {
+            if !uplinks.iter().any(|uplink| uplink.index == index)
+                && let Some(link) = attached.uplinks.remove(&index)
+            {
+                self.unhook(DECAP, link);
+            }
+        }
+        for uplink in uplinks {
+            if attached.uplinks.contains_key(&uplink.index) {
+                continue;
+            }
+            match self.hook(DECAP, &uplink.name, TcAttachType::Ingress) {
+                Ok(link) => drop(attached.uplinks.insert(uplink.index, link)),
+                // What comes there is `tun`'s.
+                Err(why) => tracing::warn!("{why}"),
+            }
+        }
+        self.attached = Some(attached);
+        if !helper_is_there {
+            return Err("somebody removed the helper's devices".to_owned());
+        }
+        self.programs.set_near_ends(&near_ends)
+    }
+
+    fn unhook(&mut self, program: &str, link: SchedClassifierLinkId) {
+        // A device that is gone took the link along.
+        if let Ok(program) = self.programs.get(program)
+            && let Err(error) = program.detach(link)
+        {
+            tracing::debug!("detach: {}", refusal(&error));
+        }
+    }
+
+    fn detach(&mut self) {
+        let Some(attached) = self.attached.take() else {
+            return;
+        };
+        self.unhook(ENCAP, attached.encap);
+        for link in attached.uplinks.into_values() {
+            self.unhook(DECAP, link);
+        }
+        self.unhook(MERGED, attached.merged);
+        self.remove_helper(&attached.helper);
+        tracing::debug!("ebpf: detached from device {}", attached.device);
+    }
+}
+
+/// Lets paths be looked up as those of packets that came through this device.
+fn forward(name: &str) -> Result<(), String> {
+    let path = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
+    let written = fs::write(&path, "1");
+    match fs::read_to_string(&path) {
+        Ok(now) if now.trim() == "1" => Ok(()),
+        _ => Err(match written {
+            Err(error) => format!("switch on {path}: {error}"),
+            Ok(()) => format!("{path} stays off"),
+        }),
+    }
+}
+
+/// `struct ifreq` of `linux/if.h` with a pointer in it.
+#[repr(C)]
+struct EthtoolRequest {
+    name: [u8; 16],
+    value: *mut [u32; 2],
+    rest_of_union: [u8; 16],
+}
+
+/// Switches an offload of a device on or off.
+fn set_offload(device: &str, what: u32, on: u32) -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    let mut value = [what, on];
+    let mut request = EthtoolRequest {
+        name: [0; 16],
+        value: &raw mut value,
+        rest_of_union: [0; 16],
+    };
+    request.name[..device.len()].copy_from_slice(device.as_bytes());
+    // SAFETY: SIOCETHTOOL reads one `ifreq`, and through its pointer an `ethtool_value`, which is two words; both live until the call is over.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

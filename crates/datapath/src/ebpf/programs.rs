@@ -1,0 +1,320 @@
+//! The programs in the kernel and their maps: what `l2tp.bpf.c` declares, as Rust has it.
+
+use std::net::SocketAddr;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
+use aya::programs::SchedClassifier;
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader, Pod};
+use ipnet::IpNet;
+
+use crate::{Framing, Ids, NetworkSpec, SessionSpec, Stats};
+
+/// `l2tp.bpf.c`, compiled by clang 14 of Debian 12.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("l2tp.bpf.o");
+
+pub(super) const ENCAP: &str = "l2tp_encap";
+pub(super) const DECAP: &str = "l2tp_decap";
+pub(super) const MERGED: &str = "l2tp_merged";
+
+/// Nothing is put in place of what is there (`linux/bpf.h`).
+const BPF_NOEXIST: u64 = 1;
+
+const HAS_IPV4: u8 = 1;
+const HAS_IPV6: u8 = 2;
+const ECN: u8 = 4;
+const CHECKSUM: u8 = 8;
+const FAR_ONLY: u8 = 16;
+
+/// {tunnel id, session id} as on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(super) struct WireIds([u8; 4]);
+
+impl From<Ids> for WireIds {
+    fn from(ids: Ids) -> Self {
+        let ([a, b], [c, d]) = (ids.tunnel.to_be_bytes(), ids.session.to_be_bytes());
+        Self([a, b, c, d])
+    }
+}
+
+/// `struct session`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub(super) struct Record {
+    local: [u8; 4],
+    remote: [u8; 4],
+    local_port: [u8; 2],
+    remote_port: [u8; 2],
+    mtu: u16,
+    flags: u8,
+    tos: u8,
+    head_len: u8,
+    head: [u8; 10],
+    reserved: u8,
+}
+
+impl Record {
+    /// Of a session over IPv4; none for any other. `far_only`: it sends nothing into devices that end on this machine.
+    pub(super) fn of(spec: &SessionSpec, network: &NetworkSpec, far_only: bool) -> Option<Self> {
+        let (SocketAddr::V4(local), SocketAddr::V4(remote)) =
+            (spec.transport.local, spec.transport.remote)
+        else {
+            return None;
+        };
+        let crate::Encapsulation::V2 { peer, .. } = spec.encapsulation;
+        let (head_len, head) = head(peer, network.framing);
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        Some(Self {
+            local: local.ip().octets(),
+            remote: remote.ip().octets(),
+            local_port: local.port().to_be_bytes(),
+            remote_port: remote.port().to_be_bytes(),
+            mtu: network.mtu,
+            flags: flag(network.ipv4.is_some(), HAS_IPV4)
+                | flag(network.ipv6.is_some(), HAS_IPV6)
+                | flag(spec.outer.ecn, ECN)
+                | flag(!spec.outer.no_checksum, CHECKSUM)
+                | flag(far_only, FAR_ONLY),
+            tos: spec.outer.dscp << 2,
+            head_len,
+            head,
+            reserved: 0,
+        })
+    }
+}
+
+/// The L2TP and PPP headers before an IPv4 packet.
+fn head(peer: Ids, framing: Framing) -> (u8, [u8; 10]) {
+    let WireIds(ids) = peer.into();
+    let mut head = vec![0, 2];
+    head.extend(ids);
+    if !framing.address_control_compression {
+        head.extend([0xff, 3]);
+    }
+    if !framing.protocol_compression {
+        head.push(0);
+    }
+    head.push(0x21);
+    let len = head.len();
+    head.resize(10, 0);
+    let mut octets = [0; 10];
+    octets.copy_from_slice(&head);
+    (len as u8, octets)
+}
+
+/// `struct counters`.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+struct Counters {
+    rx_packets: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    tx_bytes: u64,
+    supers: u64,
+}
+
+/// `struct host`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub(super) struct Here {
+    /// The shared device's index.
+    pub(super) device: u32,
+    /// The index of the helper's near end; 0: there is none.
+    pub(super) helper: u32,
+    /// The index of a device of ours that forwards; 0, in tests: paths are not looked up.
+    pub(super) path: u32,
+    /// Octets before IP on the shared device.
+    pub(super) link_len: u32,
+    pub(super) near: [u8; 6],
+    pub(super) far: [u8; 6],
+}
+
+// SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
+unsafe impl Pod for WireIds {}
+// SAFETY: 8 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
+unsafe impl Pod for Record {}
+// SAFETY: five integers of one size.
+unsafe impl Pod for Counters {}
+// SAFETY: 16 + 12 octets of integers, without padding.
+unsafe impl Pod for Here {}
+
+/// The maps that say what is carried. Only one thread changes them.
+pub(super) struct Maps {
+    sessions: HashMap<MapData, WireIds, Record>,
+    counted: PerCpuHashMap<MapData, WireIds, Counters>,
+    inside4: LpmTrie<MapData, [u8; 4], WireIds>,
+    inside6: LpmTrie<MapData, [u8; 16], WireIds>,
+    cpus: usize,
+}
+
+/// The programs, and the maps that say where packets go on this host.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+    here: Array<MapData, Here>,
+    near_ends: HashMap<MapData, u32, u32>,
+}
+
+/// The kernel's refusal, or that of the object, in one line.
+pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    tracing::trace!("{error:?}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    // What the verifier says ends with its reason and a line of figures.
+    let mut lines = text.lines().filter(|line| !line.starts_with("processed "));
+    let first = lines.next().unwrap_or_default();
+    match lines.rfind(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{first} [...] {last}"),
+        None => first.to_owned(),
+    }
+}
+
+/// Has the kernel take maps and programs.
+pub(super) fn load() -> Result<(Programs, Maps), String> {
+    let mut ebpf = EbpfLoader::new()
+        .btf(None)
+        .load(OBJECT)
+        .map_err(|e| refusal(&e))?;
+    for name in [ENCAP, DECAP, MERGED] {
+        let program = ebpf
+            .program_mut(name)
+            .ok_or_else(|| format!("no program {name}"))?;
+        let program: &mut SchedClassifier = program.try_into().map_err(|e| refusal(&e))?;
+        program
+            .load()
+            .map_err(|e| format!("load {name}: {}", refusal(&e)))?;
+    }
+    let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
+    let maps = Maps {
+        sessions: take("sessions")?.try_into().map_err(|e| refusal(&e))?,
+        counted: take("counted")?.try_into().map_err(|e| refusal(&e))?,
+        inside4: take("inside4")?.try_into().map_err(|e| refusal(&e))?,
+        inside6: take("inside6")?.try_into().map_err(|e| refusal(&e))?,
+        cpus: nr_cpus().map_err(|(what, e)| format!("{what}: {e}"))?,
+    };
+    let here = take("this_host")?.try_into().map_err(|e| refusal(&e))?;
+    let near_ends = take("near_ends")?.try_into().map_err(|e| refusal(&e))?;
+    let programs = Programs {
+        ebpf,
+        here,
+        near_ends,
+    };
+    Ok((programs, maps))
+}
+
+impl Programs {
+    pub(super) fn get(&mut self, name: &str) -> Result<&mut SchedClassifier, String> {
+        let program = self.ebpf.program_mut(name);
+        let program = program.ok_or_else(|| format!("no program {name}"))?;
+        program.try_into().map_err(|e| refusal(&e))
+    }
+
+    pub(super) fn set_here(&mut self, here: Here) -> Result<(), String> {
+        self.here.set(0, here, 0).map_err(|e| refusal(&e))
+    }
+
+    /// Says which devices end on this machine.
+    pub(super) fn set_near_ends(&mut self, devices: &[u32]) -> Result<(), String> {
+        let known: Vec<u32> = self.near_ends.keys().flatten().collect();
+        for gone in known.iter().filter(|index| !devices.contains(index)) {
+            let _ = self.near_ends.remove(gone);
+        }
+        for new in devices.iter().filter(|index| !known.contains(index)) {
+            let added = self.near_ends.insert(new, 0, 0);
+            added.map_err(|e| refusal(&e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Maps {
+    /// Carries a session from now on, or carries it as this says.
+    pub(super) fn open(
+        &mut self,
+        ids: Ids,
+        record: Record,
+        before: &[IpNet],
+        inside: &[IpNet],
+    ) -> Result<(), String> {
+        let key = WireIds::from(ids);
+        let nothing = PerCpuValues::try_from(vec![Counters::default(); self.cpus]);
+        let nothing = nothing.map_err(|e| refusal(&e))?;
+        // It is an error where the session was carried before, whose counters go on.
+        let _ = self.counted.insert(key, nothing, BPF_NOEXIST);
+        let opened = self.sessions.insert(key, record, 0);
+        opened.map_err(|e| refusal(&e))?;
+        for net in before.iter().filter(|net| !inside.contains(net)) {
+            self.forget(net, key);
+        }
+        for net in inside {
+            match net {
+                IpNet::V4(net) => {
+                    let prefix = Key::new(net.prefix_len().into(), net.network().octets());
+                    self.inside4.insert(&prefix, key, 0)
+                }
+                IpNet::V6(net) => {
+                    let prefix = Key::new(net.prefix_len().into(), net.network().octets());
+                    self.inside6.insert(&prefix, key, 0)
+                }
+            }
+            .map_err(|e| refusal(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Carries a session no more; what was counted stays.
+    pub(super) fn close(&mut self, ids: Ids, inside: &[IpNet]) {
+        let key = WireIds::from(ids);
+        let _ = self.sessions.remove(&key);
+        for net in inside {
+            self.forget(net, key);
+        }
+    }
+
+    /// What was carried of a session, and is no longer known.
+    pub(super) fn forget_counters(&mut self, ids: Ids) -> Stats {
+        let stats = self.stats(ids);
+        let _ = self.counted.remove(&WireIds::from(ids));
+        stats
+    }
+
+    pub(super) fn stats(&self, ids: Ids) -> Stats {
+        let mut stats = Stats::default();
+        let Ok(counted) = self.counted.get(&WireIds::from(ids), 0) else {
+            return stats;
+        };
+        for cpu in counted.iter() {
+            stats.rx_packets += cpu.rx_packets;
+            stats.rx_bytes += cpu.rx_bytes;
+            stats.tx_packets += cpu.tx_packets;
+            stats.tx_bytes += cpu.tx_bytes;
+        }
+        stats
+    }
+
+    /// Takes a prefix out, if it is this session's still.
+    fn forget(&mut self, net: &IpNet, key: WireIds) {
+        match net {
+            IpNet::V4(net) => {
+                let prefix = Key::new(net.prefix_len().into(), net.network().octets());
+                if self.inside4.get(&prefix, 0).is_ok_and(|ids| ids == key) {
+                    let _ = self.inside4.remove(&prefix);
+                }
+            }
+            IpNet::V6(net) => {
+                let prefix = Key::new(net.prefix_len().into(), net.network().octets());
+                if self.inside6.get(&prefix, 0).is_ok_and(|ids| ids == key) {
+                    let _ = self.inside6.remove(&prefix);
+                }
+            }
+        }
+    }
+}

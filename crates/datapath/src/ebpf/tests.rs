@@ -1,0 +1,432 @@
+//! The programs on single packets: what they make of what is common, and that they leave the rest as it is.
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use ipnet::IpNet;
+use wire::l2tp::Header;
+use wire::ppp::{Frame, Protocol};
+
+use super::check::{ETHERNET, REDIRECT, Sample, checksum, run};
+use super::programs::{DECAP, ENCAP, Maps, Programs, load};
+use crate::{Framing, Route, Stats};
+
+/// The next program's turn.
+const PASS: i32 = -1;
+
+/// The programs with one session.
+struct Bench {
+    programs: Programs,
+    maps: Maps,
+    sample: Sample,
+}
+
+impl Bench {
+    /// None without the privilege, which is said aloud, and no excuse in continuous integration.
+    fn new(change: impl FnOnce(&mut Sample)) -> Option<Self> {
+        let (mut programs, mut maps) = match load() {
+            Ok(loaded) => loaded,
+            Err(why) if std::env::var_os("CI").is_some() => panic!("{why}"),
+            Err(why) => {
+                eprintln!("SKIPPED: this test needs a kernel that takes programs: {why}");
+                return None;
+            }
+        };
+        let mut sample = Sample::new();
+        change(&mut sample);
+        sample.open(&mut programs, &mut maps).unwrap();
+        Some(Self {
+            programs,
+            maps,
+            sample,
+        })
+    }
+
+    fn encap(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+        let framed = self.sample.framed(packet, ipv6);
+        self.outcome(ENCAP, &framed)
+    }
+
+    fn decap(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let framed = self.sample.framed(packet, false);
+        self.outcome(DECAP, &framed)
+    }
+
+    /// What becomes of a packet that is carried; one that is not has to be as it was.
+    fn outcome(&mut self, program: &str, framed: &[u8]) -> Option<Vec<u8>> {
+        let (answer, out) = run(&mut self.programs, program, framed).unwrap();
+        match answer {
+            REDIRECT => Some(out[ETHERNET..].to_vec()),
+            PASS => {
+                assert_eq!(out, framed, "left, and yet touched");
+                None
+            }
+            other => panic!("{program} answers {other} to {framed:02x?}"),
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        self.maps.stats(super::local_ids(&self.sample.spec))
+    }
+
+    /// A message of the peer's with a packet in this framing.
+    fn message(&self, header: &[u8], framing: &[u8], packet: &[u8]) -> Vec<u8> {
+        self.sample.of_peer(&[header, framing, packet].concat())
+    }
+}
+
+const HEADER: &[u8] = &[0, 2, 1, 2, 3, 4];
+
+#[test]
+fn this_kernel_passes_the_self_test() {
+    let Some(Bench {
+        mut programs,
+        mut maps,
+        ..
+    }) = Bench::new(|_| {})
+    else {
+        return;
+    };
+    assert_eq!(super::check::self_test(&mut programs, &mut maps), Ok(()));
+}
+
+#[test]
+fn messages_are_taken_with_and_without_length_and_in_every_framing() {
+    let Some(mut bench) = Bench::new(|_| {}) else {
+        return;
+    };
+    for ipv6 in [false, true] {
+        let packet = bench.sample.packet(ipv6, false);
+        let long = if ipv6 { 0x57 } else { 0x21 };
+        for framing in [
+            &[0xff, 3, 0, long][..],
+            &[0xff, 3, long],
+            &[0, long],
+            &[long],
+        ] {
+            for flags in [0x0002_u16, 0x0102, 0x4002, 0x4102] {
+                let mut header = flags.to_be_bytes().to_vec();
+                if flags & 0x4000 != 0 {
+                    let len = 8 + framing.len() + packet.len();
+                    header.extend((len as u16).to_be_bytes());
+                }
+                header.extend([1, 2, 3, 4]);
+                let message = bench.message(&header, framing, &packet);
+                let made = bench.decap(&message);
+                assert_eq!(made.as_ref(), Some(&packet), "{flags:04x} {framing:02x?}");
+            }
+        }
+    }
+    let stats = bench.stats();
+    assert_eq!((stats.rx_packets, stats.rx_bytes), (32, 16 * 28 + 16 * 48));
+}
+
+#[test]
+fn what_is_not_common_is_left_as_it_is() {
+    let Some(mut bench) = Bench::new(|_| {}) else {
+        return;
+    };
+    let packet = bench.sample.packet(false, false);
+    let framing = [0xff, 3, 0, 0x21];
+    for (what, header) in [
+        ("control", &[0xc8, 2, 0, 12, 1, 2, 0, 0, 0, 0, 0, 0][..]),
+        ("numbered", &[0x08, 2, 1, 2, 3, 4, 0, 0, 0, 0]),
+        ("with an offset", &[0x02, 2, 1, 2, 3, 4, 0, 0]),
+        ("L2TPv3", &[0, 3, 1, 2, 3, 4]),
+        ("another tunnel", &[0, 2, 1, 3, 3, 4]),
+        ("another session", &[0, 2, 1, 2, 3, 5]),
+        (
+            "a length that is too large",
+            &[0x40, 2, 0xff, 0xff, 1, 2, 3, 4],
+        ),
+        ("a length that is too small", &[0x40, 2, 0, 9, 1, 2, 3, 4]),
+    ] {
+        let message = bench.message(header, &framing, &packet);
+        assert_eq!(bench.decap(&message), None, "{what}");
+    }
+    for (what, framing) in [
+        ("LCP", &[0xff, 3, 0xc0, 0x21][..]),
+        ("IPCP", &[0xff, 3, 0x80, 0x21]),
+        ("encrypted", &[0xff, 3, 0, 0xfd]),
+        ("IPv6 that is IPv4", &[0xff, 3, 0, 0x57]),
+        ("nothing", &[]),
+    ] {
+        let message = bench.message(HEADER, framing, &packet);
+        assert_eq!(bench.decap(&message), None, "{what}");
+    }
+    let change = |at: usize, octets: &[u8]| {
+        let mut packet = packet.clone();
+        packet[at..at + octets.len()].copy_from_slice(octets);
+        packet
+    };
+    for (what, packet) in [
+        ("spoofed", change(12, &[10, 0, 0, 1])),
+        ("longer than it is", change(2, &[0, 29])),
+        ("of no version", change(0, &[0x55])),
+        ("with half a header", change(0, &[0x44])),
+        ("shorter than its header", change(2, &[0, 19])),
+        ("cut", packet[..27].to_vec()),
+        ("empty", Vec::new()),
+    ] {
+        let message = bench.message(HEADER, &framing, &packet);
+        assert_eq!(bench.decap(&message), None, "{what}");
+    }
+    assert_eq!(bench.stats(), Stats::default());
+}
+
+#[test]
+fn what_is_around_a_message_has_to_be_its_sessions() {
+    let Some(mut bench) = Bench::new(|_| {}) else {
+        return;
+    };
+    let good = bench.sample.received(false);
+    assert!(bench.decap(&good).is_some());
+    let fixed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut packet = good.clone();
+        change(&mut packet);
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum);
+        packet
+    };
+    for (what, at, octets) in [
+        ("another destination", 19, &[9][..]),
+        ("a spoofed source", 15, &[9]),
+        ("another port of ours", 22, &[0, 1]),
+        ("another port of theirs", 20, &[0, 1]),
+        ("a first fragment", 6, &[0x20, 0]),
+        ("a later fragment", 6, &[0, 1]),
+        ("TCP", 9, &[6]),
+        ("a UDP length that lies", 24, &[0, 60]),
+        ("a UDP length of nothing", 24, &[0, 0]),
+        ("an IP length that lies", 2, &[0xff, 0xff]),
+    ] {
+        let packet = fixed(&|packet| packet[at..at + octets.len()].copy_from_slice(octets));
+        assert_eq!(bench.decap(&packet), None, "{what}");
+    }
+    let options = fixed(&|packet| {
+        packet[0] = 0x46;
+        packet[3] += 4;
+        packet.splice(20..20, [1, 1, 1, 1]);
+    });
+    assert_eq!(bench.decap(&options), None, "IP options");
+    let mut bad = good.clone();
+    bad[10] ^= 1;
+    assert_eq!(bench.decap(&bad), None, "a bad header checksum");
+    // The kernel runs no program on less than a header of IP.
+    for len in 20..good.len() {
+        assert_eq!(bench.decap(&good[..len]), None, "cut at {len}");
+    }
+    // Ethernet fills up what is short.
+    let padded = [&good[..], &[0; 10]].concat();
+    let made = bench.decap(&padded).unwrap();
+    assert_eq!(made[..28], bench.sample.packet(false, false));
+}
+
+#[test]
+fn a_packet_from_behind_the_peer_is_taken_and_one_to_there_sent() {
+    let to: IpNet = "203.0.113.0/24".parse().unwrap();
+    let Some(mut bench) = Bench::new(|sample| {
+        sample.network.routes = vec![Route { to, metric: None }];
+    }) else {
+        return;
+    };
+    let mut packet = bench.sample.packet(false, false);
+    packet[12..16].copy_from_slice(&[203, 0, 113, 7]);
+    let message = bench.message(HEADER, &[0x21], &packet);
+    assert_eq!(bench.decap(&message), Some(packet));
+    let mut packet = bench.sample.packet(false, true);
+    packet[16..20].copy_from_slice(&[203, 0, 113, 7]);
+    assert!(bench.encap(&packet).is_some());
+    packet[18] = 114;
+    assert_eq!(bench.encap(&packet), None, "to nobody");
+}
+
+#[test]
+fn headers_are_as_short_as_the_peer_wants_and_checksums_right() {
+    for (protocol, address_control) in [(false, false), (true, false), (false, true), (true, true)]
+    {
+        let framing = Framing {
+            protocol_compression: protocol,
+            address_control_compression: address_control,
+        };
+        let Some(mut bench) = Bench::new(|sample| {
+            sample.network.framing = framing;
+            sample.spec.outer.no_checksum = false;
+            sample.spec.outer.dscp = 46;
+        }) else {
+            return;
+        };
+        for (kind, packet) in transports(&bench.sample) {
+            let Some(made) = bench.encap(&packet) else {
+                panic!("{kind} is left");
+            };
+            let head = 10 - 2 * usize::from(address_control) - usize::from(protocol);
+            assert_eq!(made[28 + head..], packet, "{kind}");
+            assert_eq!(made[1], 46 << 2);
+            assert_eq!(checksum(&made[..20]), [0, 0]);
+            let udp = &made[20..];
+            let len = (udp.len() as u16).to_be_bytes();
+            let pseudo = [&made[12..20], &[0, 17], &len, udp].concat();
+            assert_eq!(checksum(&pseudo), [0, 0], "{kind} {framing:?}");
+            assert_ne!(udp[6..8], [0, 0], "{kind}");
+        }
+    }
+}
+
+/// Packets of ours with several transports, of even and odd lengths.
+fn transports(sample: &Sample) -> Vec<(String, Vec<u8>)> {
+    let mut packets = Vec::new();
+    for ipv6 in [false, true] {
+        packets.push((format!("echo {ipv6}"), sample.packet(ipv6, true)));
+        for (protocol, header) in [(6_u8, 20_usize), (17, 8)] {
+            for payload in [0_usize, 1, 9, 64, 1201] {
+                let at = if ipv6 { 40 } else { 20 };
+                let mut packet = sample.packet(ipv6, true)[..at].to_vec();
+                let len = header + payload;
+                let octets = (0..len).map(|i| (i * 7 + payload) as u8);
+                packet.extend(octets);
+                let place = at + if protocol == 6 { 16 } else { 6 };
+                if protocol == 6 {
+                    packet[at + 12] = 0x50;
+                } else {
+                    packet[at + 4..at + 6].copy_from_slice(&(len as u16).to_be_bytes());
+                }
+                packet[place..place + 2].fill(0);
+                let addresses = if ipv6 {
+                    packet[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+                    packet[6] = protocol;
+                    8..40
+                } else {
+                    packet[2..4].copy_from_slice(&((20 + len) as u16).to_be_bytes());
+                    packet[9] = protocol;
+                    packet[10..12].fill(0);
+                    let sum = checksum(&packet[..20]);
+                    packet[10..12].copy_from_slice(&sum);
+                    12..20
+                };
+                let len = (len as u16).to_be_bytes();
+                let pseudo = [&packet[addresses], &[0, protocol], &len, &packet[at..]].concat();
+                let sum = checksum(&pseudo);
+                packet[place..place + 2].copy_from_slice(&sum);
+                packets.push((format!("{protocol} {payload} {ipv6}"), packet));
+            }
+        }
+    }
+    packets
+}
+
+#[test]
+fn what_can_not_be_sent_right_is_left() {
+    let Some(mut bench) = Bench::new(|sample| sample.spec.outer.no_checksum = false) else {
+        return;
+    };
+    let good = bench.sample.packet(false, true);
+    assert!(bench.encap(&good).is_some());
+    let mut large = good.clone();
+    large.resize(1401, 0);
+    large[2..4].copy_from_slice(&1401_u16.to_be_bytes());
+    assert_eq!(bench.encap(&large), None, "larger than the session's MTU");
+    let mut padded = good.clone();
+    padded.push(0);
+    assert_eq!(bench.encap(&padded), None, "longer than it says");
+    let mut looped = good.clone();
+    looped[16..20].copy_from_slice(&[192, 0, 2, 2]);
+    assert_eq!(bench.encap(&looped), None, "the tunnel's own");
+    let mut unknown = good.clone();
+    unknown[9] = 47;
+    assert_eq!(bench.encap(&unknown), None, "no checksum is known of GRE");
+    let mut fragment = good.clone();
+    fragment[6] = 0x20;
+    assert_eq!(bench.encap(&fragment), None, "nor of a fragment");
+    // The kernel runs no program on less than a header of IP.
+    for len in 20..good.len() {
+        assert_eq!(bench.encap(&good[..len]), None, "cut at {len}");
+    }
+}
+
+#[test]
+fn congestion_is_told_inwards_and_outwards() {
+    let Some(mut bench) = Bench::new(|sample| sample.spec.outer.ecn = true) else {
+        return;
+    };
+    for ipv6 in [false, true] {
+        for inner in 0..4_u8 {
+            for outer in 0..4_u8 {
+                let mut packet = bench.sample.packet(ipv6, false);
+                crate::tun::set_ecn(&mut packet, inner);
+                let mut message = bench.message(HEADER, &[if ipv6 { 0x57 } else { 0x21 }], &packet);
+                crate::tun::set_ecn(&mut message, outer);
+                let of = |bits: u8| crate::Ecn::of(bits);
+                let expected = of(inner).merge(of(outer)).map(|merged| {
+                    crate::tun::set_ecn(&mut packet, merged as u8);
+                    packet
+                });
+                assert_eq!(bench.decap(&message), expected, "{inner} in {outer}");
+            }
+            let mut packet = bench.sample.packet(ipv6, true);
+            crate::tun::set_ecn(&mut packet, inner);
+            assert_eq!(bench.encap(&packet).unwrap()[1], inner);
+        }
+    }
+}
+
+/// Everything that fuzzing has found of L2TP headers, PPP frames and packets: what is carried is what our decoders find, and nothing else.
+#[test]
+fn the_programs_and_the_decoders_agree_on_the_fuzzers_corpus() {
+    let Some(mut bench) = Bench::new(|_| {}) else {
+        return;
+    };
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let good = bench.sample.packet(false, false);
+    let (mut seen, mut carried) = (0, 0);
+    for target in ["l2tp_header", "ppp_frame", "ppp_packet"] {
+        for file in fs::read_dir(corpus.join(target)).unwrap() {
+            let octets = fs::read(file.unwrap().path()).unwrap();
+            let octets = &octets[..octets.len().min(1400)];
+            for message in [
+                octets.to_vec(),
+                [HEADER, octets].concat(),
+                [octets, &[0xff, 3, 0, 0x21], &good].concat(),
+                [HEADER, octets, &[0x21], &good].concat(),
+            ] {
+                seen += 1;
+                let packet = bench.sample.of_peer(&message);
+                let made = bench.decap(&packet);
+                carried += usize::from(made.is_some());
+                if let Some(made) = made {
+                    let inner = decoded(&message).expect("carried, and can not be decoded");
+                    assert_eq!(made, inner, "{message:02x?}");
+                }
+            }
+        }
+    }
+    println!("{carried} of {seen} carried");
+    assert!(seen > 100);
+}
+
+/// The IP packet in a message of the session, as `tun` reads it.
+fn decoded(message: &[u8]) -> Option<&[u8]> {
+    let Ok((Header::Data(header), frame)) = Header::decode(message) else {
+        return None;
+    };
+    if (header.tunnel_id, header.session_id) != (0x0102, 0x0304) || header.sequence.is_some() {
+        return None;
+    }
+    let frame = Frame::decode(frame).ok()?;
+    matches!(frame.protocol, Protocol::IPV4 | Protocol::IPV6).then_some(frame.payload)
+}
+
+#[test]
+fn the_object_belongs_to_its_source() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ebpf");
+    let compared = Command::new("sha256sum")
+        .args(["--check", "--quiet", "l2tp.bpf.sha256"])
+        .current_dir(folder)
+        .status()
+        .unwrap();
+    assert!(compared.success(), "cargo xtask bpf compiles it anew");
+}
