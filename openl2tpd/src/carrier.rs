@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use datapath::auto::Auto;
+use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
 use datapath::tun::TunConfig;
@@ -36,10 +37,10 @@ impl Carrier {
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
         let (usual, kernel) = match name {
-            DatapathName::Auto => (Choice::Auto, true),
-            DatapathName::Kernel => (Choice::Kernel, true),
-            DatapathName::Tun => (Choice::Tun, false),
-            DatapathName::Null => (Choice::Null, false),
+            DatapathName::Auto => (Choice::Auto, Some(Means::All)),
+            DatapathName::Kernel => (Choice::Kernel, Some(Means::All)),
+            DatapathName::Tun => (Choice::Tun, None),
+            DatapathName::Null => (Choice::Null, None),
         };
         let engines = Auto::start(TunConfig::default(), kernel, bound, Arc::clone(&sink))?;
         match (usual, engines.without_kernel()) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crypto::mppe::KeyLength;
 
-use crate::kernel::{Kernel, Listeners};
+use crate::kernel::{Kernel, Listeners, Means};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
 use crate::{
@@ -42,10 +42,10 @@ struct Carried {
 
 impl Auto {
     /// Starts the engines, in the caller's network namespace; events of what arrives on `sockets` may come at once. `kernel` says whether to look
-    /// for the kernel's.
+    /// for the kernel's, and by what means.
     pub fn start(
         config: TunConfig,
-        kernel: bool,
+        kernel: Option<Means>,
         sockets: Vec<Arc<Socket>>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
@@ -57,10 +57,11 @@ impl Auto {
         let sink: Arc<dyn EventSink> = Arc::<Moves>::clone(&moves);
         let tun = Tun::start(config, sockets, Arc::clone(&sink))?;
         moves.state().tun = Some(tun.inbox());
-        let kernel = if kernel {
-            Kernel::start(Arc::clone(&listeners), Box::new(tun.inbox()), sink)
-        } else {
-            Err(DatapathError::Unsupported("switched off".to_owned()))
+        let kernel = match kernel {
+            Some(means) => {
+                Kernel::start(means, Arc::clone(&listeners), Box::new(tun.inbox()), sink)
+            }
+            None => Err(DatapathError::Unsupported("switched off".to_owned())),
         };
         Ok(Self {
             tun,

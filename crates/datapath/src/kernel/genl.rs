@@ -1,12 +1,25 @@
 //! The kernel's `l2tp` generic netlink family (`linux/l2tp.h`, module `l2tp_netlink`): the tunnels and sessions that there are, whoever made
 //! them, and what becomes of them.
 //!
-//! It is for what others do. A PPPoL2TP socket makes its session and has its options, and to ask each for its counters takes a tenth of the time
-//! that the family's list of them all takes, so that nothing of ours is made, changed or counted by netlink.
+//! It makes our tunnels: one of an id that somebody has is refused, where a PPPoL2TP socket would quietly take it for ours, and there is no socket to manage it, whose
+//! end takes the kernel 17 ms (it waits for all processors; without, 46 us).
+//!
+//! Sessions are their sockets', which are needed anyway. Measured with Linux 6.1 in QEMU, each of 1000 sessions:
+//!
+//! |  | socket | family |
+//! |---|---|---|
+//! | make | 27 to 29 us | 90 to 140 us, the socket's connecting included |
+//! | set all options | 4 to 8 us | 23 to 43 us, and a notice to whoever listens |
+//! | counters | 4 to 5 us | 25 to 37 us alone, 22 to 33 us in batches, 9 to 12 us in a list of all |
+//! | frames lost of those that come meanwhile | 0.7 % | 4 % |
+//!
+//! The last is what decides: the kernel drops what comes for a session that has no socket yet. Nor does the family know more of an L2TPv2 session: cookies are
+//! L2TPv3's, and what is invalid comes out of the tunnel's socket, and is counted there.
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -24,13 +37,23 @@ use crate::Ids;
 const NAME: &str = "l2tp";
 const VERSION: u8 = 1;
 
+const CMD_TUNNEL_CREATE: u8 = 1;
 const CMD_TUNNEL_DELETE: u8 = 2;
 const CMD_TUNNEL_GET: u8 = 4;
 const CMD_SESSION_DELETE: u8 = 6;
 const CMD_SESSION_GET: u8 = 8;
 
+const ATTR_ENCAPSULATION: u16 = 2;
+const ATTR_PROTOCOL_VERSION: u16 = 7;
 const ATTR_CONN_ID: u16 = 9;
+const ATTR_PEER_CONN_ID: u16 = 10;
 const ATTR_SESSION_ID: u16 = 11;
+const ATTR_FD: u16 = 23;
+
+/// `L2TP_ENCAPTYPE_UDP`.
+const OVER_UDP: u16 = 0;
+/// L2TPv2.
+const PROTOCOL: u8 = 2;
 
 /// Octets of answers taken at a time; the kernel fills no more than this of a dump.
 const BUFFER: usize = 1 << 15;
@@ -49,6 +72,11 @@ impl L2tp {
             command,
             attributes: ids.iter().map(attribute).collect(),
         }
+    }
+
+    fn with(mut self, kind: u16, value: &[u8]) -> Self {
+        self.attributes.push(DefaultNla::new(kind, value.into()));
+        self
     }
 
     fn id(&self, kind: u16) -> Option<u32> {
@@ -144,6 +172,24 @@ impl Family {
     pub(super) fn tunnels(&mut self) -> io::Result<Vec<u32>> {
         let tunnels = self.request(L2tp::new(CMD_TUNNEL_GET, &[]), NLM_F_DUMP)?;
         Ok(tunnels.iter().filter_map(|t| t.id(ATTR_CONN_ID)).collect())
+    }
+
+    /// Makes a tunnel of L2TPv2 over a connected UDP socket, which lives as long as that does.
+    pub(super) fn create_tunnel(
+        &mut self,
+        udp: BorrowedFd<'_>,
+        local: u16,
+        peer: u16,
+    ) -> io::Result<()> {
+        let ids = [
+            (ATTR_CONN_ID, local.into()),
+            (ATTR_PEER_CONN_ID, peer.into()),
+        ];
+        let tunnel = L2tp::new(CMD_TUNNEL_CREATE, &ids)
+            .with(ATTR_PROTOCOL_VERSION, &[PROTOCOL])
+            .with(ATTR_ENCAPSULATION, &OVER_UDP.to_ne_bytes())
+            .with(ATTR_FD, &udp.as_raw_fd().to_ne_bytes());
+        self.request(tunnel, NLM_F_ACK).map(drop)
     }
 
     /// Whether this is there; none if the kernel does not say.

@@ -39,7 +39,7 @@ use crate::{
     Completion, DatapathError, Device, Engine, Event, EventSink, Handle, Request, SessionSpec,
     Token,
 };
-use genl::{Context, Family};
+use genl::Family;
 use lent::Lent;
 use ppp::Unit;
 use reader::Reader;
@@ -61,6 +61,15 @@ pub(crate) trait Receiver: Send {
 
 /// The sockets that the daemon listens on.
 pub(crate) type Listeners = Arc<RwLock<Vec<Arc<Socket>>>>;
+
+/// How the kernel's L2TP is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Means {
+    /// By its sockets, and by its netlink family, where that is to be had.
+    All,
+    /// As where there is no netlink family.
+    Sockets,
+}
 
 /// Whether this machine has what the engine needs, loading modules where that is allowed; what it lacks otherwise.
 pub fn probe() -> Result<(), DatapathError> {
@@ -105,12 +114,16 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// Starts the engine's threads, in the caller's network namespace.
     pub(crate) fn start(
+        means: Means,
         listeners: Listeners,
         receiver: Box<dyn Receiver>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
         probe()?;
-        let opened = Family::open().and_then(|family| Ok((family, Watch::open()?)));
+        let opened = match means {
+            Means::All => Family::open().and_then(|family| Ok((family, Watch::open()?))),
+            Means::Sockets => Err(io::Error::other("switched off")),
+        };
         let (family, watch) = match opened {
             Ok((family, watch)) => (Ok(telling_of_others(family)), Some(watch)),
             Err(error) => (Err(error.to_string()), None),
@@ -275,12 +288,9 @@ impl Kernel {
                 .listeners
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
-            let is_there = |tunnel: u16| {
-                let family = self.family.as_mut().ok()?;
-                family.has(Context::Tunnel(tunnel.into()))
-            };
+            let family = self.family.as_mut().ok();
             self.tunnels
-                .join(handle, &spec, &listeners, &*self.receiver, is_there)?
+                .join(handle, &spec, &listeners, &*self.receiver, family)?
         };
         let made = self.open(handle, spec.clone(), &tunnel);
         if made.is_err() {

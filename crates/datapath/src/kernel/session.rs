@@ -228,7 +228,11 @@ pub(super) fn connect(spec: &SessionSpec, tunnel: &Socket) -> Result<PppoxSocket
             Sequencing::AsPeer => socket.set_lns_mode(false)?,
             // An LNS of the kernel drops what has no number while it sends them, such as all that a LAC sends before it gets the first.
             Sequencing::Own(true) => socket.set_lns_mode(false)?,
-            Sequencing::Own(false) => socket.set_lns_mode(true)?,
+            Sequencing::Own(false) => {
+                socket.set_lns_mode(true)?;
+                // What came with a number meanwhile has switched ours on.
+                socket.set_sending_sequence(false)?;
+            }
         }
         socket.set_reorder_timeout(reorder_timeout)?;
         Ok(socket)

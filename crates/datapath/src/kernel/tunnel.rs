@@ -1,10 +1,13 @@
 //! Tunnels of the kernel: each a connected UDP socket that its L2TP has taken over.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Receiver;
+use super::genl::{Context, Family};
 use super::pppox::PppoxSocket;
 use crate::socket::{Headers, Socket};
 use crate::{DatapathError, Encapsulation, Handle, Ids, Outer, SessionSpec, Transport};
@@ -28,8 +31,8 @@ struct Tunnel {
     local: u16,
     peer: u16,
     outer: Outer,
-    // Closed before the UDP socket, whose end is the tunnel's.
-    _management: PppoxSocket,
+    // Where the family did not make it. Closed before the UDP socket, whose end is the tunnel's.
+    _management: Option<PppoxSocket>,
     socket: Arc<Socket>,
     /// By our session id.
     sessions: BTreeMap<u16, Handle>,
@@ -38,15 +41,15 @@ struct Tunnel {
 }
 
 impl Tunnels {
-    /// The tunnel of one session more, made if it is the first, or if the kernel has it no more; its UDP socket. `is_there` asks the kernel for one of
-    /// this id, where it can be asked.
+    /// The tunnel of one session more, made if it is the first, or if the kernel has it no more; its UDP socket. With the `family`,
+    /// the kernel can be asked.
     pub(super) fn join(
         &mut self,
         handle: Handle,
         spec: &SessionSpec,
         listeners: &[Arc<Socket>],
         receiver: &dyn Receiver,
-        is_there: impl FnOnce(u16) -> Option<bool>,
+        mut family: Option<&mut Family>,
     ) -> Result<Arc<Socket>, DatapathError> {
         let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
         let path = &spec.transport;
@@ -62,14 +65,15 @@ impl Tunnels {
                 receiver.remove_socket(tunnel.socket);
             }
         }
-        match (self.known.contains_key(path), is_there(local.tunnel)) {
-            (true, Some(false)) => self.renew(spec, listeners, receiver)?,
-            (true, _) => {}
-            (false, there) => {
-                let tunnel = Tunnel::open(spec, listeners, there == Some(true))?;
-                receiver.add_socket(Arc::clone(&tunnel.socket));
-                self.known.insert(path.clone(), tunnel);
+        if self.known.contains_key(path) {
+            let id = Context::Tunnel(local.tunnel.into());
+            if family.as_mut().and_then(|family| family.has(id)) == Some(false) {
+                self.renew(spec, listeners, receiver, family)?;
             }
+        } else {
+            let tunnel = Tunnel::open(spec, listeners, family)?;
+            receiver.add_socket(Arc::clone(&tunnel.socket));
+            self.known.insert(path.clone(), tunnel);
         }
         let tunnel = self.known.get_mut(path).ok_or(DatapathError::InUse)?;
         if tunnel.outer != spec.outer {
@@ -89,12 +93,13 @@ impl Tunnels {
         spec: &SessionSpec,
         listeners: &[Arc<Socket>],
         receiver: &dyn Receiver,
+        family: Option<&mut Family>,
     ) -> Result<(), DatapathError> {
         let Some(old) = self.known.remove(&spec.transport) else {
             return Ok(());
         };
         receiver.remove_socket(old.socket);
-        let mut tunnel = Tunnel::open(spec, listeners, false)?;
+        let mut tunnel = Tunnel::open(spec, listeners, family)?;
         tunnel.sessions = old.sessions;
         receiver.add_socket(Arc::clone(&tunnel.socket));
         self.known.insert(spec.transport.clone(), tunnel);
@@ -161,11 +166,11 @@ impl Tunnels {
 }
 
 impl Tunnel {
-    /// Makes it; not if another's `is_there`, which the kernel would take for this one.
+    /// Makes it: by the family, which refuses it if there is another's of its id, or else by a socket, of which the kernel would take that for this one.
     fn open(
         spec: &SessionSpec,
         listeners: &[Arc<Socket>],
-        is_there: bool,
+        family: Option<&mut Family>,
     ) -> Result<Self, DatapathError> {
         let Encapsulation::V2 { local, peer, .. } = spec.encapsulation;
         let Transport {
@@ -181,13 +186,6 @@ impl Tunnel {
                 "DF on what the kernel sends (do_pmtu_discovery)",
             ));
         }
-        let what = || format!("make tunnel {} of the kernel", local.tunnel);
-        if is_there {
-            return Err(DatapathError::System {
-                what: what(),
-                reason: "there is one of this id that is not ours".to_owned(),
-            });
-        }
         let its = |socket: &&Arc<Socket>| socket.listener() == listener && socket.serves(*from);
         let socket = listeners.iter().find(its);
         let socket = socket.ok_or_else(|| DatapathError::System {
@@ -202,19 +200,43 @@ impl Tunnel {
             .map_err(|e| DatapathError::system("open a tunnel's socket", &e))?;
         set_outer(&socket, spec.outer)
             .map_err(|e| DatapathError::system("set up a tunnel's socket", &e))?;
-        let management = |ids: Ids| Ids { session: 0, ..ids };
-        let udp = std::os::fd::AsFd::as_fd(&*socket);
-        let made = PppoxSocket::connect(udp, *remote, management(local), management(peer));
+        let management = made(&socket, *remote, [local, peer], family)?;
         Ok(Self {
             local: local.tunnel,
             peer: peer.tunnel,
             outer: spec.outer,
-            _management: made.map_err(|e| DatapathError::system(what(), &e))?,
+            _management: management,
             socket,
             sessions: BTreeMap::new(),
             idle: Some(now()),
         })
     }
+}
+
+/// Makes the kernel's tunnel of these ids, ours and the peer's, over a connected UDP socket: the socket that manages it, where there is one.
+fn made(
+    udp: &Socket,
+    remote: SocketAddr,
+    [local, peer]: [Ids; 2],
+    family: Option<&mut Family>,
+) -> Result<Option<PppoxSocket>, DatapathError> {
+    let what = || format!("make tunnel {} of the kernel", local.tunnel);
+    if let Some(family) = family {
+        match family.create_tunnel(udp.as_fd(), local.tunnel, peer.tunnel) {
+            Ok(()) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                return Err(DatapathError::System {
+                    what: what(),
+                    reason: "there is one of this id that is not ours".to_owned(),
+                });
+            }
+            Err(error) => tracing::debug!("{} by netlink: {error}", what()),
+        }
+    }
+    let management = |ids: Ids| Ids { session: 0, ..ids };
+    PppoxSocket::connect(udp.as_fd(), remote, management(local), management(peer))
+        .map(Some)
+        .map_err(|e| DatapathError::system(what(), &e))
 }
 
 fn set_outer(socket: &Socket, outer: Outer) -> std::io::Result<()> {

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use datapath::auto::Auto;
+use datapath::kernel::Means;
 use datapath::socket::Socket;
 use datapath::tun::TunConfig;
 use datapath::{
@@ -235,12 +236,17 @@ impl End {
 
     /// Starts `tun` in the namespace of this thread, with its privileges. It looks after paths ten times a second.
     pub(crate) fn start_here(address: &str) -> Self {
-        Self::start_engines(address, false, false)
+        Self::start_engines(address, None, false)
     }
 
     /// Starts the kernel's engine and `tun` in a namespace.
     pub(crate) fn start_with_kernel(namespace: &Namespace, address: &str) -> Self {
-        let mut end = namespace.enter(|| Self::start_engines(address, true, false));
+        Self::start_by(Means::All, namespace, address)
+    }
+
+    /// The same, by these means.
+    pub(crate) fn start_by(means: Means, namespace: &Namespace, address: &str) -> Self {
+        let mut end = namespace.enter(|| Self::start_engines(address, Some(means), false));
         end.place = Some(Namespace(namespace.0.try_clone().unwrap()));
         assert_eq!(end.engines.without_kernel(), None);
         end
@@ -248,10 +254,10 @@ impl End {
 
     /// Starts `tun` in a namespace, with programs in the kernel.
     pub(crate) fn start_with_ebpf(namespace: &Namespace, address: &str) -> Self {
-        namespace.enter(|| Self::start_engines(address, false, true))
+        namespace.enter(|| Self::start_engines(address, None, true))
     }
 
-    fn start_engines(address: &str, kernel: bool, ebpf: bool) -> Self {
+    fn start_engines(address: &str, kernel: Option<Means>, ebpf: bool) -> Self {
         let socket = Socket::bind(address.parse().unwrap()).unwrap();
         let config = TunConfig {
             path_interval: Duration::from_millis(100),

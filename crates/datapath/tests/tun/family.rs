@@ -1,9 +1,10 @@
 //! The kernel's engine where the `l2tp` netlink family is too: Debian's kernel runs these tests (`cargo xtask test --only qemu`).
 
+use datapath::kernel::Means;
 use datapath::{Engine, Event, Handle};
 
 use super::{LAC, LCP, LNS, to_lns};
-use crate::bed::{Bed, End, network, own, session};
+use crate::bed::{Bed, End, dual_stack, network, own, session};
 use crate::kernel::{at_lns, everything, in_kernel};
 
 /// The next event is that this session is lost, for a reason with these words.
@@ -118,4 +119,35 @@ fn a_tunnel_id_that_somebody_has_in_the_kernel_is_refused_with_that_reason() {
     lns.remove(1).unwrap();
     drop(lns);
     assert_eq!(everything(&bed.lns), before);
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_netlink"]
+fn a_tunnel_is_the_family_s_where_that_is_there_and_else_a_socket_s() {
+    let Some(bed) = Bed::new() else { return };
+    let before = [&bed.lns, &bed.lac].map(everything);
+    for means in [Means::All, Means::Sockets] {
+        let mut lns = End::start_by(means, &bed.lns, LNS);
+        let mut lac = End::start_by(Means::All, &bed.lac, LAC);
+        assert_eq!(
+            lns.engines().without_notices().is_none(),
+            means == Means::All
+        );
+        lns.create(1, in_kernel(session(1, true, LNS, LAC, own())))
+            .unwrap();
+        lac.create(1, in_kernel(session(1, false, LAC, LNS, own())))
+            .unwrap();
+        // A socket that manages a tunnel has a session of its own for it.
+        let managed = bed.lns.run("ip l2tp show session tunnel_id 100");
+        assert_eq!(managed.contains("Session 0 "), means == Means::Sockets);
+        let [lns_side, lac_side] = dual_stack();
+        lns.configure(1, lns_side).unwrap();
+        lac.configure(1, lac_side).unwrap();
+        bed.lac.ping("10.0.0.1");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 16);
+        assert_eq!(lns.remove(1).unwrap().rx_errors, 0);
+        lac.remove(1).unwrap();
+        drop((lns, lac));
+        assert_eq!([&bed.lns, &bed.lac].map(everything), before);
+    }
 }
