@@ -463,6 +463,7 @@ fn session(s: &SessionStatus) -> String {
             ("lost", t.rx_lost.to_string()),
             ("discarded", t.rx_discarded.to_string()),
             ("without number", t.rx_unnumbered.to_string()),
+            ("IPsec of the socket", yes_or_no(t.using_ipsec)),
         ]);
     }
     let said = s.line.as_ref().map(line).unwrap_or_default();

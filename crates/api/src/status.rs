@@ -380,6 +380,8 @@ pub struct SessionTraffic {
     pub rx_discarded: u64,
     /// Messages dropped because they had no sequence number where one is required.
     pub rx_unnumbered: u64,
+    /// The kernel says that the tunnel's socket has IPsec policies of its own; policies of the whole host, which IKE daemons make, are not told here.
+    pub using_ipsec: bool,
 }
 
 /// What the ends of a session said of its line and its service (RFC 2661 section 4.4.6, RFCs 3308 and 5515).

@@ -1,12 +1,12 @@
 //! What sessions change on the host: devices, addresses, routes. On a thread of its own, as the kernel takes its time over them.
 //!
-//! Jobs are done in the order of their submission. Everything that was added is remembered and taken away again: with its session, or at the
-//! latest when the thread ends.
+//! Jobs are done in the order of their submission, but for the removal of devices, which is slow: they go when nothing else is to be done, all at
+//! once. Everything that was added is remembered and taken away again: with its session, or at the latest when the thread ends.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::{DatapathError, Device, Handle, NetworkSpec, Stats, Token};
 const IPV6_MIN_MTU: u16 = 1280;
 /// How often kept paths to peers are looked after.
 const PATH_INTERVAL: Duration = Duration::from_secs(1);
+/// How many devices may wait for their removal.
+const LEAVING_MAX: usize = 256;
 
 /// How an engine makes its devices.
 pub(crate) trait Maker {
@@ -126,12 +128,12 @@ fn run<M: Maker>(
 ) {
     let mut host = Host::new(netlink, maker, shared);
     loop {
-        let job = match host.next_check() {
-            Some(interval) => jobs.recv_timeout(interval),
-            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        let job = match job {
+        let job = match host.next(jobs) {
             Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) if !host.leaving.is_empty() => {
+                host.remove_leaving(&mut report);
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => {
                 host.restore_outer_paths();
                 continue;
@@ -147,6 +149,9 @@ fn run<M: Maker>(
                 remote,
                 spec,
             } => {
+                if host.is_leaving(&device) {
+                    host.remove_leaving(&mut report);
+                }
                 let result = host.configure(handle, (&device, &seed), remote.ip(), &spec);
                 report(Report::Configured {
                     token,
@@ -161,8 +166,17 @@ fn run<M: Maker>(
                 stats,
             } => {
                 let stats = host.count(handle, stats);
-                host.remove(handle);
-                report(Report::Stats { token, stats });
+                match host.remove(handle) {
+                    Some(device) => host.leaving.push(Leaving {
+                        device,
+                        token,
+                        stats,
+                    }),
+                    None => report(Report::Stats { token, stats }),
+                }
+                if host.leaving.len() >= LEAVING_MAX {
+                    host.remove_leaving(&mut report);
+                }
             }
             Job::Count {
                 token,
@@ -175,6 +189,7 @@ fn run<M: Maker>(
             Job::DeviceGone(index) => host.forget_device(index),
         }
     }
+    host.remove_leaving(&mut report);
     host.remove_everything();
 }
 
@@ -198,6 +213,13 @@ struct Held<D> {
     destinations: Vec<IpNet>,
 }
 
+/// A session that has no more on the host than its own device.
+struct Leaving<D> {
+    device: Arc<D>,
+    token: Token,
+    stats: Stats,
+}
+
 /// Something that several sessions need, and how many do.
 #[derive(Default)]
 struct Shared<T> {
@@ -211,6 +233,7 @@ struct Host<M: Maker> {
     shared: SharedDevice,
     shared_device: Option<Arc<M::Device>>,
     sessions: BTreeMap<Handle, Held<M::Device>>,
+    leaving: Vec<Leaving<M::Device>>,
     /// Who has a destination on the shared device.
     destinations: BTreeMap<IpNet, Handle>,
     /// Local addresses, by device.
@@ -229,10 +252,52 @@ impl<M: Maker> Host<M> {
             shared,
             shared_device: None,
             sessions: BTreeMap::new(),
+            leaving: Vec::new(),
             destinations: BTreeMap::new(),
             addresses: BTreeMap::new(),
             outer_paths: BTreeMap::new(),
             proxies: BTreeMap::new(),
+        }
+    }
+
+    /// The next job. `Timeout` when there is time for something else.
+    fn next(&self, jobs: &Receiver<Job<M>>) -> Result<Job<M>, RecvTimeoutError> {
+        if !self.leaving.is_empty() {
+            return jobs.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            });
+        }
+        match self.next_check() {
+            Some(interval) => jobs.recv_timeout(interval),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Whether a device that is about to be removed has this one's name.
+    fn is_leaving(&self, device: &Device) -> bool {
+        let Device::Own { name: Some(name) } = device else {
+            return false;
+        };
+        self.leaving.iter().any(|l| l.device.name() == name)
+    }
+
+    fn remove_leaving(&mut self, mut report: impl FnMut(Report<M::Device>)) {
+        let leaving = std::mem::take(&mut self.leaving);
+        if leaving.is_empty() {
+            return;
+        }
+        let devices: Vec<_> = leaving.iter().map(|l| Arc::clone(&l.device)).collect();
+        warn_of(self.netlink.remove_devices(&devices));
+        drop(devices);
+        for Leaving {
+            device,
+            token,
+            stats,
+        } in leaving
+        {
+            drop(device);
+            report(Report::Stats { token, stats });
         }
     }
 
@@ -270,8 +335,8 @@ impl<M: Maker> Host<M> {
         let device = Arc::clone(&held.device);
         if result.is_ok() || keep {
             self.sessions.insert(handle, held);
-        } else {
-            self.remove_own_device(&held);
+        } else if let Some(device) = self.own_device(held) {
+            warn_of(self.netlink.remove_device(&*device));
         }
         result.map(|()| device)
     }
@@ -468,21 +533,20 @@ impl<M: Maker> Host<M> {
         }
     }
 
-    fn remove(&mut self, handle: Handle) {
-        if let Some(held) = self.sessions.remove(&handle) {
-            self.give_up_destinations(&held);
-            for item in held.items.iter().rev() {
-                self.take_away(item);
-            }
-            self.remove_own_device(&held);
+    /// Takes away all that a session has but its own device, which is returned.
+    fn remove(&mut self, handle: Handle) -> Option<Arc<M::Device>> {
+        let held = self.sessions.remove(&handle)?;
+        self.give_up_destinations(&held);
+        for item in held.items.iter().rev() {
+            self.take_away(item);
         }
+        self.own_device(held)
     }
 
-    fn remove_own_device(&self, held: &Held<M::Device>) {
+    fn own_device(&self, held: Held<M::Device>) -> Option<Arc<M::Device>> {
         let shared = self.shared_device.as_ref();
-        if !shared.is_some_and(|shared| Arc::ptr_eq(shared, &held.device)) {
-            warn_of(self.netlink.remove_device(&*held.device));
-        }
+        let is_shared = shared.is_some_and(|shared| Arc::ptr_eq(shared, &held.device));
+        (!is_shared).then_some(held.device)
     }
 
     /// Forgets what was on a device that someone else removed.
@@ -498,11 +562,13 @@ impl<M: Maker> Host<M> {
     }
 
     fn remove_everything(mut self) {
+        let mut devices = Vec::new();
         while let Some(&handle) = self.sessions.keys().next() {
-            self.remove(handle);
+            devices.extend(self.remove(handle));
         }
-        if let Some(device) = &self.shared_device {
-            warn_of(self.netlink.remove_device(&**device));
+        devices.extend(self.shared_device.take());
+        if !devices.is_empty() {
+            warn_of(self.netlink.remove_devices(&devices));
         }
     }
 }

@@ -8,6 +8,7 @@ mod proxy;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use ipnet::IpNet;
@@ -37,6 +38,9 @@ pub use proxy::Proxy;
 /// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator
 /// made is not taken for ours. The kernel's `rtnetlink.h` and the routing daemons leave this number alone.
 const OURS: RouteProtocol = RouteProtocol::Other(171);
+
+/// The group of devices (`ip link show group`) that are about to be removed: a number that nobody comes upon, "L2TP" in ASCII.
+const LEAVING: u32 = u32::from_be_bytes(*b"L2TP");
 
 /// An address of a point-to-point device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +177,30 @@ impl Netlink {
             _ => None,
         });
         attributes.ok_or_else(|| no_answer(format!("look at device {device}")))
+    }
+
+    /// Removes devices. For each removal the kernel waits until nobody looks at what is removed, some 20 ms; many in one are as quick as one.
+    pub(crate) fn remove_devices<D: Interface>(
+        &self,
+        devices: &[Arc<D>],
+    ) -> Result<(), DatapathError> {
+        if let [device] = devices {
+            return self.remove_device(&**device);
+        }
+        let mut result = Ok(());
+        for device in devices {
+            let mut message = LinkMessage::default();
+            message.header.index = device.index();
+            message.attributes = vec![LinkAttribute::Group(LEAVING)];
+            if gone(self.request(RouteNetlinkMessage::SetLink(message), 0)).is_err() {
+                result = self.remove_device(&**device).and(result);
+            }
+        }
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::Group(LEAVING)];
+        let removed = gone(self.request(RouteNetlinkMessage::DelLink(message), 0));
+        let what = || format!("remove {} devices", devices.len());
+        result.and(removed.map_err(|e| DatapathError::system(what(), &e)))
     }
 
     /// Removes a device. Closing it is not enough: a program that is being started has a copy of every descriptor for a moment.

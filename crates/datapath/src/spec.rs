@@ -230,6 +230,8 @@ pub struct Stats {
     pub tx_errors: u64,
     /// What became of sequence numbers.
     pub sequencing: SequencingStats,
+    /// The kernel says that the tunnel's socket has IPsec policies of its own; those of the whole host are no socket's.
+    pub using_ipsec: bool,
 }
 
 impl Stats {
@@ -244,6 +246,7 @@ impl Stats {
             tx_bytes: self.tx_bytes.saturating_sub(before.tx_bytes),
             tx_errors: self.tx_errors.saturating_sub(before.tx_errors),
             sequencing: self.sequencing.since(&before.sequencing),
+            using_ipsec: self.using_ipsec,
         }
     }
 }

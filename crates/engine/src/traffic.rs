@@ -215,5 +215,6 @@ fn traffic(stats: &Stats) -> SessionTraffic {
         rx_lost: sequencing.rx_lost,
         rx_discarded: sequencing.rx_discarded,
         rx_unnumbered: sequencing.rx_unnumbered,
+        using_ipsec: stats.using_ipsec,
     }
 }

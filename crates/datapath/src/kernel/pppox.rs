@@ -28,7 +28,8 @@ const PPPIOCGL2TPSTATS: rustix::ioctl::Opcode = opcode::read::<L2tpStats>(b't', 
 pub(super) struct L2tpStats {
     tunnel_id: u16,
     session_id: u16,
-    using_ipsec: u32,
+    /// Its lowest bit: the tunnel's UDP socket has IPsec policies.
+    pub(super) using_ipsec: u32,
     pub(super) tx_packets: u64,
     pub(super) tx_bytes: u64,
     pub(super) tx_errors: u64,

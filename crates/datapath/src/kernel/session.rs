@@ -178,6 +178,7 @@ impl Session {
             rx_errors: counted.rx_errors,
             tx_errors: counted.tx_errors,
             sequencing: counted.sequencing,
+            using_ipsec: counted.using_ipsec,
             ..Stats::default()
         }
     }
@@ -206,6 +207,7 @@ pub(super) fn counts(spec: &SessionSpec, socket: &PppoxSocket) -> Stats {
             rx_discarded: counts.rx_seq_discards,
             rx_unnumbered: 0,
         },
+        using_ipsec: counts.using_ipsec & 1 != 0,
     }
 }
 

@@ -221,6 +221,7 @@ pub(crate) struct End {
     /// The kernel's engine opens sockets where it is called.
     place: Option<Namespace>,
     pub(crate) socket: Arc<Socket>,
+    recorder: Arc<Recorder>,
     events: Receiver<Event>,
     tokens: u64,
     /// What came while a completion was waited for.
@@ -265,13 +266,15 @@ impl End {
             ..TunConfig::default()
         };
         let (sender, events) = channel();
-        let sink = Arc::new(Recorder(Mutex::new(sender)));
+        let recorder = Arc::new(Recorder(Mutex::new(sender)));
+        let sink = Arc::clone(&recorder) as Arc<dyn EventSink>;
         let sockets = vec![Arc::clone(&socket)];
         let engines = Auto::start(config, kernel, sockets, sink).unwrap();
         Self {
             engines,
             place: None,
             socket,
+            recorder,
             events,
             tokens: 0,
             meanwhile: VecDeque::new(),
@@ -295,6 +298,29 @@ impl End {
             Some(place) => place.enter(|| engines.submit(&mut vec![request])),
             None => engines.submit(&mut vec![request]),
         }
+    }
+
+    /// Submits requests while whoever has an answer to give waits with it: the thread that does what is slow has all of them before it
+    /// is through with the first. Returns what they ask for in the order in which it is done.
+    pub(crate) fn submit_in_one(
+        &mut self,
+        asked: usize,
+        requests: Vec<Request>,
+    ) -> Vec<(Token, Completion)> {
+        let recorder = Arc::clone(&self.recorder);
+        let held = recorder.0.lock().unwrap();
+        for request in requests {
+            self.submit(request);
+        }
+        drop(held);
+        let mut done = Vec::new();
+        while done.len() < asked {
+            match self.events.recv_timeout(PATIENCE).expect("a completion") {
+                Event::Completed { token, result } => done.push((token, result.unwrap())),
+                other => self.meanwhile.push_back(other),
+            }
+        }
+        done
     }
 
     /// The next event that is not a completion.

@@ -1,16 +1,17 @@
 //! The kernel's engine: a machine with `l2tp_ppp` runs these tests (`cargo xtask test --only kernel`, in User-Mode Linux).
 
 use std::io::Error;
-use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use datapath::{
-    Choice, DatapathError, Device, Encapsulation, Engine, Event, Handle, Ids, Outer, Request,
-    Sequencing, SessionSpec,
+    Choice, Completion, DatapathError, Device, Encapsulation, Engine, Event, Handle, Ids, Outer,
+    Request, Sequencing, SessionSpec, Token,
 };
 
 use super::{LAC, LCP, LNS, to_lns};
 use crate::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
+use crate::proxy::{answered, proxies};
 
 /// A session that nothing but the kernel may carry.
 pub(crate) fn in_kernel(mut spec: SessionSpec) -> SessionSpec {
@@ -516,4 +517,139 @@ fn joined_sessions_hand_their_frames_to_each_other_until_one_is_removed() {
     }
     drop(switch);
     assert_eq!(everything(&bed.lns), before);
+}
+
+/// Sessions of the kernel with interfaces, of these numbers.
+fn with_interfaces(lns: &mut End, numbers: std::ops::RangeInclusive<u16>) {
+    for number in numbers {
+        let spec = in_kernel(session(number, true, LNS, LAC, own()));
+        lns.create(number.into(), spec).unwrap();
+        let peer = format!("10.0.{}.{}", 1 + number / 200, 1 + number % 200);
+        lns.configure(number.into(), network("10.0.0.1", &peer))
+            .unwrap();
+    }
+}
+
+fn removal(number: u16) -> Request {
+    Request::Remove {
+        token: Token(1000 + u64::from(number)),
+        handle: Handle(number.into()),
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn no_session_waits_for_the_interfaces_of_hundreds_of_others_to_go() {
+    let Some(bed) = Bed::new() else { return };
+    let before = everything(&bed.lns);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    with_interfaces(&mut lns, 1..=201);
+    let stats = |token| Request::Stats {
+        token: Token(token),
+        handle: Handle(201),
+    };
+    let mut requests = vec![stats(1)];
+    requests.extend((1..=200).map(removal));
+    requests.push(Request::Configure {
+        token: Token(2),
+        handle: Handle(201),
+        network: network("10.0.0.1", "10.0.9.9"),
+    });
+    requests.push(stats(3));
+    let done = lns.submit_in_one(203, requests);
+    let first: Vec<_> = done[..3].iter().map(|(token, _)| token.0).collect();
+    assert_eq!(first, [1, 2, 3], "before any of the removals");
+    assert!(bed.lns.configuration().contains("peer 10.0.9.9"));
+    // What is said to be removed is.
+    let names = bed.lns.run("ip -brief link show");
+    assert_eq!(names.matches("ppp").count(), 1, "{names}");
+    lns.remove(201).unwrap();
+    drop(lns);
+    assert_eq!(everything(&bed.lns), before);
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn a_name_whose_interface_is_about_to_go_is_free_for_the_next_session() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let uplink = Device::Own {
+        name: Some("uplink".to_owned()),
+    };
+    for number in [1, 2] {
+        let spec = session(number, true, LNS, LAC, uplink.clone());
+        lns.create(number.into(), in_kernel(spec)).unwrap();
+    }
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let again = Request::Configure {
+        token: Token(2),
+        handle: Handle(2),
+        network: network("10.0.0.1", "10.0.0.2"),
+    };
+    let stats = Request::Stats {
+        token: Token(1),
+        handle: Handle(2),
+    };
+    let done = lns.submit_in_one(3, vec![stats, removal(1), again]);
+    assert_eq!(done[2].1, Completion::Device("uplink".to_owned()));
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn the_network_beside_hears_where_a_session_of_the_kernel_is_for_as_long_as_it_is_up() {
+    let Some(bed) = Bed::new() else { return };
+    bed.lns.sysctl(&["ipv4/ip_forward=1"]);
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    lns.create(1, in_kernel(session(1, true, LNS, LAC, own())))
+        .unwrap();
+    assert_eq!(lns.configure(1, answered("10.9.0.77")).unwrap(), "ppp0");
+    assert!(proxies(&bed).starts_with("10.9.0.77 dev wire"));
+    let host = bed.lac.udp("0.0.0.0:0");
+    host.send_to(b"to the peer", "10.9.0.77:9").unwrap();
+    let mut stats = (0..1000).map(|_| lns.stats(1));
+    assert!(stats.any(|stats| stats.tx_packets > 0), "it goes on to it");
+    lns.remove(1).unwrap();
+    assert_eq!(proxies(&bed), "");
+}
+
+/// Gives each UDP socket of ours that is connected to `remote` a policy of IPsec's, which lets all pass (`struct xfrm_userpolicy_info`).
+fn give_policy(remote: SocketAddr) {
+    const IP_XFRM_POLICY: libc::c_int = 17;
+    let mut policy = [0_u8; 168];
+    policy[40..42].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    // No limit of octets or packets; the direction is out.
+    policy[56..88].fill(0xff);
+    policy[160] = 1;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let number: i32 = entry
+            .unwrap()
+            .file_name()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        // SAFETY: no other test runs, and whether the descriptor is open still is seen from the answer.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let peer = rustix::net::getpeername(fd).ok().flatten();
+        if peer.and_then(|peer| SocketAddr::try_from(peer).ok()) != Some(remote) {
+            continue;
+        }
+        let (value, size) = (policy.as_ptr().cast(), policy.len() as libc::socklen_t);
+        // SAFETY: the policy is alive for the call, and its size is given.
+        let set = unsafe { libc::setsockopt(number, libc::SOL_IP, IP_XFRM_POLICY, value, size) };
+        assert_eq!(set, 0, "{}", Error::last_os_error());
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
+fn whether_a_tunnels_socket_has_policies_of_ipsec_is_what_the_kernel_says() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    lns.create(1, in_kernel(session(1, true, LNS, LAC, own())))
+        .unwrap();
+    assert!(!lns.stats(1).using_ipsec);
+    give_policy(LAC.parse().unwrap());
+    assert!(lns.stats(1).using_ipsec);
+    lns.remove(1).unwrap();
 }

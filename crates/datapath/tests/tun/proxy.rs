@@ -14,7 +14,7 @@ fn router(bed: &Bed) -> End {
     lns
 }
 
-fn answered(peer: &str) -> NetworkSpec {
+pub(crate) fn answered(peer: &str) -> NetworkSpec {
     NetworkSpec {
         proxy_arp: true,
         ..network("10.0.0.1", peer)
@@ -22,7 +22,7 @@ fn answered(peer: &str) -> NetworkSpec {
 }
 
 /// The addresses for which the router answers, and where.
-fn proxies(bed: &Bed) -> String {
+pub(crate) fn proxies(bed: &Bed) -> String {
     let shown = bed.lns.run("ip neigh show proxy");
     let words: Vec<_> = shown.split_whitespace().collect();
     words.join(" ")
