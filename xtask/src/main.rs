@@ -54,6 +54,9 @@ enum Chore {
     Bench {
         /// What to measure.
         what: bench::Subject,
+        /// Options of its own, of `kernel` alone: see `cargo xtask bench kernel -- --help`.
+        #[arg(last = true)]
+        options: Vec<OsString>,
     },
     /// Compile the programs of the engine ebpf, whose object is checked in.
     Bpf,
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Coverage => coverage::run(),
         Chore::Demo { keep } => demo::run(keep),
-        Chore::Bench { what } => bench::run(what),
+        Chore::Bench { what, options } => bench::run(what, options),
         Chore::Install(options) => install::run(&options),
         Chore::Bpf => bpf::write(),
         Chore::Man => man::write(),

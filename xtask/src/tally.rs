@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::AddAssign;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many tests passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,18 +70,37 @@ pub(crate) struct Tally(Arc<Mutex<State>>);
 struct State {
     counts: Counts,
     line: Vec<u8>,
+    /// What is not printed yet, where it is to wait.
+    kept: Option<Vec<u8>>,
 }
 
 impl Tally {
+    /// One that prints nothing before it is told to: another's output comes meanwhile.
+    pub(crate) fn beside() -> Self {
+        let tally = Self::default();
+        tally.state().kept = Some(Vec::new());
+        tally
+    }
+
+    /// Prints what was kept.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        let kept = self.state().kept.take().unwrap_or_default();
+        io::stdout().write_all(&kept)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was counted so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).counts
+        self.state().counts
     }
 }
 
 impl Write for Tally {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         for &octet in buffer {
             if octet == b'\n' {
                 let line = std::mem::take(&mut state.line);
@@ -90,7 +109,10 @@ impl Write for Tally {
                 state.line.push(octet);
             }
         }
-        io::stdout().write_all(buffer)?;
+        match &mut state.kept {
+            Some(kept) => kept.extend_from_slice(buffer),
+            None => io::stdout().write_all(buffer)?,
+        }
         Ok(buffer.len())
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -447,15 +448,26 @@ fn peers() -> Result<Counts> {
     in_uml(&[folder.join("peers").into()])
 }
 
-/// First the engine alone, then the programs in bad times and in good.
+/// First the engine alone, then the programs in bad times; the programs in good times meanwhile in a machine beside, as each has one processor.
 fn kernel() -> Result<Counts> {
     let engine = test_program("datapath", "tun")?;
+    let folder = build()?;
+    let beside = Tally::beside();
+    let tally = beside.clone();
+    let peers = [folder.join("peers").into(), "--kernel".into()];
+    let peers = thread::spawn(move || in_machine(tally, |m, tally| vm::uml::run(m, &peers, tally)));
     // On the one processor the transfers of one test fill the queue in which the packets of another wait.
     let alone = "--test-threads=1".into();
-    let mut counts = in_uml(&[engine.into(), "--ignored".into(), "kernel::".into(), alone])?;
-    let folder = build()?;
-    counts += in_uml(&[folder.join("kernel").into()])?;
-    counts += in_uml(&[folder.join("peers").into(), "--kernel".into()])?;
+    let ours = || -> Result<Counts> {
+        let mut counts = in_uml(&[engine.into(), "--ignored".into(), "kernel::".into(), alone])?;
+        counts += in_uml(&[folder.join("kernel").into()])?;
+        Ok(counts)
+    };
+    let ours = ours();
+    let peers = peers.join();
+    beside.print()?;
+    let mut counts = ours?;
+    counts += peers.unwrap_or_else(|_| bail!("the thread of a machine panicked"))?;
     Ok(counts)
 }
 
@@ -474,20 +486,21 @@ fn qemu() -> Result<Counts> {
 
 /// A program that counts its tests, in User-Mode Linux.
 fn in_uml(command: &[OsString]) -> Result<Counts> {
-    in_machine(|machine, tally| vm::uml::run(machine, command, tally))
+    in_machine(Tally::default(), |m, tally| vm::uml::run(m, command, tally))
 }
 
 /// The same in QEMU.
 fn in_qemu(command: &[OsString]) -> Result<Counts> {
-    in_machine(|machine, tally| vm::qemu::run(machine, command, tally))
+    in_machine(Tally::default(), |m, tally| {
+        vm::qemu::run(m, command, tally)
+    })
 }
 
-fn in_machine(run: impl FnOnce(vm::Machine, Tally) -> Result<u8>) -> Result<Counts> {
+fn in_machine(tally: Tally, run: impl FnOnce(vm::Machine, Tally) -> Result<u8>) -> Result<Counts> {
     let machine = vm::Machine {
         mem: 1024,
         timeout: Duration::from_secs(900),
     };
-    let tally = Tally::default();
     let status = run(machine, tally.clone())?;
     Ok(settled(tally.counts(), status == 0))
 }

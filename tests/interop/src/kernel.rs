@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -60,22 +61,37 @@ impl World {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(&self, role: Role, datapath: &str, more: &str) -> Result<Ours> {
-        let (name, mut configuration) = match role {
-            Role::Lac => (
-                "lac",
-                ours::lac(false, &format!("{} persist=yes", netns::LNS), PASSWORD),
-            ),
-            Role::Lns => ("lns", ours::lns(Auth::Chap, false)),
+        let command = self.command(role, datapath, more)?;
+        let (place, folder) = (self.bed.side(role), self.folder.path());
+        Ours::run(command, &self.programs, place, folder, name(role))
+    }
+
+    /// The command line of such a daemon.
+    ///
+    /// # Errors
+    /// The configuration cannot be written.
+    pub fn command(&self, role: Role, datapath: &str, more: &str) -> Result<Command> {
+        let mut configuration = match role {
+            Role::Lac => ours::lac(false, &format!("{} persist=yes", netns::LNS), PASSWORD),
+            Role::Lns => ours::lns(Auth::Chap, false),
         };
         configuration.push_str(&format!(
             "session profile modify profile_name=default datapath={datapath}\n\
              system modify session_persist_pend_timeout=1\n{more}"
         ));
-        let (place, folder) = (self.bed.side(role), self.folder.path());
-        Ours::start(&self.programs, place, folder, name, &configuration)
+        let folder = self.folder.path();
+        Ours::command(&self.programs, folder, name(role), &configuration)
     }
 
-    /// Interfaces, routes and UDP sockets at both ends, the kernel's sessions and tunnels there, and how many use its modules.
+    /// Interfaces, routes and UDP sockets at both ends, and the kernel's sessions and tunnels there.
+    ///
+    /// # Errors
+    /// A namespace cannot be entered.
+    pub fn ends(&self) -> Result<[String; 2]> {
+        Ok([state(&self.bed.lac)?, state(&self.bed.lns)?])
+    }
+
+    /// That, and of the whole machine how many use the kernel's modules, and the pppds.
     ///
     /// # Errors
     /// A namespace cannot be entered.
@@ -84,7 +100,9 @@ impl World {
             let users = fs::read_to_string(format!("/sys/module/{module}/refcnt"));
             format!("{module} {}", users.unwrap_or_default())
         });
-        Ok([state(&self.bed.lac)?, state(&self.bed.lns)?, users.concat()])
+        let pppds = format!("{} pppds\n", running("pppd")?);
+        let [lac, lns] = self.ends()?;
+        Ok([lac, lns, users.concat() + &pppds])
     }
 
     /// Waits until [`Self::state`] is as it was.
@@ -108,6 +126,20 @@ impl World {
         ensure!(received == 3, "{received} of 3 pings were answered");
         Ok(())
     }
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Lac => "lac",
+        Role::Lns => "lns",
+    }
+}
+
+/// How many processes of this name there are.
+fn running(name: &str) -> Result<usize> {
+    let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok());
+    let names = processes.filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok());
+    Ok(names.filter(|its| its.trim_end() == name).count())
 }
 
 fn read(place: &Namespace, name: &str) -> Result<String> {

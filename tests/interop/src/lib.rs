@@ -9,6 +9,7 @@
 
 pub mod bridge;
 pub mod capture;
+pub mod flood;
 pub mod kernel;
 pub mod l2tpns;
 pub mod meant;
@@ -21,6 +22,7 @@ pub mod talk;
 pub mod terminal;
 pub mod traffic;
 pub mod tshark;
+pub mod wire;
 pub mod xl2tpd;
 
 use std::fmt;

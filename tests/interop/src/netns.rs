@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -86,6 +87,21 @@ impl Namespace {
         })
     }
 
+    /// What the kernel counts of UDP there, by its name in `/proc/net/snmp`.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or there is no such counter.
+    pub fn udp(&self, counter: &str) -> Result<u64> {
+        let table = self.enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;
+        let mut udp = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
+        let (names, values) = udp.next().zip(udp.next()).context("no UDP in the table")?;
+        let mut columns = names.split(' ').zip(values.split(' '));
+        let (_, count) = columns
+            .find(|&(name, _)| name == counter)
+            .with_context(|| format!("no {counter} in the table"))?;
+        Ok(count.parse()?)
+    }
+
     /// Runs commands of `ip` inside, one a line.
     ///
     /// # Errors
@@ -120,7 +136,12 @@ impl Bed {
     /// # Errors
     /// Not root, or `ip` failed.
     pub fn new() -> Result<Self> {
-        let name = |role| format!("openl2tp-{}-{role}", std::process::id());
+        static BEDS: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
+        let name = |role| match number {
+            0 => format!("openl2tp-{process}-{role}"),
+            _ => format!("openl2tp-{process}-{number}-{role}"),
+        };
         let bed = Self {
             lac: Namespace::create(name("lac"))?,
             lns: Namespace::create(name("lns"))?,

@@ -72,28 +72,50 @@ impl Ours {
         folder: &Path,
         name: &str,
     ) -> Result<Self> {
+        let mut started = Self::spawn(command, programs, namespace, folder, name)?;
+        started.ready()?;
+        Ok(started)
+    }
+
+    /// Starts it by such a command line, and does not wait for anything.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(
+        command: Command,
+        programs: &Path,
+        namespace: &Namespace,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Self> {
         let process = Process::spawn(namespace, command, &folder.join(format!("{name}.log")))?;
-        let socket = folder.join(format!("{name}.socket"));
-        let mut started = Self {
+        Ok(Self {
             process,
             programs: programs.to_owned(),
-            socket,
-        };
+            socket: folder.join(format!("{name}.socket")),
+        })
+    }
+
+    /// Waits until it answers at its socket.
+    ///
+    /// # Errors
+    /// It ended, or does not answer in time.
+    pub fn ready(&mut self) -> Result<()> {
         until(
             Duration::from_secs(20),
             "openl2tpd answers at its socket",
             || {
                 ensure!(
-                    started.process.running()?,
+                    self.process.running()?,
                     "openl2tpd ended:\n{}",
-                    started.process.log()
+                    self.process.log()
                 );
-                Ok(UnixStream::connect(&started.socket).ok())
+                Ok(UnixStream::connect(&self.socket).ok())
             },
         )?;
         // Once it answers it has done all that a start takes, such as to take its signals.
-        started.query(&["tunnel", "list"])?;
-        Ok(started)
+        self.query(&["tunnel", "list"])?;
+        Ok(())
     }
 
     /// The daemon's process.

@@ -506,16 +506,9 @@ fn dropped_datagrams(place: &Namespace) -> Result<u64> {
     Ok(drops.sum::<Result<u64, _>>()?)
 }
 
-/// How many datagrams of a namespace did not leave because a socket's send queue was full (`SndbufErrors`).
+/// How many datagrams of a namespace did not leave because a socket's send queue was full.
 fn unsent_datagrams(place: &Namespace) -> Result<u64> {
-    let table = place.enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;
-    let mut udp = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
-    let (names, values) = udp.next().zip(udp.next()).context("no UDP in the table")?;
-    let mut columns = names.split(' ').zip(values.split(' '));
-    let (_, count) = columns
-        .find(|&(name, _)| name == "SndbufErrors")
-        .context("no SndbufErrors in the table")?;
-    Ok(count.parse()?)
+    place.udp("SndbufErrors")
 }
 
 /// How many packets the machine dropped because a processor's queue of received ones was full: a veth pair's other end gets its packets there.

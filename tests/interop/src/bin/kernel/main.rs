@@ -4,21 +4,19 @@
     reason = "a program that waits for other programs reads the clock"
 )]
 
+mod lacks;
 mod pppd;
+mod sweep;
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use interop::kernel::{self, Case, PATIENCE, World, said};
-use interop::ours::{self, Ours};
-use interop::process::Process;
-use interop::{Mppe, PASSWORD, Role, Side, Suite, USER, until};
+use interop::ours::Ours;
+use interop::{PASSWORD, Role, Side, Suite, USER, until};
 use rustix::process::Signal;
-
-/// The program that the kernel has load its modules.
-const LOADER: &str = "/proc/sys/kernel/modprobe";
 
 /// How many sessions are set up where there are many.
 const MANY: usize = 16;
@@ -44,6 +42,18 @@ const CASES: &[(&str, Case)] = &[
         "daemons that are killed while they set up sessions leave nothing behind and start again",
         killed_in_set_up,
     ),
+    (
+        "an LAC that is killed at any moment of a set-up leaves nothing behind",
+        sweep::of_lac,
+    ),
+    (
+        "an LNS that is killed at any moment of a set-up leaves nothing behind",
+        sweep::of_lns,
+    ),
+    (
+        "a pppd that is killed at any moment of a set-up leaves nothing behind",
+        sweep::of_pppd,
+    ),
     ("a pppd that is killed comes back", pppd::comes_back),
     (
         "daemons that are killed take their pppds with them",
@@ -56,13 +66,21 @@ const CASES: &[(&str, Case)] = &[
     ("no more pppds set up at once than may", pppd::throttled),
     ("no secret is among pppd's arguments", pppd::without_secrets),
     (
-        "without the kernel's module there are TUN devices",
-        without_module,
+        "without the kernel's modules there are TUN devices",
+        lacks::modules,
     ),
-    ("without /dev/ppp there are TUN devices", without_device),
+    (
+        "with half of the kernel's modules there are TUN devices",
+        lacks::half,
+    ),
+    (
+        "a module that is blacklisted is not loaded, and is when it no longer is",
+        lacks::blacklisted,
+    ),
+    ("without /dev/ppp there are TUN devices", lacks::device),
     (
         "without the kernel's MPPE encrypted sessions are in user space",
-        without_mppe,
+        lacks::mppe,
     ),
 ];
 
@@ -76,7 +94,13 @@ fn main() -> Result<ExitCode> {
     let programs = suite.programs()?;
     let mut report = suite.report();
     for (name, case) in CASES {
-        report.case(name, || case(&World::new(&programs)?));
+        report.case(name, || {
+            let world = World::new(&programs)?;
+            let before = world.state()?;
+            let remark = case(&world)?;
+            world.is_as(&before)?;
+            Ok(remark)
+        });
     }
     Ok(report.conclude())
 }
@@ -157,97 +181,4 @@ fn killed_in_set_up(world: &World) -> Result<String> {
         world.is_as(&before)?;
     }
     Ok(String::new())
-}
-
-/// The kernel's engine is not to be had for this reason: the usual way goes on without it, and who wants it alone hears why.
-fn lacking(world: &World, reason: &str) -> Result<()> {
-    let _lns = world.start(Role::Lns, "auto")?;
-    let mut lac = world.start(Role::Lac, "auto")?;
-    said(&lac, "TUN devices, as the kernel's L2TP is not to be had")?;
-    said(&lac, reason)?;
-    let session = lac.established(PATIENCE)?;
-    ensure!(session["datapath"] == "tun", "{session}");
-    world.is_through()?;
-    lac.shut_down()?;
-
-    let mut lac = world.start(Role::Lac, "kernel")?;
-    let refused = || {
-        let sessions = lac.sessions()?.into_iter();
-        let mut errors = sessions.map(|s| s["last_error"].to_string());
-        Ok(errors.find(|error| error.contains(reason)))
-    };
-    until(PATIENCE, "the session's error says why", refused)
-        .with_context(|| format!("the log:\n{}", lac.log()))?;
-    lac.shut_down()?;
-
-    let folder = world.folder.path();
-    let mut command = Ours::command(&world.programs, folder, "only", "")?;
-    command.args(["--datapath", "kernel"]);
-    let mut only = Process::spawn(&world.bed.lac, command, &folder.join("only.log"))?;
-    let status = only.wait(PATIENCE)?;
-    ensure!(!status.success(), "it started: {}", only.log());
-    ensure!(only.log().contains(reason), "{}", only.log());
-    Ok(())
-}
-
-fn without_module(world: &World) -> Result<String> {
-    // A tunnel that is gone keeps its module for a moment.
-    until(PATIENCE, "l2tp_ppp can be unloaded", || {
-        let done = Command::new("rmmod").arg("l2tp_ppp").output()?;
-        Ok(done.status.success().then_some(()))
-    })?;
-    let loader = fs::read_to_string(LOADER)?;
-    fs::write(LOADER, "/bin/false")?;
-    let result = lacking(world, "no module l2tp_ppp");
-    fs::write(LOADER, loader)?;
-    let loaded = Command::new("modprobe")
-        .args(["-d", "/run/m", "l2tp_ppp"])
-        .status()?;
-    ensure!(loaded.success(), "l2tp_ppp can't be loaded again");
-    result.map(|()| String::new())
-}
-
-fn without_device(world: &World) -> Result<String> {
-    let mounts = fs::read_to_string("/proc/mounts")?;
-    ensure!(
-        mounts.contains("devtmpfs /dev devtmpfs"),
-        "/dev is not the machine's own"
-    );
-    fs::rename("/dev/ppp", "/dev/ppp.away")?;
-    let result = lacking(world, "open /dev/ppp");
-    fs::rename("/dev/ppp.away", "/dev/ppp")?;
-    result.map(|()| String::new())
-}
-
-fn without_mppe(world: &World) -> Result<String> {
-    // It is loaded when somebody asks for it, which nobody can who loads nothing.
-    let _ = Command::new("rmmod").arg("ppp_mppe").output()?;
-    let loader = fs::read_to_string(LOADER)?;
-    fs::write(LOADER, "/bin/false")?;
-    let result = encrypted_without_kernel(world);
-    fs::write(LOADER, loader)?;
-    result.map(|()| String::new())
-}
-
-fn encrypted_without_kernel(world: &World) -> Result<()> {
-    let encrypted = ours::encrypted(Mppe {
-        bits: 128,
-        stateful: false,
-    });
-    let ms_chap = "ppp profile modify profile_name=default auth_mschapv2=yes\n";
-    let start = |role, datapath| world.start_with(role, datapath, &(encrypted.clone() + ms_chap));
-    let mut lns = start(Role::Lns, "tun")?;
-    let mut lac = start(Role::Lac, "auto")?;
-    let session = lac.established(PATIENCE)?;
-    ensure!(session["datapath"] == "tun", "{session}");
-    ensure!(session["mppe"] == "128 stateless", "{session}");
-    said(&lac, "the kernel has no MPPE")?;
-    world.is_through()?;
-    lac.shut_down()?;
-
-    let mut lac = start(Role::Lac, "kernel")?;
-    let why = "the datapath has none of the allowed key lengths";
-    said(&lac, why)?;
-    lac.shut_down()?;
-    lns.shut_down()
 }
