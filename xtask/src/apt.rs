@@ -43,6 +43,7 @@ tools! {
     CPIO = "cpio" in "cpio";
     CURL = "curl" in "curl";
     CXX = "c++" in "g++";
+    ETHTOOL = "ethtool" in "ethtool";
     FISH = "fish" in "fish";
     FREERADIUS = "freeradius" in "freeradius";
     IP = "ip" in "iproute2";

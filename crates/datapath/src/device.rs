@@ -47,6 +47,11 @@ pub trait Interface {
     /// Its index.
     fn index(&self) -> u32;
 
+    /// How many packets it is to hold for us while we do something else, where that is to be said.
+    fn queue(&self) -> Option<u32> {
+        None
+    }
+
     /// What its session has carried, where the kernel counts it; `so_far` is the rest.
     fn stats(&self, netlink: &Netlink, so_far: Stats) -> Stats {
         let _ = netlink;
@@ -111,6 +116,11 @@ impl Interface for TunDevice {
 
     fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Of the smallest, what comes in some milliseconds.
+    fn queue(&self) -> Option<u32> {
+        Some(2000)
     }
 }
 

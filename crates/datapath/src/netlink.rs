@@ -122,6 +122,8 @@ impl Netlink {
         up.header.flags = LinkFlags::Up;
         up.header.change_mask = LinkFlags::Up;
         up.attributes = vec![LinkAttribute::Mtu(mtu.into())];
+        up.attributes
+            .extend(device.queue().map(LinkAttribute::TxQueueLen));
         self.request(RouteNetlinkMessage::SetLink(up), 0)
             .map(drop)
             .map_err(|e| {

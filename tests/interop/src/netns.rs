@@ -168,6 +168,19 @@ impl Bed {
         Ok(bed)
     }
 
+    /// The same with a wire on which no frame holds more than one datagram, as one that is recorded has to be: a recording does not say where
+    /// the others begin.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn to_be_recorded() -> Result<Self> {
+        let bed = Self::new()?;
+        for end in [&bed.lac, &bed.lns] {
+            end.ip(&format!("link set {UNDERLAY} gso_max_segs 1\n"))?;
+        }
+        Ok(bed)
+    }
+
     /// Turns IPv6 on, on the wire; returns the addresses of the LAC and the LNS there.
     ///
     /// # Errors

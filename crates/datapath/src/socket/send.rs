@@ -72,6 +72,8 @@ fn beside(receiver: &UdpSocket, place: &Place) -> io::Result<UdpSocket> {
     let socket = UdpSocket::from(socket);
     socket.set_nonblocking(true)?;
     options::queue_errors(&socket)?;
+    // Whoever of the group the kernel finds first for what comes says whether it is merged.
+    options::merge(&socket, true)?;
     Ok(socket)
 }
 

@@ -107,7 +107,7 @@ struct World {
 impl World {
     fn new(programs: &Path) -> Result<Self> {
         Ok(Self {
-            bed: Bed::new()?,
+            bed: Bed::to_be_recorded()?,
             folder: tempfile::tempdir()?,
             programs: programs.to_owned(),
         })

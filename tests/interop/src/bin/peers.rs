@@ -298,7 +298,7 @@ fn pairwise(directions: &[(Program, Program)]) -> Vec<Case> {
 }
 
 fn run(case: Case, programs: &Path) -> Result<String> {
-    let bed = Bed::new()?;
+    let bed = Bed::to_be_recorded()?;
     let folder = tempfile::tempdir_in("/run")?;
     let capture = Capture::start(
         &bed.lns,

@@ -1,0 +1,156 @@
+//! What goes through a session, beside the wire without one and the tunnels of others: `cargo xtask bench datapath` runs it, and prints its JSON line.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that measures reads the clock"
+)]
+
+mod contender;
+mod load;
+mod naive;
+mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::{Value, json};
+
+use contender::{Contender, Kind, Mode};
+use load::{Direction, Tcp};
+use table::Samples;
+
+/// Throughput, packet rates and latency of our datapaths in network namespaces, each as a ratio to plain veth of the same repetition. Needs root.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Seconds of each transfer.
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// How often everything is measured, the contenders taking turns.
+    #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+    /// Measure these only, beside plain veth.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Sessions of others on the device of the server, of which throughput is to be no less.
+    #[arg(long, default_value_t = 10_000)]
+    sessions: u32,
+    /// Where openl2tpd and l2tpconfig are; by default beside this program.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let program = std::env::current_exe()?;
+    let beside = program.parent().context("no folder")?;
+    let programs = options.programs.as_deref().unwrap_or(beside);
+    let wanted =
+        |kind: &Kind| *kind == Kind::Veth || options.only.is_empty() || options.only.contains(kind);
+    let mut contenders = Vec::new();
+    for &kind in Kind::ALL.iter().filter(|kind| wanted(kind)) {
+        eprintln!("{} is set up", kind.name());
+        contenders.push(Contender::set_up(kind, programs).with_context(|| kind.name())?);
+    }
+    let mut samples = Samples::default();
+    for repetition in 1..=options.repetitions {
+        for mode in Mode::ALL {
+            for contender in &contenders {
+                eprintln!(
+                    "{repetition} of {}: {}, {}",
+                    options.repetitions,
+                    mode.name(),
+                    contender.kind.name()
+                );
+                measure(contender, mode, options.seconds, &mut samples)
+                    .with_context(|| contender.story())?;
+            }
+        }
+    }
+    let many = match contenders.iter().find(|c| c.kind == Kind::Tun) {
+        Some(tun) if options.sessions > 0 => {
+            among_others(tun, options.sessions, options.seconds, programs)?
+        }
+        _ => Value::Null,
+    };
+    let carried: serde_json::Map<String, Value> = contenders
+        .iter()
+        .filter_map(|c| Some((c.kind.name().to_owned(), c.carried().transpose()?)))
+        .map(|(name, carried)| Ok((name, carried?)))
+        .collect::<Result<_>>()?;
+    eprint!("{}", samples.table());
+    println!(
+        "{}",
+        json!({
+            "seconds": options.seconds,
+            "repetitions": options.repetitions,
+            "modes": samples.json(),
+            "among_sessions": many,
+            "carried": carried,
+        })
+    );
+    Ok(())
+}
+
+/// One repetition of one contender in one mode.
+fn measure(contender: &Contender, mode: Mode, seconds: u32, samples: &mut Samples) -> Result<()> {
+    contender.set_mode(mode)?;
+    let mut put = |what: &str, value| samples.put(mode, contender.kind, what, value);
+    for streams in [1, 4] {
+        for direction in Direction::ALL {
+            let Tcp { gbit, gbit_a_cpu } =
+                load::tcp(&contender.to_lns(), streams, direction, seconds)?;
+            put(&format!("x{streams} {}", direction.name()), gbit);
+            put(
+                &format!("x{streams} {} a CPU-second", direction.name()),
+                gbit_a_cpu,
+            );
+        }
+    }
+    for direction in Direction::ALL {
+        let through = load::tcp(&contender.to_host(), 1, direction, seconds)?;
+        put(&format!("forwarded {}", direction.name()), through.gbit);
+    }
+    if mode == Mode::Full {
+        let path = contender.to_lns();
+        for (name, packets) in [("64 B", load::SMALL), ("IMIX", load::IMIX)] {
+            let flood = load::flood(&path, packets, None, Duration::from_secs(1))?;
+            put(&format!("{name} delivered, kpps"), flood.delivered / 1e3);
+            let safe = load::loss_free(&path, packets, flood.offered)?;
+            put(&format!("{name} loss-free, kpps"), safe / 1e3);
+        }
+        let latency = load::latency_under_load(&path, seconds)?;
+        put("latency p50, us", latency.p50_us);
+        put("latency p99, us", latency.p99_us);
+    }
+    Ok(())
+}
+
+/// Throughput of one session before and after so many others joined it on the server's device.
+fn among_others(
+    tun: &Contender,
+    count: u32,
+    seconds: u32,
+    programs: &std::path::Path,
+) -> Result<Value> {
+    tun.set_mode(Mode::Full)?;
+    let mut ratios = Vec::new();
+    let alone = throughput(tun, seconds)?;
+    eprintln!("{count} more sessions come up");
+    let others = tun.crowd(count, programs)?;
+    for _ in 0..3 {
+        ratios.push(throughput(tun, seconds)? / alone);
+    }
+    drop(others);
+    ratios.sort_by(f64::total_cmp);
+    Ok(json!({ "sessions": count, "ratio": table::rounded(ratios[1]) }))
+}
+
+fn throughput(contender: &Contender, seconds: u32) -> Result<f64> {
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        rates.push(load::tcp(&contender.to_lns(), 1, Direction::Up, seconds)?.gbit);
+    }
+    rates.sort_by(f64::total_cmp);
+    Ok(rates[1])
+}

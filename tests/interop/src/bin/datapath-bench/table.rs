@@ -1,0 +1,103 @@
+//! What was measured, as ratios to plain veth of the same repetition.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::contender::{Kind, Mode};
+
+/// Figures by mode, what was measured, and who was.
+#[derive(Default)]
+pub(crate) struct Samples(BTreeMap<(Mode, String), BTreeMap<Kind, Vec<f64>>>);
+
+/// A median and what it lies between.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(mut figures: Vec<f64>) -> Option<Self> {
+        figures.sort_by(f64::total_cmp);
+        Some(Self {
+            median: *figures.get(figures.len() / 2)?,
+            least: *figures.first()?,
+            most: *figures.last()?,
+        })
+    }
+}
+
+impl Samples {
+    /// One figure of one repetition.
+    pub(crate) fn put(&mut self, mode: Mode, kind: Kind, what: &str, figure: f64) {
+        let row = self.0.entry((mode, what.to_owned())).or_default();
+        row.entry(kind).or_default().push(figure);
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let mut modes = serde_json::Map::new();
+        for ((mode, what), row) in &self.0 {
+            let of_mode = modes.entry(mode.name()).or_insert_with(|| json!({}));
+            let mut contenders = serde_json::Map::new();
+            for (kind, figures) in row {
+                let spread = Spread::of(ratios(row, figures));
+                let absolute = Spread::of(figures.clone());
+                contenders.insert(
+                    kind.name().to_owned(),
+                    json!({
+                        "median": absolute.map(|s| rounded(s.median)),
+                        "ratio": spread.as_ref().map(|s| rounded(s.median)),
+                        "ratio_min": spread.as_ref().map(|s| rounded(s.least)),
+                        "ratio_max": spread.as_ref().map(|s| rounded(s.most)),
+                    }),
+                );
+            }
+            of_mode[what] = contenders.into();
+        }
+        modes.into()
+    }
+
+    /// For people, in Markdown: medians of ratios, and what they lie between; of veth the medians themselves.
+    pub(crate) fn table(&self) -> String {
+        let kinds: Vec<Kind> = Kind::ALL
+            .into_iter()
+            .filter(|kind| self.0.values().any(|row| row.contains_key(kind)))
+            .collect();
+        let mut table = String::from("| |");
+        for kind in &kinds {
+            table += &format!(" {} |", kind.name());
+        }
+        table += &format!("\n|---|{}\n", "---|".repeat(kinds.len()));
+        for ((mode, what), row) in &self.0 {
+            table += &format!("| {} {what} |", mode.name());
+            for kind in &kinds {
+                table += &match row.get(kind) {
+                    None => " |".to_owned(),
+                    Some(figures) if *kind == Kind::Veth => Spread::of(figures.clone())
+                        .map_or_else(String::new, |s| format!(" {:.2} |", s.median)),
+                    Some(figures) => Spread::of(ratios(row, figures))
+                        .map_or_else(String::new, |s| {
+                            format!(" {:.2} [{:.2}-{:.2}] |", s.median, s.least, s.most)
+                        }),
+                };
+            }
+            table.push('\n');
+        }
+        table
+    }
+}
+
+/// Each figure by plain veth's of the same repetition.
+fn ratios(row: &BTreeMap<Kind, Vec<f64>>, figures: &[f64]) -> Vec<f64> {
+    let plain = row.get(&Kind::Veth).map_or(&[][..], Vec::as_slice);
+    figures
+        .iter()
+        .zip(plain)
+        .map(|(figure, plain)| figure / plain.max(f64::MIN_POSITIVE))
+        .collect()
+}
+
+pub(crate) fn rounded(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
