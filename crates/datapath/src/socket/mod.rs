@@ -34,6 +34,8 @@ const NAMED_NAMESPACES: &str = "/run/netns";
 
 /// Octets asked for the kernel's receive queue, so that a burst of data or of strangers does not push out control messages.
 const RECEIVE_QUEUE: usize = 1 << 22;
+/// The same for the send queue: what leaves together counts as one, and a queue that has no room for it loses it all.
+const SEND_QUEUE: usize = 1 << 22;
 
 /// Where a socket is opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -144,6 +146,7 @@ impl Socket {
         // Without the privilege the kernel gives what its administrator allows.
         sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_QUEUE)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_QUEUE))?;
+        send_many(&socket)?;
         let io = UdpSocket::from(socket);
         let state = with_system_fragmentation(&io, || UdpSocketState::new(UdpSockRef::from(&io)))?;
         options::queue_errors(&io)?;
@@ -331,6 +334,13 @@ fn unbound(place: &Place) -> io::Result<socket2::Socket> {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     Ok(socket)
+}
+
+/// Gives a socket room for what leaves together.
+fn send_many(socket: &socket2::Socket) -> io::Result<()> {
+    sockopt::set_socket_send_buffer_size_force(socket, SEND_QUEUE)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(socket, SEND_QUEUE))?;
+    Ok(())
 }
 
 /// Runs `open` in a network namespace: on a thread of its own, as a thread is in one namespace.

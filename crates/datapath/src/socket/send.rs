@@ -9,7 +9,7 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg,
 };
 
-use super::{Place, options, unbound};
+use super::{Place, options, send_many, unbound};
 
 /// What the headers around a datagram are like.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -69,6 +69,7 @@ fn beside(receiver: &UdpSocket, place: &Place) -> io::Result<UdpSocket> {
     let socket = unbound(place)?;
     socket.set_reuse_port(true)?;
     socket.bind(&receiver.local_addr()?.into())?;
+    send_many(&socket)?;
     let socket = UdpSocket::from(socket);
     socket.set_nonblocking(true)?;
     options::queue_errors(&socket)?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -50,15 +50,24 @@ impl Namespace {
 
     /// Runs a program inside, which must end well, and returns what it printed.
     pub(crate) fn run(&self, command: &str) -> String {
-        let mut words = command.split_whitespace();
-        let program = words.next().unwrap();
-        let done = self
-            .enter(|| Command::new(program).args(words).output())
-            .unwrap_or_else(|e| panic!("{command}: {e}"));
+        let done = self.output(command);
         let out = String::from_utf8_lossy(&done.stdout).into_owned();
         let err = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{command}: {out}{err}");
         out
+    }
+
+    /// Runs a program inside, however it ends, and returns what it printed.
+    pub(crate) fn run_in_vain(&self, command: &str) -> String {
+        let done = self.output(command);
+        String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
+    }
+
+    fn output(&self, command: &str) -> Output {
+        let mut words = command.split_whitespace();
+        let program = words.next().unwrap();
+        self.enter(|| Command::new(program).args(words).output())
+            .unwrap_or_else(|e| panic!("{command}: {e}"))
     }
 
     /// Five pings, all answered.

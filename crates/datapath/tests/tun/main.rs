@@ -8,6 +8,8 @@ mod ebpf;
 #[cfg(test)]
 mod family;
 #[cfg(test)]
+mod forwarding;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod mppe;

@@ -8,6 +8,23 @@ use super::{Partial, Transport};
 
 /// The sum of 16-bit words, not yet folded. `octets` begins at an even place of what is summed.
 pub(in super::super) fn sum(octets: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { sum_with_avx2(octets) };
+    }
+    sum_of_words(octets)
+}
+
+/// The same, for which the compiler may use AVX2: every octet of a session is summed, and that is half the work.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_with_avx2(octets: &[u8]) -> u64 {
+    sum_of_words(octets)
+}
+
+#[inline(always)]
+fn sum_of_words(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<4>();
     let words: u64 = words
         .iter()

@@ -1,0 +1,142 @@
+//! What a router does that is an LNS: packets between subscribers' sessions and the networks behind it.
+
+use datapath::{Device, NetworkSpec, Request, Route};
+
+use super::bed::{Bed, End, Namespace, dual_stack, own, session};
+use super::{LAC, LNS};
+
+/// A prefix that the subscriber has behind it.
+const DELEGATED: &str = "fd55::/64";
+
+fn route(to: &str) -> Route {
+    Route {
+        to: to.parse().unwrap(),
+        metric: None,
+    }
+}
+
+/// A session between both, and a host behind the LNS on a link of this MTU, which the LAC reaches through the session.
+fn subscriber(bed: &Bed, mtu: u16) -> (End, End, Namespace) {
+    let far = bed.behind_a_router(mtu);
+    for family in ["-4 route del 10.8.0.0/24", "-6 route del fd08::/64"] {
+        bed.lac.run(&format!("ip {family}"));
+    }
+    far.run("ip route add 10.0.0.0/24 via 10.8.0.254");
+    far.run(&format!("ip route add {DELEGATED} via fd08::254"));
+    bed.lac.run("ip addr add fd55::1/128 dev lo");
+    let mut lns = End::start(&bed.lns, LNS);
+    let mut lac = End::start(&bed.lac, LAC);
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+    let [lns_side, lac_side] = dual_stack();
+    let lns_side = NetworkSpec {
+        routes: vec![route(DELEGATED)],
+        ..lns_side
+    };
+    let lac_side = NetworkSpec {
+        routes: vec![route("10.8.0.0/24"), route("fd08::/64")],
+        ..lac_side
+    };
+    lns.configure(1, lns_side).unwrap();
+    lac.configure(1, lac_side).unwrap();
+    (lns, lac, far)
+}
+
+/// What `ping` says, whether it was answered or not.
+fn ping(from: &Namespace, arguments: &str) -> String {
+    from.run_in_vain(&format!("ping -n -c 2 -i 0.05 -W 2 {arguments}"))
+}
+
+#[test]
+fn a_subscriber_reaches_what_is_behind_the_lns_and_is_reached_from_there() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, _lac, far) = subscriber(&bed, 1500);
+    bed.lac.ping("10.8.0.1");
+    far.ping("10.0.0.2");
+    far.ping("fd55::1");
+    Bed::transfer(&bed.lac, &far, "10.8.0.1", 4 << 20);
+    Bed::transfer(&far, &bed.lac, "10.0.0.2", 4 << 20);
+    Bed::transfer(&far, &bed.lac, "fd55::1", 1 << 20);
+}
+
+#[test]
+fn each_router_on_the_way_counts_once() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, _lac, far) = subscriber(&bed, 1500);
+    let said = ping(&bed.lac, "-t 1 10.8.0.1");
+    assert!(
+        said.contains("From 10.0.0.1 icmp_seq=1 Time to live exceeded"),
+        "{said}"
+    );
+    let said = ping(&far, "-t 1 10.0.0.2");
+    assert!(
+        said.contains("From 10.8.0.254 icmp_seq=1 Time to live exceeded"),
+        "{said}"
+    );
+    for (from, target) in [
+        (&bed.lac, "10.8.0.1"),
+        (&far, "10.0.0.2"),
+        (&far, "fd55::1"),
+    ] {
+        let said = ping(from, &format!("-t 2 {target}"));
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_too_large_for_a_session_is_told_its_sender_with_the_size_that_is_not() {
+    let Some(bed) = Bed::new() else { return };
+    // The session's packets have 1400 octets at most, the link's 1300.
+    let (_lns, _lac, far) = subscriber(&bed, 1500);
+    let said = ping(&far, "-M do -s 1373 10.0.0.2");
+    assert!(
+        said.contains("Frag needed and DF set (mtu = 1400)"),
+        "{said}"
+    );
+    let said = ping(&far, "-M do -s 1353 fd55::1");
+    assert!(said.contains("Packet too big: mtu=1400"), "{said}");
+    bed.lns.run("ip link set narrow mtu 1300");
+    let said = ping(&bed.lac, "-M do -s 1300 10.8.0.1");
+    assert!(
+        said.contains("Frag needed and DF set (mtu = 1300)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reserved_address_that_no_session_has_is_unreachable_and_goes_round_nowhere() {
+    let Some(bed) = Bed::new() else { return };
+    let before = bed.lns.configuration();
+    // Whatever the LNS has no route for goes to the LAC, and the LAC sends it back.
+    bed.lns.run("ip route add default via 10.9.0.2");
+    bed.lac.run("ip route add 10.0.0.0/24 via 10.9.0.1");
+    for end in [&bed.lns, &bed.lac] {
+        end.sysctl(&["ipv4/ip_forward=1"]);
+    }
+    let mut lns = End::start(&bed.lns, LNS);
+    let reserve = |nets: &[&str]| Request::Reserve {
+        nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+    };
+    lns.submit(reserve(&["10.0.0.0/24", "10.1.0.0/24"]));
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    let [lns_side, _] = dual_stack();
+    lns.configure(1, lns_side.clone()).unwrap();
+
+    let said = ping(&bed.lac, "10.0.0.77");
+    assert!(
+        said.contains("From 10.9.0.1 icmp_seq=1 Destination Host Unreachable"),
+        "{said}"
+    );
+    let way = bed.lns.run("ip route get 10.0.0.2");
+    assert!(way.contains("dev l2tp0"), "{way}");
+
+    lns.submit(reserve(&["10.0.0.0/24"]));
+    lns.configure(1, lns_side).unwrap();
+    let way = bed.lns.run("ip route get 10.1.0.77");
+    assert!(way.contains("via 10.9.0.2"), "{way}");
+    drop(lns);
+    bed.lns.run("ip route del default");
+    assert_eq!(bed.lns.configuration(), before);
+}
