@@ -433,6 +433,7 @@ fn session(s: &SessionStatus) -> String {
         ("authentication", text(s.auth_protocol.as_deref())),
         ("mppe", text(s.mppe.as_deref())),
         ("datapath", s.datapath.clone()),
+        ("no faster, as", text(s.no_faster_datapath.as_deref())),
         ("interface_name", text(s.interface_name.as_deref())),
         ("local_ipaddr", text(s.local_ipaddr)),
         ("remote_ipaddr", text(s.remote_ipaddr)),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use datapath::auto::Auto;
+use datapath::ebpf::Loaded;
 use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
@@ -32,6 +33,7 @@ impl Carrier {
     /// Starts the datapath on `bound`, which are all of `sockets` so far, and says in the log what it is.
     pub(crate) fn start(
         name: DatapathName,
+        ebpf: Result<Loaded, Option<String>>,
         sockets: Sockets,
         bound: Vec<Arc<Socket>>,
         sink: Arc<dyn EventSink>,
@@ -39,10 +41,16 @@ impl Carrier {
         let (usual, kernel) = match name {
             DatapathName::Auto => (Choice::Auto, Some(Means::All)),
             DatapathName::Kernel => (Choice::Kernel, Some(Means::All)),
+            DatapathName::Ebpf => (Choice::Ebpf, None),
             DatapathName::Tun => (Choice::Tun, None),
             DatapathName::Null => (Choice::Null, None),
         };
-        let engines = Auto::start(TunConfig::default(), kernel, bound, Arc::clone(&sink))?;
+        let without_ebpf = ebpf.as_ref().err().cloned().flatten();
+        let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
+        let programs = match &without_ebpf {
+            None => "programs in the kernel carry what is common on the TUN device".to_owned(),
+            Some(why) => format!("no programs in the kernel (ebpf): {why}"),
+        };
         match (usual, engines.without_kernel()) {
             (Choice::Kernel, Some(why)) => return Err(why.clone()),
             (Choice::Kernel, None) => {
@@ -52,13 +60,18 @@ impl Carrier {
             (Choice::Auto, None) => {
                 let notices = notices(&engines);
                 info!(
-                    "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others{notices}"
+                    "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others; {programs}{notices}"
                 );
             }
             (Choice::Auto, Some(why)) => {
-                info!("datapath: TUN devices, as the kernel's L2TP is not to be had: {why}");
+                info!(
+                    "datapath: TUN devices, as the kernel's L2TP is not to be had: {why}; {programs}"
+                );
             }
-            (Choice::Ebpf, _) => info!("datapath: programs in the kernel, as --datapath says"),
+            (Choice::Ebpf, _) => match without_ebpf {
+                Some(why) => return Err(DatapathError::Unsupported(format!("ebpf: {why}"))),
+                None => info!("datapath: {programs}, as --datapath says"),
+            },
             (Choice::Tun, _) => info!("datapath: TUN devices, as --datapath says"),
             (Choice::Null, _) => info!("datapath: none, as --datapath says"),
         }

@@ -165,6 +165,7 @@ impl EventSink for Mailbox {
                 Event::Completed { .. }
                 | Event::Failed { .. }
                 | Event::Moved { .. }
+                | Event::NoFaster { .. }
                 | Event::PathMtu { .. } => usize::MAX,
             };
             let keep =

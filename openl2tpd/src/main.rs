@@ -122,7 +122,10 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     if flags.detached {
         background::leave_session().context("cannot leave the terminal")?;
     }
-    if matches!(flags.datapath, DatapathName::Auto | DatapathName::Tun) {
+    if matches!(
+        flags.datapath,
+        DatapathName::Auto | DatapathName::Ebpf | DatapathName::Tun
+    ) {
         check_tun()?;
     }
     allow_descriptors();
@@ -142,6 +145,11 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let bound = sockets.serve(&model).context("cannot serve")?;
     let served = sockets.described(&model);
     let (control_socket, read_only_socket) = control_sockets(flags)?;
+    // Before we give up what it takes.
+    let ebpf = match flags.datapath {
+        DatapathName::Auto | DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
+        _ => Err(None),
+    };
     // Before the first thread: each has its own.
     privileges::give_up(&model).context("cannot give up privileges")?;
 
@@ -149,6 +157,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let (resolver, questions) = mpsc::unbounded_channel();
     let carrier = Carrier::start(
         flags.datapath,
+        ebpf,
         sockets.clone(),
         bound,
         Arc::new(mailbox.clone()),

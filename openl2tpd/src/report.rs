@@ -159,6 +159,10 @@ pub(crate) fn received(event: &datapath::Event) {
                 engine.name()
             );
         }
+        datapath::Event::NoFaster { handle, why } => {
+            let (tunnel, session) = Engine::place_of_handle(*handle);
+            debug!("no faster datapath carries session {tunnel}/{session}: {why}");
+        }
         datapath::Event::Control { .. }
         | datapath::Event::Frame { .. }
         | datapath::Event::Completed { .. } => {}

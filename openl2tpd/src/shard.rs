@@ -254,7 +254,13 @@ pub(crate) mod tests {
     fn shard(mailbox: Mailbox) -> Shard {
         let sockets = Sockets::new(1701);
         let sink = Arc::new(mailbox);
-        let carrier = Carrier::start(DatapathName::Null, sockets.clone(), Vec::new(), sink);
+        let carrier = Carrier::start(
+            DatapathName::Null,
+            Err(None),
+            sockets.clone(),
+            Vec::new(),
+            sink,
+        );
         let (resolver, _questions) = mpsc::unbounded_channel();
         Shard::new(
             Engine::new(unconfigured(), clock::now()),

@@ -452,6 +452,8 @@ pub struct SessionStatus {
     pub mppe: Option<String>,
     /// The datapath engine.
     pub datapath: String,
+    /// Why no faster engine carries it, where that is known.
+    pub no_faster_datapath: Option<String>,
     /// The network device.
     pub interface_name: Option<String>,
     /// Our IPv4 address inside.

@@ -594,10 +594,12 @@ choices! {
     }
     /// Which datapath carries a session.
     Datapath {
-        /// The kernel's for a session with a device of its own, where the machine has it; `tun` otherwise.
+        /// The kernel's for a session with a device of its own, where the machine has it; else `ebpf` where that can carry it, else `tun`.
         Auto = "auto",
         /// The Linux kernel's L2TP and PPP.
         Kernel = "kernel",
+        /// Programs in the kernel, for what is common on the TUN device; `tun` has the rest.
+        Ebpf = "ebpf",
         /// User space, on a TUN device.
         Tun = "tun",
         /// None: the session is there, and carries nothing.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crypto::mppe::KeyLength;
 
+use crate::ebpf::Loaded;
 use crate::kernel::{Kernel, Listeners, Means};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
@@ -42,10 +43,12 @@ struct Carried {
 
 impl Auto {
     /// Starts the engines, in the caller's network namespace; events of what arrives on `sockets` may come at once. `kernel` says whether to look
-    /// for the kernel's, and by what means.
+    /// for the kernel's, and by what means; `ebpf` are the programs that carry what they can, or why there are none, if
+    /// they were asked for.
     pub fn start(
         config: TunConfig,
         kernel: Option<Means>,
+        ebpf: Result<Loaded, Option<String>>,
         sockets: Vec<Arc<Socket>>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
@@ -55,7 +58,7 @@ impl Auto {
         });
         let listeners: Listeners = Arc::new(RwLock::new(sockets.clone()));
         let sink: Arc<dyn EventSink> = Arc::<Moves>::clone(&moves);
-        let tun = Tun::start(config, sockets, Arc::clone(&sink))?;
+        let tun = Tun::start(config, ebpf, sockets, Arc::clone(&sink))?;
         moves.state().tun = Some(tun.inbox());
         let kernel = match kernel {
             Some(means) => {

@@ -13,10 +13,10 @@ pub mod auto;
 #[cfg(feature = "tun")]
 pub mod device;
 #[cfg(feature = "ebpf")]
-mod ebpf;
+pub mod ebpf;
 #[cfg(all(feature = "tun", not(feature = "ebpf")))]
 #[path = "ebpf/absent.rs"]
-mod ebpf;
+pub mod ebpf;
 #[cfg(feature = "tun")]
 mod ecn;
 #[cfg(feature = "tun")]
@@ -316,6 +316,13 @@ pub enum Event {
         handle: Handle,
         /// The new one.
         engine: Engine,
+    },
+    /// Why no faster engine carries a session than the one that does; said when it is known, and when it changes.
+    NoFaster {
+        /// The session.
+        handle: Handle,
+        /// In a few words: "its messages have sequence numbers".
+        why: String,
     },
     /// A session's device is gone or broken through no request of ours.
     Failed {

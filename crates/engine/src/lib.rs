@@ -252,6 +252,9 @@ impl Engine {
             Input::Datapath(datapath::Event::Moved { handle, engine }) => {
                 self.datapath_moved(handle, engine, now)
             }
+            Input::Datapath(datapath::Event::NoFaster { handle, why }) => {
+                self.datapath_stays(handle, why)
+            }
             Input::Datapath(datapath::Event::PathMtu {
                 listener,
                 remote,

@@ -62,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) device: Option<Arc<str>>,
     /// Who carries it, once the datapath has said.
     pub(crate) engine: Option<datapath::Engine>,
+    /// Why no faster one does.
+    pub(crate) no_faster: Option<Box<str>>,
     /// Who proved to be the peer, or who we claim to be.
     pub(crate) user: Option<Arc<str>>,
     /// What the LAC reported of its line, or we did as LAC.
@@ -257,6 +259,7 @@ impl Engine {
             reorder_timeout,
             device: None,
             engine: None,
+            no_faster: None,
             user: credentials.as_ref().map(|c| c.user_name.as_str().into()),
             call_errors: None,
             link_info: None,
@@ -342,6 +345,7 @@ impl Engine {
             choice: match params.datapath() {
                 config::Datapath::Auto => Choice::Auto,
                 config::Datapath::Kernel => Choice::Kernel,
+                config::Datapath::Ebpf => Choice::Ebpf,
                 config::Datapath::Tun => Choice::Tun,
                 config::Datapath::Null => Choice::Null,
             },
@@ -725,11 +729,20 @@ impl Engine {
         }
     }
 
+    pub(crate) fn datapath_stays(&mut self, handle: Handle, why: String) {
+        let (tunnel, id) = place_of(handle);
+        let session = self.session_mut(tunnel, id);
+        if let Some(session) = session.filter(|session| session.handle == handle) {
+            session.no_faster = Some(why.into());
+        }
+    }
+
     pub(crate) fn datapath_moved(&mut self, handle: Handle, engine: datapath::Engine, now: Time) {
         let (tunnel, id) = place_of(handle);
         let session = self.session_mut(tunnel, id);
         if let Some(session) = session.filter(|session| session.handle == handle) {
             let before = session.engine.replace(engine);
+            session.no_faster = None;
             // Nothing is lost between `tun` and `ebpf`.
             if session.encryption.is_some() && before == Some(datapath::Engine::Kernel) {
                 self.encryption_lost(tunnel, id, now);

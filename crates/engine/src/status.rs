@@ -175,6 +175,7 @@ impl Engine {
             datapath: session
                 .and_then(|s| s.engine)
                 .map_or_else(|| self.datapath.clone(), |engine| engine.name().to_owned()),
+            no_faster_datapath: session.and_then(|s| s.no_faster.as_deref().map(str::to_owned)),
             interface_name: session.and_then(|s| s.device.as_deref().map(str::to_owned)),
             local_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.local)),
             remote_ipaddr: session.and_then(|s| s.ipv4.map(|link| link.peer)),
@@ -231,6 +232,7 @@ impl Engine {
             auth_protocol: None,
             mppe: None,
             datapath: self.datapath.clone(),
+            no_faster_datapath: None,
             interface_name: config.params.interface_name().map(str::to_owned),
             local_ipaddr: None,
             remote_ipaddr: None,

@@ -14,6 +14,19 @@ pub(crate) struct Candidate<'a> {
     pub(crate) elsewhere: bool,
 }
 
+/// There is nothing to load.
+pub enum Loaded {}
+
+/// # Errors
+///
+/// Always.
+pub fn load() -> Result<Loaded, String> {
+    Err("it was left out of this build".to_owned())
+}
+
+/// Why a session is not carried.
+pub(crate) type Why = Option<String>;
+
 /// Nothing is ever said.
 pub(crate) enum Notice {}
 
@@ -21,15 +34,22 @@ pub(crate) enum Notice {}
 pub(crate) enum Accelerator {}
 
 impl Accelerator {
-    pub(crate) fn start(_: impl FnMut(Notice) + Send + 'static) -> Result<Self, String> {
-        Err("it was left out of this build".to_owned())
+    pub(crate) fn start(
+        loaded: Loaded,
+        _: impl FnMut(Notice) + Send + 'static,
+    ) -> Result<Self, String> {
+        match loaded {}
     }
 
-    pub(crate) fn take(&mut self, notice: Notice) -> bool {
+    pub(crate) fn take(&mut self, notice: Notice) {
         match notice {}
     }
 
-    pub(crate) fn update(&mut self, _: &Candidate<'_>) -> Result<(), String> {
+    pub(crate) fn update(&mut self, _: &Candidate<'_>) -> Result<(), Why> {
+        match *self {}
+    }
+
+    pub(crate) fn wants_unmerged(&self, _: &SessionSpec) -> bool {
         match *self {}
     }
 

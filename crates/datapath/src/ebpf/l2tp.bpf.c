@@ -275,7 +275,7 @@ int l2tp_encap(struct __sk_buff *skb)
 	__u32 link_len = here->link_len ? ETH_LEN : 0, len = skb->len - link_len;
 	struct inner inner = {};
 	__u32 want = skb->len < 80 ? skb->len : 80;
-	if ((long)skb->data_end - (long)skb->data < want && skb_pull(skb, want))
+	if ((void *)(long)skb->data + want > (void *)(long)skb->data_end && skb_pull(skb, want))
 		return TC_PASS;
 	if (!read_inner((void *)(long)skb->data + link_len, (void *)(long)skb->data_end, DESTINATION, &inner))
 		return TC_PASS;
@@ -410,12 +410,10 @@ int l2tp_decap(struct __sk_buff *skb)
 		return TC_PASS;
 	__u32 want = ETH_LEN + OUTER_LEN + 8 + 4 + IPV6_LEN;
 	want = skb->len < want ? skb->len : want;
+	if (skb->len < ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN)
+		return TC_PASS;
 	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (data + ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN > end) {
-		if (skb->len < ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN)
-			return TC_PASS;
-	}
-	if (end - data < want) {
+	if (data + want > end) {
 		// Nothing is pulled for what is none of ours.
 		if (data + ETH_LEN + 10 <= end && data[ETH_LEN + 9] != PROTO_UDP)
 			return TC_PASS;

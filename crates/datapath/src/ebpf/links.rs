@@ -15,6 +15,7 @@ use rtnetlink::sys::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::policies::{self, Policy};
 use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
 use crate::netlink::{Ethernet, Netlink};
 use crate::thread::{self, Wake};
@@ -42,6 +43,10 @@ enum Command {
 pub(crate) enum Notice {
     /// The programs carry what comes through the shared device of this index.
     Ready(u32),
+    /// Whether an uplink ends on this machine.
+    Near(bool),
+    /// The IPsec policies of this host from now on.
+    Policies(Vec<Policy>),
     /// They do not any more, or can't: why.
     NotReady(String),
 }
@@ -61,9 +66,14 @@ impl Links {
         let (commands, queue) = mpsc::channel();
         let wake = Arc::new(Wake::new().map_err(|e| e.to_string())?);
         let doorbell = doorbell().map_err(|e| format!("hear of devices: {e}"))?;
+        // A kernel without IPsec has no such socket.
+        let of_policies = policies::doorbell().ok();
         let its_wake = Arc::clone(&wake);
         let thread = thread::spawn("ebpf-links", move || match Netlink::open() {
-            Ok(netlink) => Host::new(programs, netlink, notify).run(&queue, &its_wake, &doorbell),
+            Ok(netlink) => {
+                let bells = [Some(&doorbell), of_policies.as_ref()];
+                Host::new(programs, netlink, notify).run(&queue, &its_wake, bells);
+            }
             Err(error) => tracing::error!("the ebpf engine stops: {error}"),
         });
         Ok(Self {
@@ -105,6 +115,22 @@ fn doorbell() -> io::Result<NetlinkSocket> {
     Ok(socket)
 }
 
+/// Whether a bell has rung; what it said is looked up.
+fn answer(bell: &NetlinkSocket) -> bool {
+    let mut octets = Vec::with_capacity(1 << 15);
+    let mut rung = false;
+    loop {
+        match bell.recv(&mut octets, 0) {
+            Ok(_) => octets.clear(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return rung,
+            // More was said than it holds.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(_) => return rung,
+        }
+        rung = true;
+    }
+}
+
 /// The shared device that the programs are attached for, and what they are attached to.
 struct Attached {
     device: u32,
@@ -137,32 +163,34 @@ impl<F: FnMut(Notice)> Host<F> {
         }
     }
 
-    fn run(mut self, commands: &Receiver<Command>, wake: &Wake, doorbell: &NetlinkSocket) {
-        // SAFETY: the socket is open for as long as this function runs.
-        let bell = unsafe { BorrowedFd::borrow_raw(doorbell.as_raw_fd()) };
+    /// Does what is asked and follows what changes, which `bells` tell: of devices and addresses, and of IPsec policies.
+    fn run(
+        mut self,
+        commands: &Receiver<Command>,
+        wake: &Wake,
+        bells: [Option<&NetlinkSocket>; 2],
+    ) {
+        // SAFETY: the sockets are open for as long as this function runs.
+        let borrow = |bell: &NetlinkSocket| unsafe { BorrowedFd::borrow_raw(bell.as_raw_fd()) };
+        let borrowed = bells.map(|bell| bell.map(borrow));
         loop {
-            let mut ready = [
-                PollFd::new(&wake, PollFlags::IN),
-                PollFd::new(&bell, PollFlags::IN),
-            ];
+            let mut ready = vec![PollFd::new(&wake, PollFlags::IN)];
+            let open = borrowed.iter().flatten();
+            ready.extend(open.map(|bell| PollFd::new(bell, PollFlags::IN)));
             if let Err(error) = poll(&mut ready, None)
                 && error != rustix::io::Errno::INTR
             {
                 tracing::error!("the ebpf engine stops: poll: {error}");
                 break;
             }
-            let [woken, rung] = ready.map(|fd| !fd.revents().is_empty());
-            if rung {
-                let mut octets = Vec::with_capacity(1 << 15);
-                // What was lost of it is read below all the same.
-                while doorbell.recv(&mut octets, 0).is_ok() {
-                    octets.clear();
-                }
+            let [devices, of_policies] = bells.map(|bell| bell.is_some_and(answer));
+            if devices {
                 self.follow();
             }
-            if woken {
-                wake.clear();
+            if of_policies && self.attached.is_some() {
+                self.tell_policies();
             }
+            wake.clear();
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Attach { index, name } => self.attach(index, &name),
@@ -173,8 +201,16 @@ impl<F: FnMut(Notice)> Host<F> {
         self.detach();
     }
 
+    fn tell_policies(&mut self) {
+        match policies::all() {
+            Ok(policies) => (self.notify)(Notice::Policies(policies)),
+            Err(error) => tracing::debug!("no IPsec policies: {error}"),
+        }
+    }
+
     fn attach(&mut self, index: u32, name: &str) {
         self.detach();
+        self.tell_policies();
         let notice = match self.try_attach(index, name) {
             Ok(()) => Notice::Ready(index),
             Err(why) => {
@@ -301,6 +337,7 @@ impl<F: FnMut(Notice)> Host<F> {
             link.index != near.index && link.index != far.index && with_ipv4.contains(&link.index)
         };
         let uplinks: Vec<&Ethernet> = all.iter().filter(is_uplink).collect();
+        let near = uplinks.iter().any(|uplink| uplink.is_veth);
         let veths = all.iter().filter(|link| link.is_veth);
         let near_ends: Vec<u32> = veths.map(|link| link.index).collect();
         let gone: Vec<u32> = attached.uplinks.keys().copied().collect();
@@ -325,6 +362,7 @@ impl<F: FnMut(Notice)> Host<F> {
         if !helper_is_there {
             return Err("somebody removed the helper's devices".to_owned());
         }
+        (self.notify)(Notice::Near(near));
         self.programs.set_near_ends(&near_ends)
     }
 

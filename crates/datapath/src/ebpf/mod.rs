@@ -15,6 +15,7 @@
 
 mod check;
 mod links;
+mod policies;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,11 @@ use crate::device::{Interface, TunDevice};
 use crate::{Choice, Device, Encapsulation, Ids, NetworkSpec, Sequencing, SessionSpec, Stats};
 use links::Links;
 pub(crate) use links::Notice;
-use programs::{Maps, Record};
+use policies::Policy;
+use programs::{Maps, Programs, Record};
+
+/// Why a session is not carried; nothing where that passes by itself.
+pub(crate) type Why = Option<String>;
 
 /// A session of `tun` that the programs may carry.
 pub(crate) struct Candidate<'a> {
@@ -41,46 +46,77 @@ pub(crate) struct Candidate<'a> {
     pub(crate) elsewhere: bool,
 }
 
+/// The programs, taken by the kernel and tried, and attached to nothing yet.
+pub struct Loaded {
+    programs: Programs,
+    maps: Maps,
+}
+
+/// Has the kernel take the programs and tries them on a packet each way. Only this needs CAP_BPF and CAP_PERFMON; the rest is done with CAP_NET_ADMIN.
+///
+/// # Errors
+///
+/// Why this kernel, or what we may do with it, is not enough, in one line.
+pub fn load() -> Result<Loaded, String> {
+    let (mut programs, mut maps) = programs::load()?;
+    check::self_test(&mut programs, &mut maps)?;
+    Ok(Loaded { programs, maps })
+}
+
 /// The programs, as the worker of `tun` has them.
 pub(crate) struct Accelerator {
     maps: Maps,
     links: Links,
     /// The shared device that they were asked to be attached for.
     asked: Option<u32>,
-    /// Why they carry nothing, or the device that they are attached for.
-    ready: Result<u32, String>,
+    /// The device that they are attached for, or why there is none.
+    ready: Result<u32, Why>,
+    policies: Vec<Policy>,
+    /// An uplink ends on this machine.
+    near: bool,
     carried: HashMap<Ids, Vec<IpNet>>,
 }
 
 impl Accelerator {
-    /// Has the kernel take the programs, which are attached when the first session wants it. `notify` is called from another thread.
-    pub(crate) fn start(notify: impl FnMut(Notice) + Send + 'static) -> Result<Self, String> {
-        let (mut programs, mut maps) = programs::load()?;
-        check::self_test(&mut programs, &mut maps)?;
+    /// Attaches the programs when the first session wants it, in the network namespace of the calling thread. `notify` is called from another one.
+    pub(crate) fn start(
+        loaded: Loaded,
+        notify: impl FnMut(Notice) + Send + 'static,
+    ) -> Result<Self, String> {
+        let Loaded { programs, maps } = loaded;
         let links = Links::start(programs, notify)?;
         Ok(Self {
             maps,
             links,
             asked: None,
-            ready: Err("they are being attached".to_owned()),
+            ready: Err(None),
+            policies: Vec::new(),
+            near: false,
             carried: HashMap::new(),
         })
     }
 
-    /// Takes what the thread of the links says; whether sessions are to be looked at again.
-    pub(crate) fn take(&mut self, notice: Notice) -> bool {
+    /// Takes what the thread of the links says: all sessions are to be looked at again.
+    pub(crate) fn take(&mut self, notice: Notice) {
         self.ready = match notice {
+            Notice::Policies(policies) => {
+                self.policies = policies;
+                return;
+            }
+            Notice::Near(near) => {
+                self.near = near;
+                return;
+            }
             Notice::Ready(index) => Ok(index),
             Notice::NotReady(why) => {
                 tracing::warn!("datapath ebpf: {why}; tun carries all");
-                Err(why)
+                Err(Some(why))
             }
         };
-        true
     }
 
     /// Carries a session, as it is now, if it can be carried: why not, if not.
-    pub(crate) fn update(&mut self, session: &Candidate<'_>) -> Result<(), String> {
+    pub(crate) fn update(&mut self, session: &Candidate<'_>) -> Result<(), Why> {
         let ids = local_ids(session.spec);
         match self.record(session) {
             Ok((record, inside)) => {
@@ -95,13 +131,19 @@ impl Accelerator {
                 } else {
                     self.carried.insert(ids, inside);
                 }
-                opened
+                opened.map_err(Some)
             }
             Err(why) => {
                 self.leave(session.spec);
                 Err(why)
             }
         }
+    }
+
+    /// Whether the messages of a session that is carried are to be left as they come. What a socket on this machine sends is in one piece already, and
+    /// best taken as such.
+    pub(crate) fn wants_unmerged(&self, spec: &SessionSpec) -> bool {
+        spec.choice == Choice::Ebpf || !self.near
     }
 
     /// Carries a session no more.
@@ -123,20 +165,25 @@ impl Accelerator {
         self.maps.stats(local_ids(spec))
     }
 
-    fn record(&mut self, session: &Candidate<'_>) -> Result<(Record, Vec<IpNet>), String> {
+    fn record(&mut self, session: &Candidate<'_>) -> Result<(Record, Vec<IpNet>), Why> {
         let (network, device) = may_be_carried(session)?;
         let index = device.index();
         if self.asked != Some(index) {
             self.asked = Some(index);
-            self.ready = Err("they are being attached".to_owned());
+            self.ready = Err(None);
             self.links.attach(index, device.name());
         }
         if *self.ready.as_ref().map_err(Clone::clone)? != index {
-            return Err("they are being attached".to_owned());
+            return Err(None);
+        }
+        if policies::cover(&self.policies, &session.spec.transport) {
+            return Err(Some(
+                "an IPsec policy of this host covers its path".to_owned(),
+            ));
         }
         let far_only = session.spec.choice != Choice::Ebpf;
         let record = Record::of(session.spec, network, far_only);
-        let record = record.ok_or_else(|| "its outer addresses are IPv6".to_owned())?;
+        let record = record.ok_or_else(|| Some("its outer addresses are IPv6".to_owned()))?;
         Ok((record, network.inner_destinations().collect()))
     }
 }
@@ -144,7 +191,7 @@ impl Accelerator {
 /// What of a session, if anything, keeps it from being carried.
 fn may_be_carried<'a>(
     session: &Candidate<'a>,
-) -> Result<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>), String> {
+) -> Result<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>), Why> {
     let Candidate { spec, network, .. } = session;
     let Encapsulation::V2 { sequencing, .. } = spec.encapsulation;
     let why = match network {
@@ -159,9 +206,9 @@ fn may_be_carried<'a>(
         _ if session.elsewhere => "its listener has a device or a network namespace",
         Some((network, _)) if network.encryption.is_some() => "its packets are encrypted",
         Some(network) => return Ok(*network),
-        None => "it is not open",
+        None => return Err(None),
     };
-    Err(why.to_owned())
+    Err(Some(why.to_owned()))
 }
 
 fn local_ids(spec: &SessionSpec) -> Ids {

@@ -4,19 +4,25 @@ use std::mem;
 
 use super::table::{Session, Slot};
 use super::worker::Worker;
-use crate::ebpf::{Accelerator, Candidate, Notice};
+use crate::ebpf::{Accelerator, Candidate, Loaded, Notice, Why};
 use crate::{Choice, DatapathError, Device, Engine, Event, Handle, Stats};
 
 impl Worker {
     /// Lets programs in the kernel carry what they can, where this machine takes them.
-    pub(super) fn accelerate(&mut self, notify: impl FnMut(Notice) + Send + 'static) {
-        self.accelerator = Accelerator::start(notify);
+    pub(super) fn accelerate(
+        &mut self,
+        loaded: Result<Loaded, Why>,
+        notify: impl FnMut(Notice) + Send + 'static,
+    ) {
+        self.accelerator =
+            loaded.and_then(|loaded| Accelerator::start(loaded, notify).map_err(Some));
     }
 
     /// Why there is no engine `ebpf`, for a session that wants no other.
     pub(super) fn without_ebpf(&self, choice: Choice) -> Result<(), DatapathError> {
         match (&self.accelerator, choice) {
             (Err(why), Choice::Ebpf) => {
+                let why = why.as_deref().unwrap_or("switched off");
                 let why = format!("programs in the kernel (ebpf): {why}");
                 Err(DatapathError::Unsupported(why))
             }
@@ -38,7 +44,7 @@ impl Worker {
 
     /// What programs carried of a session that was removed.
     pub(super) fn carried_of(&mut self, session: &Session) -> Stats {
-        if session.accelerated {
+        if session.unmerged {
             session.socket.leave_unmerged(false);
         }
         match &mut self.accelerator {
@@ -53,11 +59,10 @@ impl Worker {
         let Ok(accelerator) = &mut self.accelerator else {
             return;
         };
-        if accelerator.take(notice) {
-            let all = self.traffic.table.all();
-            self.traffic.changed.extend(all);
-            self.reconsider_sessions();
-        }
+        accelerator.take(notice);
+        let all = self.traffic.table.all();
+        self.traffic.changed.extend(all);
+        self.reconsider_sessions();
     }
 
     /// A session is another from now on.
@@ -70,17 +75,32 @@ impl Worker {
     /// Looks at what has become of sessions that changed: who carries them now.
     pub(super) fn reconsider_sessions(&mut self) {
         for slot in mem::take(&mut self.traffic.changed) {
-            let (Ok(accelerator), Some(session)) =
-                (&mut self.accelerator, self.traffic.table.get_mut(slot))
-            else {
+            let Some(session) = self.traffic.table.get_mut(slot) else {
                 continue;
             };
-            let now = accelerator.update(&candidate(session)).is_ok();
+            let outcome = match &mut self.accelerator {
+                Ok(accelerator) => accelerator.update(&candidate(session)),
+                Err(why) => Err(why.as_ref().map(|why| format!("ebpf: {why}"))),
+            };
+            let now = outcome.is_ok();
+            let handle = session.handle;
             if mem::replace(&mut session.accelerated, now) != now {
-                session.socket.leave_unmerged(now);
                 let engine = if now { Engine::Ebpf } else { Engine::Tun };
-                let handle = session.handle;
                 self.traffic.events.push(Event::Moved { handle, engine });
+            }
+            let unmerged =
+                now && (self.accelerator.as_ref()).is_ok_and(|a| a.wants_unmerged(&session.spec));
+            if mem::replace(&mut session.unmerged, unmerged) != unmerged {
+                session.socket.leave_unmerged(unmerged);
+            }
+            let why = outcome.err().flatten();
+            if why.is_some() && session.network.is_some() && session.slower != why {
+                session.slower.clone_from(&why);
+                let why = why.unwrap_or_default();
+                self.traffic.events.push(Event::NoFaster { handle, why });
+            }
+            if now {
+                session.slower = None;
             }
         }
     }

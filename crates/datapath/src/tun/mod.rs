@@ -33,6 +33,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::device::TunDevice;
+use crate::ebpf::Loaded;
 use crate::host::{self, Maker, SharedDevice};
 use crate::kernel::Receiver;
 use crate::netlink::Netlink;
@@ -60,8 +61,6 @@ pub struct TunConfig {
     pub shared_mtu: u16,
     /// How often the MTU of paths is looked after that bounds sessions.
     pub path_interval: Duration,
-    /// Whether programs in the kernel carry what they can (the engine `ebpf`), where this machine takes them.
-    pub ebpf: bool,
 }
 
 impl Default for TunConfig {
@@ -71,7 +70,6 @@ impl Default for TunConfig {
             shared_device: "l2tp0".to_owned(),
             shared_mtu: 1500,
             path_interval: Duration::from_secs(30),
-            ebpf: false,
         }
     }
 }
@@ -87,9 +85,12 @@ pub struct Tun {
 impl Tun {
     /// Starts the engine's threads, in the caller's network namespace; events of what arrives on `sockets` may come at once.
     ///
+    /// `ebpf` are the programs in the kernel that carry what they can, or why there are none, if they were asked for.
+    ///
     /// No device is needed yet: a machine without a TUN driver fails the requests that want one.
     pub fn start(
         config: TunConfig,
+        ebpf: Result<Loaded, Option<String>>,
         sockets: Vec<Arc<Socket>>,
         sink: Arc<dyn EventSink>,
     ) -> Result<Self, DatapathError> {
@@ -112,10 +113,8 @@ impl Tun {
         };
         let wake = Arc::clone(&tun.inbox.wake);
         let mut worker = Worker::new(messages, wake, jobs, sink, config.path_interval)?;
-        if config.ebpf {
-            let notices = tun.inbox.clone();
-            worker.accelerate(move |notice| notices.send(Message::Notice(notice)));
-        }
+        let notices = tun.inbox.clone();
+        worker.accelerate(ebpf, move |notice| notices.send(Message::Notice(notice)));
         for socket in sockets {
             worker.watch_socket(socket)?;
         }

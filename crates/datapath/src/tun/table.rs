@@ -45,6 +45,10 @@ pub(super) struct Session {
     pub(super) cipher: Option<Box<Cipher>>,
     /// Programs in the kernel carry its common packets.
     pub(super) accelerated: bool,
+    /// What comes for it is not merged.
+    pub(super) unmerged: bool,
+    /// Why they do not, as it was last said.
+    pub(super) slower: Option<String>,
 }
 
 /// A frame that waits for those before it.
@@ -109,6 +113,8 @@ impl Session {
             network: None,
             cipher: None,
             accelerated: false,
+            unmerged: false,
+            slower: None,
         }
     }
 

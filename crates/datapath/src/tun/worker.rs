@@ -17,7 +17,7 @@ use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
 use crate::device::{Interface, TunDevice};
-use crate::ebpf::{Accelerator, Notice};
+use crate::ebpf::{Accelerator, Notice, Why};
 use crate::host::{Job, Report};
 use crate::socket::{ReceiveBuffers, Socket};
 use crate::thread::Wake;
@@ -98,7 +98,7 @@ pub(super) struct Worker {
     devices: BTreeMap<u32, Attached>,
     pub(super) traffic: Traffic,
     /// The engine `ebpf`; why there is none.
-    pub(super) accelerator: Result<Accelerator, String>,
+    pub(super) accelerator: Result<Accelerator, Why>,
     paths: Paths,
     datagrams: ReceiveBuffers,
     packet: Vec<u8>,
@@ -137,7 +137,7 @@ impl Worker {
             next_socket: 0,
             devices: BTreeMap::new(),
             traffic: Traffic::new(Clock::start()),
-            accelerator: Err("it is switched off".to_owned()),
+            accelerator: Err(None),
             paths,
             datagrams: ReceiveBuffers::new(),
             packet: vec![0; PacketHeader::LEN + PACKET_MAX],

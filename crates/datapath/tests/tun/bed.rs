@@ -132,23 +132,32 @@ impl Bed {
                 return None;
             }
         };
+        let bed = Self { lns, lac };
+        bed.wire();
+        for end in [&bed.lns, &bed.lac] {
+            end.run("ip link set lo up");
+        }
+        Some(bed)
+    }
+
+    /// Joins the two.
+    pub(crate) fn wire(&self) {
+        let Self { lns, lac } = self;
         lns.run("ip link add wire type veth peer name other");
         lns.run(&format!("ip link set other netns {}", lac.path()));
         lac.run("ip link set other name wire");
-        for (end, number) in [(&lns, 1), (&lac, 2)] {
-            end.run("ip link set lo up");
+        for (end, number) in [(lns, 1), (lac, 2)] {
             // No address whose state changes with time.
             end.run("ip link set wire addrgenmode none");
             end.run(&format!("ip addr add 10.9.0.{number}/24 dev wire"));
             end.run(&format!("ip addr add fd09::{number}/64 dev wire nodad"));
             end.run("ip link set wire up");
         }
-        for end in [&lns, &lac] {
+        for end in [lns, lac] {
             // The kernel notices the carrier when it gets to it.
             let up = |_| end.run("ip link show wire").contains("state UP");
             assert!((0..1000).any(up), "the veth pair does not come up");
         }
-        Some(Self { lns, lac })
     }
 
     /// A network behind `lns`, which becomes a router to it, on a link of this MTU: it has 10.8.0.1 and fd08::1.
@@ -264,21 +273,29 @@ impl End {
 
     /// Starts `tun` in a namespace, with programs in the kernel.
     pub(crate) fn start_with_ebpf(namespace: &Namespace, address: &str) -> Self {
-        namespace.enter(|| Self::start_engines(address, None, true))
+        namespace.enter(|| Self::start_with_programs_here(address))
+    }
+
+    /// Starts `tun` in the namespace of this thread, with its privileges, and with programs in the kernel if those are enough.
+    pub(crate) fn start_with_programs_here(address: &str) -> Self {
+        Self::start_engines(address, None, true)
     }
 
     fn start_engines(address: &str, kernel: Option<Means>, ebpf: bool) -> Self {
         let socket = Socket::bind(address.parse().unwrap()).unwrap();
         let config = TunConfig {
             path_interval: Duration::from_millis(100),
-            ebpf,
             ..TunConfig::default()
         };
         let (sender, events) = channel();
         let recorder = Arc::new(Recorder(Mutex::new(sender)));
         let sink = Arc::clone(&recorder) as Arc<dyn EventSink>;
         let sockets = vec![Arc::clone(&socket)];
-        let engines = Auto::start(config, kernel, sockets, sink).unwrap();
+        let ebpf = match ebpf {
+            true => datapath::ebpf::load().map_err(Some),
+            false => Err(None),
+        };
+        let engines = Auto::start(config, kernel, ebpf, sockets, sink).unwrap();
         Self {
             engines,
             place: None,

@@ -1,9 +1,12 @@
 //! The engine `ebpf`: what its programs carry, and what they leave to `tun`.
 
-use datapath::{Choice, Device, Engine, Event, Handle, SessionSpec};
+use datapath::{
+    Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec,
+};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::bed::{Bed, End, dual_stack, session};
-use super::{LAC, LNS};
+use super::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, session};
+use super::{LAC, LCP, LNS, packet_to_lns, to_lns};
 
 /// A session on shared devices that programs are to carry, from one end.
 fn carried(number: u16, lns: bool) -> SessionSpec {
@@ -16,15 +19,20 @@ fn carried(number: u16, lns: bool) -> SessionSpec {
 
 /// Session 1 between two ends, carried by programs at both.
 fn both_ends(bed: &Bed) -> [End; 2] {
+    both_ends_with(bed, |_| {})
+}
+
+/// The same of sessions that are changed.
+fn both_ends_with(bed: &Bed, change: impl Fn(&mut SessionSpec)) -> [End; 2] {
     let mut ends = [(&bed.lns, LNS), (&bed.lac, LAC)]
         .map(|(place, address)| End::start_with_ebpf(place, address));
     let sides = dual_stack();
     for ((end, lns), side) in ends.iter_mut().zip([true, false]).zip(sides) {
-        end.create(1, carried(1, lns)).unwrap();
+        let mut spec = carried(1, lns);
+        change(&mut spec);
+        end.create(1, spec).unwrap();
         assert_eq!(end.configure(1, side).unwrap(), "l2tp0");
-        let handle = Handle(1);
-        let engine = Engine::Ebpf;
-        assert_eq!(end.any_event(), Event::Moved { handle, engine });
+        assert_eq!(end.any_event(), carried_by(Engine::Ebpf));
     }
     ends
 }
@@ -45,8 +53,221 @@ fn programs_carry_a_session_both_ways() {
             "{stats:?}"
         );
     }
+    // The kernel looks for routers and listeners on its own.
+    let left = through_tun(&bed.lns) + through_tun(&bed.lac);
+    assert!(left < 10, "{left} packets were left to tun");
     lns.remove(1).unwrap();
     lac.remove(1).unwrap();
     drop((lns, lac));
     assert_eq!([&bed.lns, &bed.lac].map(|end| end.configuration()), before);
+}
+
+/// How many packets `tun` gave and took on the shared device: what programs carry is not counted there.
+fn through_tun(place: &Namespace) -> u64 {
+    let said = place.run("ip -s -j link show l2tp0");
+    let counts = said.split("\"packets\":").skip(1);
+    let number = |text: &str| {
+        let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<u64>().ok()
+    };
+    counts.filter_map(number).sum::<u64>()
+}
+
+/// What the kernel's TCP and UDP found wrong.
+fn wrong_sums(place: &Namespace) -> String {
+    let said = place.run("cat /proc/thread-self/net/snmp");
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|l| l.starts_with("Tcp") || l.starts_with("Udp:"))
+        .collect();
+    let pairs = lines
+        .chunks(2)
+        .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+    let wrong = pairs.filter(|(name, _)| matches!(*name, "InErrs" | "InCsumErrors"));
+    wrong.map(|(_, count)| count).collect()
+}
+
+#[test]
+fn what_programs_do_not_know_goes_on_to_tun() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_ebpf(&bed.lns, LNS);
+    let mut spec = carried(1, true);
+    spec.outer.no_checksum = false;
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    assert_eq!(lns.any_event(), carried_by(Engine::Ebpf));
+    let lac = bed.lac.udp(LAC);
+    lac.send_to(&to_lns(1, LCP), LNS).unwrap();
+    assert!(matches!(lns.any_event(), Event::Frame { frame, .. } if frame == LCP));
+
+    let inner = bed.lns.udp("10.0.0.1:5000");
+    let packet = ipv4_udp("10.0.0.2", "10.0.0.1:5000".parse().unwrap(), b"packet");
+    let plain = packet_to_lns(1, &packet);
+    let numbered = [
+        &[8, 2, 0, 100, 0, 101, 0, 0, 0, 0, 0xff, 3, 0, 0x21],
+        &packet[..],
+    ]
+    .concat();
+    let mut octets = [0; 100];
+    for message in [&plain, &numbered, &plain] {
+        lac.send_to(message, LNS).unwrap();
+        assert_eq!(inner.recv(&mut octets).unwrap(), 6);
+    }
+    let spoofed = ipv4_udp("10.0.0.9", "10.0.0.1:5000".parse().unwrap(), b"spoofed");
+    lac.send_to(&packet_to_lns(1, &spoofed), LNS).unwrap();
+    lac.send_to(&to_lns(1, LCP), LNS).unwrap();
+    while !matches!(lns.any_event(), Event::Frame { .. }) {}
+    let stats = lns.stats(1);
+    assert_eq!((stats.rx_packets, stats.rx_errors), (3, 1));
+}
+
+/// The event of session 1.
+fn carried_by(engine: Engine) -> Event {
+    let handle = Handle(1);
+    Event::Moved { handle, engine }
+}
+
+#[test]
+fn checksums_are_right_and_streams_are_whole_at_the_wire() {
+    let Some(bed) = Bed::new() else { return };
+    for end in [&bed.lns, &bed.lac] {
+        end.run("ethtool -K wire tso off tx-udp_tnl-segmentation off gso on gro on");
+    }
+    let mut ends = both_ends_with(&bed, |spec| spec.outer.no_checksum = false);
+    let before = [&bed.lns, &bed.lac].map(wrong_sums);
+    Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
+    Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 4 << 20);
+    bed.lac.ping("10.0.0.1");
+    assert_eq!([&bed.lns, &bed.lac].map(wrong_sums), before);
+    let packets: u64 = ends.iter_mut().map(|end| end.stats(1).tx_packets).sum();
+    let left = through_tun(&bed.lns) + through_tun(&bed.lac);
+    // The last segments of what is not a whole number of them.
+    assert!(left < packets / 10, "{left} of {packets} were left to tun");
+}
+
+#[test]
+fn a_session_moves_to_tun_and_back_and_loses_nothing() {
+    let Some(bed) = Bed::new() else { return };
+    for end in [&bed.lns, &bed.lac] {
+        // Or checksums inside stay unfinished on the way from programs to a socket, as nothing but this pair is between.
+        end.run("ethtool -K wire tx off");
+    }
+    let [mut lns, lac] = both_ends_with(&bed, |spec| {
+        if let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation
+            && spec.transport.local == LNS.parse().unwrap()
+        {
+            *sequencing = Sequencing::Own(false);
+        }
+    });
+    let [here, there] = [(&bed.lac, "10.0.0.2:5000"), (&bed.lns, "10.0.0.1:5000")]
+        .map(|(place, address)| place.udp(address));
+    there.connect("10.0.0.2:5000").unwrap();
+    here.connect("10.0.0.1:5000").unwrap();
+    let mut octets = [0; 8];
+    for round in 0..400_u64 {
+        if round % 20 == 10 {
+            let (handle, send) = (Handle(1), round % 40 == 10);
+            lns.submit(Request::SetSequencing { handle, send });
+        }
+        here.send(&round.to_be_bytes()).unwrap();
+        there.recv(&mut octets).unwrap();
+        there.send(&octets).unwrap();
+        here.recv(&mut octets).unwrap();
+        assert_eq!(octets, round.to_be_bytes());
+    }
+    let stats = lns.stats(1);
+    assert_eq!(
+        (stats.rx_packets, stats.tx_packets),
+        (400, 400),
+        "{stats:?}"
+    );
+    let mut moves = 0;
+    while moves < 20 {
+        moves += u32::from(matches!(lns.any_event(), Event::Moved { .. }));
+    }
+    drop(lac);
+}
+
+#[test]
+fn an_uplink_that_comes_back_is_followed() {
+    let Some(bed) = Bed::new() else { return };
+    let ends = both_ends(&bed);
+    bed.lac.ping("10.0.0.1");
+    bed.lns.run("ip link del wire");
+    bed.wire();
+    // Until the programs are attached `tun` has it all.
+    let carried = |_| {
+        let before = through_tun(&bed.lns) + through_tun(&bed.lac);
+        bed.lac.ping("10.0.0.1");
+        through_tun(&bed.lns) + through_tun(&bed.lac) == before
+    };
+    assert!((0..100).any(carried), "what returned is not followed");
+    drop(ends);
+}
+
+#[test]
+fn another_program_on_the_hook_stays() {
+    let Some(bed) = Bed::new() else { return };
+    bed.lns.run("tc qdisc add dev wire clsact");
+    bed.lns
+        .run("tc filter add dev wire ingress protocol ip u32 match u32 0 0");
+    let before = bed.lns.run("tc filter show dev wire ingress");
+    assert!(before.contains("u32"), "{before}");
+    let ends = both_ends(&bed);
+    bed.lac.ping("10.0.0.1");
+    assert!(through_tun(&bed.lns) < 5);
+    assert_eq!(bed.lns.run("tc filter show dev wire ingress"), before);
+    drop(ends);
+    assert_eq!(bed.lns.run("tc filter show dev wire ingress"), before);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed() {
+    let Some(bed) = Bed::new() else { return };
+    bed.lns
+        .run("ip link add l2tp0-in type veth peer name l2tp0-gro");
+    let ends = both_ends(&bed);
+    bed.lac.ping("10.0.0.1");
+    drop(ends);
+    assert!(!bed.lns.run("ip link").contains("l2tp0"));
+}
+
+#[test]
+fn what_an_ipsec_policy_covers_is_not_for_programs() {
+    let Some(bed) = Bed::new() else { return };
+    let [mut lns, lac] = both_ends(&bed);
+    let policy = "src 10.9.0.2/32 dst 10.9.0.1/32 proto udp dir in";
+    bed.lns.run(&format!(
+        "ip xfrm policy add {policy} tmpl proto esp mode transport level use"
+    ));
+    assert_eq!(lns.any_event(), carried_by(Engine::Tun));
+    let Event::NoFaster { why, .. } = lns.any_event() else {
+        panic!("no reason");
+    };
+    assert!(why.contains("IPsec"), "{why}");
+    bed.lns.run(&format!("ip xfrm policy delete {policy}"));
+    assert_eq!(lns.any_event(), carried_by(Engine::Ebpf));
+    drop(lac);
+}
+
+#[test]
+fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = bed.lns.enter(|| {
+        let mut sets = capabilities(None).unwrap();
+        let lost = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+        sets.effective -= lost;
+        set_capabilities(None, sets).unwrap();
+        End::start_with_programs_here(LNS)
+    });
+    let refused = lns.create(1, carried(1, true)).unwrap_err();
+    assert!(refused.to_string().contains("ebpf"), "{refused}");
+    let mut spec = carried(1, true);
+    spec.choice = Choice::Auto;
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let Event::NoFaster { why, .. } = lns.any_event() else {
+        panic!("no reason");
+    };
+    assert!(why.starts_with("ebpf: "), "{why}");
 }

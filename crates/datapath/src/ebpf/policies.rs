@@ -1,0 +1,113 @@
+//! IPsec policies of this host (xfrm): what they cover is not for the programs, which are before them on the way in and past them on the way out.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_XFRM};
+
+use crate::Transport;
+
+/// `linux/xfrm.h`: a dump of policies, one of them, and the group that is told of changes.
+const XFRM_MSG_NEWPOLICY: u16 = 0x13;
+const XFRM_MSG_GETPOLICY: u16 = 0x15;
+const XFRMNLGRP_POLICY: u32 = 4;
+/// `linux/netlink.h`.
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const NLMSG_DONE: u16 = 3;
+const NLMSG_ERROR: u16 = 2;
+const HEADER: usize = 16;
+/// `struct xfrm_userpolicy_id`.
+const POLICY_ID: usize = 64;
+/// `struct xfrm_selector`.
+const SELECTOR: usize = 56;
+const UDP: u8 = 17;
+
+/// What a policy applies to, of IPv4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Policy {
+    to: IpNet,
+    from: IpNet,
+    /// 0: any.
+    protocol: u8,
+}
+
+impl Policy {
+    /// Whether it may be about a session's messages, in either direction. Ports are not looked at: who protects anything of UDP between two hosts is
+    /// not to find L2TP in clear there.
+    pub(super) fn covers(&self, path: &Transport) -> bool {
+        let (local, remote) = (path.local.ip(), path.remote.ip());
+        let between = |from: IpAddr, to: IpAddr| self.from.contains(&from) && self.to.contains(&to);
+        matches!(self.protocol, 0 | UDP) && (between(local, remote) || between(remote, local))
+    }
+}
+
+/// A socket that can be read when policies have changed.
+pub(super) fn doorbell() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_XFRM)?;
+    socket.bind(&NetlinkAddr::new(0, 0))?;
+    socket.add_membership(XFRMNLGRP_POLICY)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+/// The policies of this network namespace.
+pub(super) fn all() -> io::Result<Vec<Policy>> {
+    let mut socket = Socket::new(NETLINK_XFRM)?;
+    socket.bind_auto()?;
+    let mut request = vec![0; HEADER + POLICY_ID];
+    request[..4].copy_from_slice(&((HEADER + POLICY_ID) as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&XFRM_MSG_GETPOLICY.to_ne_bytes());
+    request[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
+    socket.send(&request, 0)?;
+    let mut policies = Vec::new();
+    loop {
+        let (octets, _) = socket.recv_from_full()?;
+        let mut rest = &octets[..];
+        while let Some((kind, payload, next)) = message(rest) {
+            match kind {
+                XFRM_MSG_NEWPOLICY => policies.extend(policy(payload)),
+                NLMSG_DONE => return Ok(policies),
+                NLMSG_ERROR => return Err(io::Error::other("the dump of policies was refused")),
+                _ => {}
+            }
+            rest = next;
+        }
+    }
+}
+
+/// The first netlink message: its type, what is in it, and what comes after it.
+fn message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let len = u32::from_ne_bytes(octets.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(octets.get(4..6)?.try_into().ok()?);
+    let payload = octets.get(HEADER..len)?;
+    let next = octets.get(len.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, payload, next))
+}
+
+/// What a `struct xfrm_userpolicy_info` begins with.
+fn policy(octets: &[u8]) -> Option<Policy> {
+    let selector: &[u8; SELECTOR] = octets.first_chunk()?;
+    let family = u16::from_ne_bytes([selector[40], selector[41]]);
+    let net = |at: usize, len: u8| {
+        let octets: [u8; 4] = selector[at..at + 4].try_into().ok()?;
+        IpNet::new(Ipv4Addr::from(octets).into(), len).ok()
+    };
+    let any = i32::from(family) == libc::AF_UNSPEC;
+    let ours = any || i32::from(family) == libc::AF_INET;
+    let (to_len, from_len) = if any {
+        (0, 0)
+    } else {
+        (selector[42], selector[43])
+    };
+    Some(Policy {
+        to: net(0, to_len).filter(|_| ours)?,
+        from: net(16, from_len).filter(|_| ours)?,
+        protocol: selector[44],
+    })
+}
+
+/// Whether one of them is about a session's messages.
+pub(super) fn cover(policies: &[Policy], path: &Transport) -> bool {
+    matches!(path.remote, SocketAddr::V4(_)) && policies.iter().any(|policy| policy.covers(path))
+}
