@@ -2,6 +2,7 @@
 //!
 //! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
 
+#[cfg(feature = "ebpf")]
 mod ethernet;
 mod proxy;
 
@@ -32,6 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::DatapathError;
 use crate::device::Interface;
 
+#[cfg(feature = "ebpf")]
 pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
 

@@ -1,5 +1,6 @@
 //! Small packets through a session: how many of them a second come out at the other end.
 
+use std::fs;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -9,10 +10,12 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg, setsockopt, sockopt};
 
-use crate::netns::{Bed, Namespace};
+use crate::netns::Namespace;
 
-/// Octets of each packet, its IP and UDP headers included.
-pub const PACKET: usize = 64;
+/// Octets of the smallest packets that Ethernet has room for, their IP and UDP headers included.
+pub const SMALL: &[usize] = &[64];
+/// Of an Internet mix: seven small, four middle, one large, in the order in which they are sent.
+pub const IMIX: &[usize] = &[64, 576, 64, 64, 576, 64, 1400, 64, 576, 64, 64, 576];
 
 /// Octets of the IPv4 and the UDP header.
 const HEADERS: usize = 28;
@@ -38,19 +41,24 @@ pub struct Rates {
     pub loss_free: f64,
 }
 
-/// Sends packets from the LAC's side to `target` on the LNS's side, and counts those that come to a socket there.
+/// Sends packets of these lengths in turn, headers included, to `target` in another namespace, and counts those that come to a socket there.
 ///
 /// # Errors
 /// A namespace cannot be entered, or a socket not be made.
-pub fn flood(bed: &Bed, target: Ipv4Addr) -> Result<Rates> {
+pub fn flood(
+    from: &Namespace,
+    to: &Namespace,
+    target: Ipv4Addr,
+    lengths: &[usize],
+) -> Result<Rates> {
     // Nobody reads from it, so that counting costs the machine nothing: what has no room is counted by the kernel.
-    let receiver = bed.lns.enter(|| Ok(UdpSocket::bind((target, 0))?))?;
+    let receiver = to.enter(|| Ok(UdpSocket::bind((target, 0))?))?;
     setsockopt(&receiver, sockopt::RcvBuf, &0)?;
-    let sender = bed
-        .lac
-        .enter(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
-    sender.connect((target, receiver.local_addr()?.port()))?;
-    let run = |rate| spell(&sender, &bed.lns, rate);
+    let port = receiver.local_addr()?.port();
+    let sender = from.enter(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+    sender.connect((target, port))?;
+    let arrived = || to.enter(|| drops(port));
+    let run = |rate| spell(&sender, lengths, rate, &arrived);
     // Addresses are resolved, and the socket is full.
     run(1000.0)?;
     let (sent, arrived, took) = run(f64::INFINITY)?;
@@ -82,12 +90,18 @@ pub fn flood(bed: &Bed, target: Ipv4Addr) -> Result<Rates> {
 }
 
 /// Sends for a while: how many packets were sent, how many came, and the seconds of sending.
-fn spell(sender: &UdpSocket, at: &Namespace, rate: f64) -> Result<(u64, u64, f64)> {
-    let payload = [0; PACKET - HEADERS];
-    let message = [IoSlice::new(&payload)];
-    let messages = [message; BATCH];
+fn spell(
+    sender: &UdpSocket,
+    lengths: &[usize],
+    rate: f64,
+    arrived: &impl Fn() -> Result<u64>,
+) -> Result<(u64, u64, f64)> {
+    let payload = [0; 1500];
+    let in_turn = lengths.iter().cycle().take(BATCH);
+    let message = |len: &usize| [IoSlice::new(&payload[..len - HEADERS])];
+    let messages: Vec<_> = in_turn.map(message).collect();
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-    let before = arrived(at)?;
+    let before = arrived()?;
     let began = Instant::now();
     let mut sent = 0_u64;
     while began.elapsed() < SPELL {
@@ -114,10 +128,10 @@ fn spell(sender: &UdpSocket, at: &Namespace, rate: f64) -> Result<(u64, u64, f64
         }
     }
     let took = began.elapsed().as_secs_f64();
-    let (mut count, mut since) = (arrived(at)?, Instant::now());
+    let (mut count, mut since) = (arrived()?, Instant::now());
     while since.elapsed() < SETTLED {
         std::thread::sleep(Duration::from_millis(10));
-        let now = arrived(at)?;
+        let now = arrived()?;
         if now != count {
             (count, since) = (now, Instant::now());
         }
@@ -125,7 +139,15 @@ fn spell(sender: &UdpSocket, at: &Namespace, rate: f64) -> Result<(u64, u64, f64
     Ok((sent, count - before, took))
 }
 
-/// How many datagrams found no room in a socket of a namespace (`RcvbufErrors`).
-fn arrived(at: &Namespace) -> Result<u64> {
-    at.udp("RcvbufErrors")
+/// How many datagrams found no room in the socket at this port (`drops` of `/proc/net/udp`).
+fn drops(port: u16) -> Result<u64> {
+    let table = fs::read_to_string("/proc/thread-self/net/udp")?;
+    let port = format!(":{port:04X}");
+    let its = |line: &&str| {
+        let local = line.split_whitespace().nth(1);
+        local.is_some_and(|local| local.ends_with(&port))
+    };
+    let line = table.lines().find(its).context("the socket is gone")?;
+    let drops = line.split_whitespace().last().unwrap_or_default();
+    drops.parse().context("no number of drops")
 }

@@ -271,11 +271,13 @@ impl End {
         end
     }
 
+    #[cfg(feature = "ebpf")]
     /// Starts `tun` in a namespace, with programs in the kernel.
     pub(crate) fn start_with_ebpf(namespace: &Namespace, address: &str) -> Self {
         namespace.enter(|| Self::start_with_programs_here(address))
     }
 
+    #[cfg(feature = "ebpf")]
     /// Starts `tun` in the namespace of this thread, with its privileges, and with programs in the kernel if those are enough.
     pub(crate) fn start_with_programs_here(address: &str) -> Self {
         Self::start_engines(address, None, true)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use interop::flood::{PACKET, Rates, flood};
+use interop::flood::{Rates, SMALL, flood};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
 use interop::traffic::{has_address, transfer};
@@ -342,10 +342,10 @@ fn throughput(who: Server, runs: u32, programs: &Path) -> Result<Value> {
         let Rates {
             delivered,
             loss_free,
-        } = flood(&bed, INNER_LNS)?;
-        let veth = flood(&bed, netns::LNS)?;
+        } = flood(&bed.lac, &bed.lns, INNER_LNS, SMALL)?;
+        let veth = flood(&bed.lac, &bed.lns, netns::LNS, SMALL)?;
         eprintln!(
-            "{}, run {run} of {runs}: TCP {through:.0} of {plain:.0} Mbit/s; packets of {PACKET} octets a second: delivered {delivered:.0} of {:.0}, \
+            "{}, run {run} of {runs}: TCP {through:.0} of {plain:.0} Mbit/s; packets of 64 octets a second: delivered {delivered:.0} of {:.0}, \
              loss-free {loss_free:.0} of {:.0}",
             who.name(),
             veth.delivered,

@@ -1,9 +1,7 @@
 //! What is sent, and what arrives.
 
 use std::fs;
-use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,30 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use interop::until;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 use serde_json::Value;
 
 use crate::contender::Way;
 
-/// Octets of the IP packets of a flood: the smallest that Ethernet has.
-pub(crate) const SMALL: &[usize] = &[64];
-/// Of an Internet mix: seven small, four middle, one large, in the order in which they are sent.
-pub(crate) const IMIX: &[usize] = &[64, 576, 64, 64, 576, 64, 1400, 64, 576, 64, 64, 576];
-
-/// Octets of IPv4 and UDP.
-const HEADERS: usize = 28;
-/// Datagrams of one call.
-const BATCH: usize = 32;
-/// Who listens there to floods, and who echoes.
-const SINK: u16 = 9;
+/// Who echoes there.
 const ECHO: u16 = 7;
 /// How long a server that is busy still is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Whatever takes longer is lost.
 const LOST: Duration = Duration::from_millis(200);
-/// How many of a million packets may be lost where none is to be: other work stops these machines for a moment.
-const LOST_OF_A_MILLION: u64 = 100;
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// From the client.
@@ -110,101 +94,6 @@ fn busy() -> Result<f64> {
         .filter_map(|&i| ticks.get(i))
         .sum::<f64>()
         / 100.0)
-}
-
-/// Packets a second.
-pub(crate) struct Flood {
-    pub(crate) offered: f64,
-    pub(crate) delivered: f64,
-    lost_of_a_million: u64,
-}
-
-/// Sends packets of these lengths in turn, so many a second, or as many as can be.
-pub(crate) fn flood(
-    way: &Way<'_>,
-    lengths: &[usize],
-    rate: Option<f64>,
-    time: Duration,
-) -> Result<Flood> {
-    let sink = way.to.enter(|| Ok(UdpSocket::bind(("0.0.0.0", SINK))?))?;
-    rustix::net::sockopt::set_socket_recv_buffer_size_force(&sink, 1 << 24)?;
-    sink.set_read_timeout(Some(Duration::from_millis(100)))?;
-    let source = way.from.enter(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
-    source.connect((way.address, SINK))?;
-    let over = AtomicBool::new(false);
-    let (sent, took, received) = thread::scope(|scope| {
-        let counting = scope.spawn(|| count(&sink, &over));
-        let began = Instant::now();
-        let sent = send(&source, lengths, rate, time);
-        let took = began.elapsed();
-        // What is under way arrives.
-        thread::sleep(Duration::from_millis(50));
-        over.store(true, Ordering::Relaxed);
-        let received = counting.join().unwrap_or(0);
-        Ok::<_, anyhow::Error>((sent?, took.as_secs_f64(), received))
-    })?;
-    Ok(Flood {
-        offered: sent as f64 / took,
-        delivered: received as f64 / took,
-        lost_of_a_million: (sent - received.min(sent)) * 1_000_000 / sent.max(1),
-    })
-}
-
-fn count(sink: &UdpSocket, over: &AtomicBool) -> u64 {
-    let (mut received, mut room) = (0, [0; 2048]);
-    while !over.load(Ordering::Relaxed) {
-        received += u64::from(sink.recv(&mut room).is_ok());
-    }
-    received
-}
-
-fn send(source: &UdpSocket, lengths: &[usize], rate: Option<f64>, time: Duration) -> Result<u64> {
-    let payload = [0x55; 1500];
-    let mut next = lengths.iter().cycle();
-    let (began, mut sent) = (Instant::now(), 0u64);
-    while began.elapsed() < time {
-        if let Some(rate) = rate
-            && sent as f64 > began.elapsed().as_secs_f64() * rate
-        {
-            std::hint::spin_loop();
-            continue;
-        }
-        let batch: Vec<[IoSlice<'_>; 1]> = next
-            .by_ref()
-            .take(BATCH)
-            .map(|len| [IoSlice::new(&payload[..len - HEADERS])])
-            .collect();
-        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-        let to = [None; BATCH];
-        match sendmmsg(
-            source.as_raw_fd(),
-            &mut headers,
-            &batch,
-            to,
-            [],
-            MsgFlags::empty(),
-        ) {
-            Ok(done) => sent += done.count() as u64,
-            Err(nix::Error::ENOBUFS | nix::Error::ECONNREFUSED) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(sent)
-}
-
-/// The highest rate, packets a second, at which nothing is lost: halving, from what a flood offers.
-pub(crate) fn loss_free(way: &Way<'_>, lengths: &[usize], most: f64) -> Result<f64> {
-    let (mut safe, mut unsafe_rate) = (0.0, most);
-    for _ in 0..8 {
-        let rate = f64::midpoint(safe, unsafe_rate);
-        let tried = flood(way, lengths, Some(rate), Duration::from_millis(300))?;
-        if tried.lost_of_a_million <= LOST_OF_A_MILLION {
-            safe = rate;
-        } else {
-            unsafe_rate = rate;
-        }
-    }
-    Ok(safe)
 }
 
 /// How long a small packet takes there and back; [`LOST`] where it does not come back.

@@ -10,10 +10,10 @@ mod naive;
 mod table;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use interop::flood;
 use serde_json::{Value, json};
 
 use contender::{Contender, Kind, Mode};
@@ -113,11 +113,10 @@ fn measure(contender: &Contender, mode: Mode, seconds: u32, samples: &mut Sample
     }
     if mode == Mode::Full {
         let path = contender.to_lns();
-        for (name, packets) in [("64 B", load::SMALL), ("IMIX", load::IMIX)] {
-            let flood = load::flood(&path, packets, None, Duration::from_secs(1))?;
-            put(&format!("{name} delivered, kpps"), flood.delivered / 1e3);
-            let safe = load::loss_free(&path, packets, flood.offered)?;
-            put(&format!("{name} loss-free, kpps"), safe / 1e3);
+        for (name, lengths) in [("64 B", flood::SMALL), ("IMIX", flood::IMIX)] {
+            let rates = flood::flood(path.from, path.to, path.address, lengths)?;
+            put(&format!("{name} delivered, kpps"), rates.delivered / 1e3);
+            put(&format!("{name} loss-free, kpps"), rates.loss_free / 1e3);
         }
         let latency = load::latency_under_load(&path, seconds)?;
         put("latency p50, us", latency.p50_us);
