@@ -10,7 +10,7 @@ use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
 use datapath::tun::TunConfig;
-use datapath::{Choice, Datapath, DatapathError, Event, EventSink, Handle, Request};
+use datapath::{Choice, Datapath, DatapathError, Drops, Event, EventSink, Handle, Request};
 use sansio::Time;
 use tracing::info;
 
@@ -94,6 +94,11 @@ impl Carrier {
             Choice::Tun => "tun",
             Choice::Null => "null",
         }
+    }
+
+    /// What `tun` counts of packets that went no further.
+    pub(crate) fn drops(&self) -> Arc<Drops> {
+        self.engines.drops()
     }
 
     /// Takes the requests out of `requests`, in order.

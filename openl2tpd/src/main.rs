@@ -67,6 +67,7 @@ use pppd::Pppds;
 use service::Activated;
 use shard::Shard;
 use sockets::Sockets;
+use statistics::Counting;
 
 /// The exit status for a wrong configuration, as for a wrong command line.
 const WRONG_CONFIGURATION: u8 = 2;
@@ -162,6 +163,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         bound,
         Arc::new(mailbox.clone()),
     )?;
+    let counting = Counting::new(carrier.drops());
     let mut instance = [0; 4];
     getrandom::fill(&mut instance).context("the system gives no randomness")?;
     let happened = Arc::new(EventLog::new(u32::from_ne_bytes(instance), events::KEPT));
@@ -195,15 +197,9 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         .as_ref()
         .map(|socket| socket.listener.try_clone())
         .transpose()?;
-    let daemon = Arc::new(Daemon::new(
-        model,
-        mailbox.clone(),
-        sockets,
-        log,
-        happened,
-        file,
-        hooks,
-    ));
+    let mut daemon = Daemon::new(model, mailbox.clone(), sockets, log, happened, file, hooks);
+    daemon.counting = counting;
+    let daemon = Arc::new(daemon);
     let management = Management {
         daemon,
         mailbox,

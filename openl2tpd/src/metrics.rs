@@ -32,11 +32,16 @@ enum From {
     One(&'static str, &'static str),
     /// Every statistic that begins so; the rest of its name is the value of the label.
     Each(&'static str),
-    /// The same, with a value of the second label, `direction`.
-    EachOf(&'static str, &'static str),
+    /// The same, with a second label.
+    EachOf(&'static str, Label),
+    /// One statistic, with this value of the label, and a second label.
+    OneOf(&'static str, &'static str, Label),
 }
 
-use From::{Each, EachOf, One};
+/// A label, and its value.
+type Label = (&'static str, &'static str);
+
+use From::{Each, EachOf, One, OneOf};
 
 const fn family(
     name: &'static str,
@@ -62,6 +67,10 @@ impl Family {
     }
 }
 
+const TUN: Label = ("engine", "tun");
+const EBPF: Label = ("engine", "ebpf");
+const KERNEL: Label = ("engine", "kernel");
+
 /// Every statistic is in one of them.
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
@@ -77,7 +86,7 @@ const FAMILIES: &[Family] = &[
         "Users that PPP authenticated, or did not"),
     family("tunnel_authentication_failures", "", &[One("control.authentication_failures", "")],
         "Peers that did not prove to know a tunnel's secret"),
-    family("control_messages", "type", &[EachOf("control.received.", "received"), EachOf("control.sent.", "sent")],
+    family("control_messages", "type", &[EachOf("control.received.", ("direction", "received")), EachOf("control.sent.", ("direction", "sent"))],
         "Control messages, each once, by type"),
     family("control_bad_messages", "type", &[Each("control.bad.")],
         "Control messages received that were malformed or came when nothing allowed them, by type"),
@@ -135,6 +144,18 @@ const FAMILIES: &[Family] = &[
         "Sequence numbers of data messages that were skipped"),
     family("data_reordered_messages", "", &[One("data.rx_out_of_order", "")],
         "Data messages that came after a later one and were put in their place"),
+    family("datapath_packets", "direction", &[
+            OneOf("engines.tun.rx_packets", "received", TUN), OneOf("engines.tun.tx_packets", "sent", TUN),
+            OneOf("engines.ebpf.rx_packets", "received", EBPF), OneOf("engines.ebpf.tx_packets", "sent", EBPF),
+            OneOf("engines.kernel.rx_packets", "received", KERNEL), OneOf("engines.kernel.tx_packets", "sent", KERNEL)],
+        "IP packets through the sessions of each engine"),
+    family("datapath", "direction", &[
+            OneOf("engines.tun.rx_bytes", "received", TUN), OneOf("engines.tun.tx_bytes", "sent", TUN),
+            OneOf("engines.ebpf.rx_bytes", "received", EBPF), OneOf("engines.ebpf.tx_bytes", "sent", EBPF),
+            OneOf("engines.kernel.rx_bytes", "received", KERNEL), OneOf("engines.kernel.tx_bytes", "sent", KERNEL)],
+        "Their octets").bytes(),
+    family("datapath_drops", "reason", &[EachOf("engines.tun.dropped.", TUN)],
+        "Packets, and data messages, that went no further in an engine"),
     family("list_items", "", &[One("lists.examined", "")],
         "Items of lists that were looked at for management"),
     family("events", "", &[One("events.written", "")],
@@ -206,10 +227,11 @@ impl Family {
             label => vec![(label, value)],
         };
         self.from.iter().flat_map(move |from| {
-            let (prefix, direction, exact) = match *from {
+            let (prefix, second, exact) = match *from {
                 One(name, value) => (name, None, Some(value)),
+                OneOf(name, value, second) => (name, Some(second), Some(value)),
                 Each(prefix) => (prefix, None, None),
-                EachOf(prefix, direction) => (prefix, Some(direction), None),
+                EachOf(prefix, second) => (prefix, Some(second), None),
             };
             statistics.iter().filter_map(move |(name, &count)| {
                 let rest = name.strip_prefix(prefix)?;
@@ -219,7 +241,7 @@ impl Family {
                     None => rest,
                 };
                 let mut labels = label(value);
-                labels.extend(direction.map(|direction| ("direction", direction)));
+                labels.extend(second);
                 Some((labels, count))
             })
         })
@@ -393,6 +415,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::shard::tests::unconfigured;
+    use crate::statistics::name_of_drop;
 
     fn ask(command: Command) -> Response {
         let mut engine = Engine::new(unconfigured(), clock::now());
@@ -421,6 +444,7 @@ mod tests {
             "hooks.lost",
         ];
         all.extend(own.map(|name| (name.to_owned(), 0)));
+        all.extend(datapath::Drop::ALL.map(|reason| (name_of_drop(reason), 0)));
         let numbered = all.iter_mut().zip(1_000_001..);
         numbered.for_each(|((_, value), number)| *value = number);
         all
@@ -456,6 +480,8 @@ mod tests {
         for line in [
             "openl2tp_control_messages_total{type=\"sccrq\",direction=\"received\"} ",
             "openl2tp_data_bytes_total{direction=\"sent\"} ",
+            "openl2tp_datapath_bytes_total{direction=\"sent\",engine=\"kernel\"} ",
+            "openl2tp_datapath_drops_total{reason=\"spoofed_source\",engine=\"tun\"} ",
             "openl2tp_refused_total{reason=\"call_limit\"} ",
             "openl2tp_tunnels{state=\"established\"} 0",
             "openl2tp_build_info{version=\"0.0\",datapath=\"null\"} 1",

@@ -1,9 +1,10 @@
 //! What is counted: by the shard, which is asked, and by the daemon around it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{CommandError, ErrorKind, MetricsFormat, Response, Selector, Statistics};
+use datapath::{Drop, Drops};
 use engine::Command;
 use tokio::sync;
 
@@ -16,7 +17,18 @@ pub(crate) struct Counting {
     /// Held by the one that has the counters of all sessions read.
     reading: sync::Mutex<()>,
     /// What the daemon's own counters were at the last reset.
-    before: Mutex<BTreeMap<&'static str, u64>>,
+    before: Mutex<BTreeMap<String, u64>>,
+    /// Of the engine `tun`.
+    drops: Arc<Drops>,
+}
+
+impl Counting {
+    pub(crate) fn new(drops: Arc<Drops>) -> Self {
+        Self {
+            drops,
+            ..Self::default()
+        }
+    }
 }
 
 impl Daemon {
@@ -26,8 +38,8 @@ impl Daemon {
         let before = self.counting.before.lock();
         let before = before.unwrap_or_else(PoisonError::into_inner);
         all.extend(self.own_counters().into_iter().map(|(name, value)| {
-            let before = before.get(name).copied().unwrap_or_default();
-            (name.to_owned(), value.saturating_sub(before))
+            let before = before.get(&name).copied().unwrap_or_default();
+            (name, value.saturating_sub(before))
         }));
         Ok(Response::Statistics(Statistics(all)))
     }
@@ -48,8 +60,7 @@ impl Daemon {
     /// Everything for Prometheus, whatever was reset.
     pub(crate) async fn metrics(&self, format: MetricsFormat) -> Result<Response, CommandError> {
         let Statistics(mut counters) = self.counters(Command::Totals).await?;
-        let own = self.own_counters().into_iter();
-        counters.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        counters.extend(self.own_counters());
         let system = match self.ask(Command::SystemShow).await? {
             Response::System(system) => system,
             other => return Err(unexpected(&other)),
@@ -88,13 +99,13 @@ impl Daemon {
     }
 
     /// What is counted outside of the shard.
-    fn own_counters(&self) -> BTreeMap<&'static str, u64> {
+    fn own_counters(&self) -> BTreeMap<String, u64> {
         let (sockets, events, hooks) = (
             self.sockets.counts(),
             self.happened.counts(),
             self.hooks.counts(),
         );
-        [
+        let mut all: BTreeMap<_, _> = [
             ("dropped.backlog", self.mailbox.dropped()),
             ("dropped.send_queue", sockets.dropped),
             ("dropped.send_failures", sockets.failed),
@@ -105,8 +116,17 @@ impl Daemon {
             ("hooks.timed_out", hooks.timed_out),
             ("hooks.lost", hooks.lost),
         ]
-        .into()
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        let drops = self.counting.drops.all();
+        all.extend(drops.map(|(reason, count)| (name_of_drop(reason), count)));
+        all
     }
+}
+
+/// The statistic of packets that the engine `tun` dropped for this reason.
+pub(crate) fn name_of_drop(reason: Drop) -> String {
+    format!("engines.tun.dropped.{}", reason.name())
 }
 
 fn unexpected(response: &Response) -> CommandError {

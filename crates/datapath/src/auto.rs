@@ -15,8 +15,8 @@ use crate::kernel::{Kernel, Listeners, Means};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
 use crate::{
-    Choice, Completion, Datapath, DatapathError, Device, Encapsulation, Engine, Event, EventSink,
-    Handle, NetworkSpec, Request, SessionSpec, Token, Transport,
+    Choice, Completion, Datapath, DatapathError, Device, Drops, Encapsulation, Engine, Event,
+    EventSink, Handle, NetworkSpec, Request, SessionSpec, Token, Transport,
 };
 
 /// Tokens of requests of our own; a caller's never have this bit.
@@ -85,6 +85,12 @@ impl Auto {
     /// Why it is not noticed when somebody else deletes a session of the kernel's engine, where there is one and it is not.
     pub fn without_notices(&self) -> Option<&str> {
         self.kernel.as_ref().ok()?.without_family()
+    }
+
+    /// What `tun` counts of packets that went no further; those of the kernel's engine are its own.
+    #[must_use]
+    pub fn drops(&self) -> Arc<Drops> {
+        self.tun.drops()
     }
 
     /// The socket of a session that another program is to speak PPP in.

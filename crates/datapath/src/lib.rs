@@ -12,6 +12,8 @@
 pub mod auto;
 #[cfg(feature = "tun")]
 pub mod device;
+#[cfg(feature = "tun")]
+mod drops;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 #[cfg(all(feature = "tun", not(feature = "ebpf")))]
@@ -44,6 +46,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+#[cfg(feature = "tun")]
+pub use drops::{Drop, Drops};
 #[cfg(feature = "tun")]
 pub(crate) use ecn::Ecn;
 pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};

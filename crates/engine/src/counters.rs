@@ -196,6 +196,56 @@ impl Data {
     }
 }
 
+/// What went through the sessions of each engine, as far as the datapath was asked.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Engines {
+    tun: Carried,
+    ebpf: Carried,
+    kernel: Carried,
+}
+
+/// Packets and their octets of IP.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Carried {
+    rx_packets: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    tx_bytes: u64,
+}
+
+impl Engines {
+    fn add(&mut self, engine: Option<datapath::Engine>, stats: &datapath::Stats) {
+        let sums = match engine {
+            Some(datapath::Engine::Tun) => &mut self.tun,
+            Some(datapath::Engine::Ebpf) => &mut self.ebpf,
+            Some(datapath::Engine::Kernel) => &mut self.kernel,
+            // Carries nothing.
+            Some(datapath::Engine::Null) | None => return,
+        };
+        sums.rx_packets += stats.rx_packets;
+        sums.rx_bytes += stats.rx_bytes;
+        sums.tx_packets += stats.tx_packets;
+        sums.tx_bytes += stats.tx_bytes;
+    }
+
+    fn list(&self, into: &mut BTreeMap<String, u64>) {
+        for (engine, sums) in [
+            ("tun", &self.tun),
+            ("ebpf", &self.ebpf),
+            ("kernel", &self.kernel),
+        ] {
+            for (name, value) in [
+                ("rx_packets", sums.rx_packets),
+                ("rx_bytes", sums.rx_bytes),
+                ("tx_packets", sums.tx_packets),
+                ("tx_bytes", sums.tx_bytes),
+            ] {
+                into.insert(format!("engines.{engine}.{name}"), value);
+            }
+        }
+    }
+}
+
 /// Everything that a shard counts.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
@@ -205,6 +255,7 @@ pub(crate) struct Counters {
     pub(crate) limits: Limits,
     pub(crate) ppp: Ppp,
     pub(crate) data: Data,
+    engines: Engines,
     pub(crate) lists: Lists,
     /// Those of all control connections.
     control: l2tp::Counters,
@@ -239,12 +290,21 @@ impl Counters {
     }
 
     /// Adds what went through a session; or went through it before the last reset, and is known only now.
-    pub(crate) fn add_data(&mut self, stats: &datapath::Stats, before_reset: bool) {
+    pub(crate) fn add_data(
+        &mut self,
+        engine: Option<datapath::Engine>,
+        stats: &datapath::Stats,
+        before_reset: bool,
+    ) {
         self.data.add(stats);
+        self.engines.add(engine, stats);
         if before_reset {
-            let (mut data, mut named) = (Data::default(), BTreeMap::new());
+            let (mut data, mut engines) = (Data::default(), Engines::default());
+            let mut named = BTreeMap::new();
             data.add(stats);
             data.list(&mut named);
+            engines.add(engine, stats);
+            engines.list(&mut named);
             for (name, value) in named {
                 *self.before.entry(name).or_default() += value;
             }
@@ -277,6 +337,7 @@ impl Counters {
         self.limits.list(&mut all);
         self.lists.list(&mut all);
         self.data.list(&mut all);
+        self.engines.list(&mut all);
         self.ppp.list(&mut all);
         let control = self.control.named();
         all.extend(control.map(|(name, value)| (format!("control.{name}"), value)));

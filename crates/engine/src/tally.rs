@@ -2,7 +2,7 @@
 //! has to walk them all to know.
 
 use api::{SessionState, TunnelState};
-use datapath::{Handle, Stats};
+use datapath::{Engine as Carrier, Handle, Stats};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -209,6 +209,7 @@ impl Engine {
         }
         Counted {
             handle: session.handle,
+            engine: session.engine,
             traffic: tally.traffic,
             resets: tally.resets,
         }
@@ -228,20 +229,22 @@ impl Engine {
         if late {
             (tally.resets, tally.before) = (resets, Some(Box::new(*stats)));
         }
-        self.add_traffic(tunnel, &new, late);
+        let engine = session.engine;
+        self.add_traffic(tunnel, engine, &new, late);
     }
 
     /// The datapath has read the counters of a session that is gone.
     pub(crate) fn retire_traffic(&mut self, stats: &Stats, counted: &Counted) {
         let late = counted.resets != self.counters.resets;
         let (tunnel, _) = place_of(counted.handle);
-        self.add_traffic(tunnel, &stats.since(&counted.traffic), late);
+        let new = stats.since(&counted.traffic);
+        self.add_traffic(tunnel, counted.engine, &new, late);
     }
 
-    /// Adds what went through a session of a tunnel; before the last reset, if it is known so `late`.
-    fn add_traffic(&mut self, tunnel: u16, new: &Stats, late: bool) {
+    /// Adds what went through a session of a tunnel, on an engine; before the last reset, if it is known so `late`.
+    fn add_traffic(&mut self, tunnel: u16, engine: Option<Carrier>, new: &Stats, late: bool) {
         let resets = self.counters.resets;
-        self.counters.add_data(new, late);
+        self.counters.add_data(engine, new, late);
         if let Some(tunnel) = self.tunnels.get_mut(&tunnel).filter(|_| !late) {
             tunnel.tally.take_part(resets);
             tunnel.tally.own.data.add(new);
@@ -289,6 +292,7 @@ impl Engine {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
     handle: Handle,
+    engine: Option<Carrier>,
     traffic: Stats,
     resets: u32,
 }

@@ -39,7 +39,7 @@ use crate::kernel::Receiver;
 use crate::netlink::Netlink;
 use crate::socket::Socket;
 use crate::thread::{self, Wake, spawn};
-use crate::{Datapath, DatapathError, EventSink, Request};
+use crate::{Datapath, DatapathError, Drops, EventSink, Request};
 use worker::{Message, Worker};
 
 /// Sets the ECN field of an IP packet.
@@ -78,6 +78,7 @@ impl Default for TunConfig {
 /// device.
 pub struct Tun {
     inbox: Inbox,
+    drops: Arc<Drops>,
     worker: Option<JoinHandle<()>>,
     host: Option<JoinHandle<()>>,
 }
@@ -108,11 +109,13 @@ impl Tun {
         let (jobs, host) = host::start("tun-host", TunMaker, shared, report)?;
         let mut tun = Self {
             inbox,
+            drops: Arc::default(),
             worker: None,
             host: Some(host),
         };
         let wake = Arc::clone(&tun.inbox.wake);
         let mut worker = Worker::new(messages, wake, jobs, sink, config.path_interval)?;
+        tun.drops = Arc::clone(&worker.traffic.drops);
         let notices = tun.inbox.clone();
         worker.accelerate(ebpf, move |notice| notices.send(Message::Notice(notice)));
         for socket in sockets {
@@ -125,6 +128,12 @@ impl Tun {
     /// The way to its worker, from whatever thread.
     pub(crate) fn inbox(&self) -> Inbox {
         self.inbox.clone()
+    }
+
+    /// What it counts of packets that went no further.
+    #[must_use]
+    pub fn drops(&self) -> Arc<Drops> {
+        Arc::clone(&self.drops)
     }
 
     /// Receives from one more socket and lets sessions use it, from the next request on.

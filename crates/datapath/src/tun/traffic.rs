@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crypto::mppe::Lost;
 use sansio::Time;
@@ -20,12 +21,13 @@ use super::table::{HeldFrame, Network, Session, Slot, Table};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers};
-use crate::{Device, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
+use crate::{Device, Drop, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
 /// The sessions, and the events that their traffic makes.
 pub(super) struct Traffic {
     pub(super) table: Table,
     pub(super) events: Vec<Event>,
+    pub(super) drops: Arc<Drops>,
     /// On the way to the host.
     coalescer: Coalescer<TunDevice>,
     /// On the way to peers.
@@ -40,15 +42,13 @@ pub(super) struct Traffic {
     wake: Option<Time>,
 }
 
-/// Why a frame or a packet goes no further; it is counted with its session.
-struct Dropped;
-
 impl Traffic {
     /// Nothing yet.
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             table: Table::default(),
             events: Vec::new(),
+            drops: Arc::default(),
             coalescer: Coalescer::default(),
             outgoing: Outgoing::default(),
             changed: Vec::new(),
@@ -80,6 +80,7 @@ impl Traffic {
                 let path = session.transport();
                 if (&path.listener, path.remote) != (listener, remote) {
                     session.stats.rx_errors += 1;
+                    self.drops.count(Drop::WrongPeer, 1);
                     return;
                 }
                 let ns = header.sequence.map(|sequence| sequence.ns);
@@ -98,6 +99,7 @@ impl Traffic {
                     slot,
                     coalescer: &mut self.coalescer,
                     events: &mut self.events,
+                    drops: &self.drops,
                 };
                 match verdict {
                     Verdict::Deliver => session.take(arrived, &mut onward),
@@ -113,7 +115,10 @@ impl Traffic {
                         self.holding.insert(slot);
                         self.wake = Some(self.wake.map_or(until, |wake| wake.min(until)));
                     }
-                    Verdict::Drop => {}
+                    Verdict::Drop => {
+                        let reason = ns.map_or(Drop::Unnumbered, |_| Drop::Late);
+                        self.drops.count(reason, 1);
+                    }
                 }
                 while let Some(held) = session.sequencer.pop() {
                     session.take(Arrived::held(&held), &mut onward);
@@ -148,6 +153,7 @@ impl Traffic {
             table,
             events,
             coalescer,
+            drops,
             ..
         } = self;
         self.holding.retain(|&slot| {
@@ -159,6 +165,7 @@ impl Traffic {
                 slot,
                 coalescer,
                 events,
+                drops,
             };
             while let Some(held) = session.sequencer.pop_overdue(now) {
                 session.take(Arrived::held(&held), &mut onward);
@@ -171,44 +178,46 @@ impl Traffic {
 
     /// Takes what the host sent into a device, that of session `owner` or the shared one: a packet behind its [`PacketHeader`].
     pub(super) fn outbound(&mut self, owner: Option<Slot>, octets: &mut [u8]) {
-        let Ok((large, packet)) = PacketHeader::decode(octets) else {
-            return;
-        };
-        let Ok(header) = IpHeader::decode(packet) else {
-            return;
-        };
+        if let Err(reason) = self.send_packet(owner, octets) {
+            self.drops.count(reason, 1);
+        }
+    }
+
+    fn send_packet(&mut self, owner: Option<Slot>, octets: &mut [u8]) -> Result<(), Drop> {
+        let (large, packet) = PacketHeader::decode(octets).map_err(|_| Drop::Malformed)?;
+        let header = IpHeader::decode(packet).map_err(|_| Drop::Malformed)?;
         let slot = owner.or_else(|| self.table.toward(header.destination));
-        let Some((slot, session)) = slot.and_then(|slot| Some((slot, self.table.get_mut(slot)?)))
-        else {
-            return;
-        };
-        // What the kernel says of its own accord on a layer that is not open (IPv6 listener reports, say) is nothing lost.
+        let slot = slot.ok_or(Drop::NoSession)?;
+        let session = self.table.get_mut(slot).ok_or(Drop::NoSession)?;
+        // What the kernel says of its own accord on a layer that is not open (IPv6 listener reports, say) is no error of the session's.
         if !session.carried.has(header.layer) {
-            return;
+            return Err(Drop::LayerClosed);
         }
         // The tunnel's own datagrams, when the path to the peer is lost and a route of the session is what is left: in the tunnel each
         // would come back here, longer, for ever.
         if header.destination == session.transport().remote.ip() {
             session.stats.tx_errors += 1;
-            return;
+            return Err(Drop::Loop);
         }
         if large.oversized.is_some() {
-            match Segments::of(large, header.layer, packet) {
-                Some(segments) => segments.for_each(|segment| {
-                    self.encapsulate(slot, &header, segment.len(), |out| segment.write(out));
-                }),
-                None => session.stats.tx_errors += 1,
-            }
-            return;
+            let Some(segments) = Segments::of(large, header.layer, packet) else {
+                session.stats.tx_errors += 1;
+                return Err(Drop::Malformed);
+            };
+            segments.for_each(|segment| {
+                self.encapsulate(slot, &header, segment.len(), |out| segment.write(out));
+            });
+            return Ok(());
         }
         let whole = |partial| checksum::complete(packet, partial);
-        if large.partial.is_none_or(whole) {
-            self.encapsulate(slot, &header, packet.len(), |out| {
-                out.extend_from_slice(packet);
-            });
-        } else {
+        if !large.partial.is_none_or(whole) {
             session.stats.tx_errors += 1;
+            return Err(Drop::Malformed);
         }
+        self.encapsulate(slot, &header, packet.len(), |out| {
+            out.extend_from_slice(packet);
+        });
+        Ok(())
     }
 
     /// Has a packet of `len` octets leave to the peer, which `write` appends.
@@ -226,8 +235,9 @@ impl Traffic {
         let datagram = self.outgoing.begin(&session.socket, path);
         match session.prepare(header.layer, len, write, datagram) {
             Ok(()) => self.outgoing.commit(slot, len),
-            Err(Dropped) => {
+            Err(reason) => {
                 self.outgoing.abandon();
+                self.drops.count(reason, 1);
                 session.stats.tx_errors += 1;
             }
         }
@@ -255,6 +265,9 @@ impl Traffic {
     /// Lets everything go that was kept for what could go with it.
     pub(super) fn flush(&mut self) {
         for delivered in self.coalescer.flush() {
+            if !delivered.taken {
+                self.drops.count(Drop::DeviceRefused, delivered.packets);
+            }
             let Some(session) = self.table.get_mut(delivered.slot) else {
                 continue;
             };
@@ -266,6 +279,9 @@ impl Traffic {
             }
         }
         for sent in self.outgoing.flush() {
+            if !sent.taken {
+                self.drops.count(Drop::SendRefused, 1);
+            }
             let Some(session) = self.table.get_mut(sent.slot) else {
                 continue;
             };
@@ -306,6 +322,13 @@ struct Onward<'a> {
     slot: Slot,
     coalescer: &'a mut Coalescer<TunDevice>,
     events: &'a mut Vec<Event>,
+    drops: &'a Drops,
+}
+
+impl Onward<'_> {
+    fn drop(&self, reason: Drop) {
+        self.drops.count(reason, 1);
+    }
 }
 
 impl Session {
@@ -343,6 +366,7 @@ impl Session {
         // Whoever is on the way could have made it.
         if self.cipher.is_some() {
             self.stats.rx_errors += 1;
+            onward.drop(Drop::Unencrypted);
         } else {
             self.deliver(layer, frame.payload, ecn, onward);
         }
@@ -357,10 +381,15 @@ impl Session {
         let opened = cipher.open(payload, |layer, packet| {
             if self.carried.has(layer) {
                 self.deliver(layer, packet, ecn, onward);
+            } else {
+                onward.drop(Drop::LayerClosed);
             }
         });
         self.cipher = Some(cipher);
-        self.stats.rx_errors += u64::from(opened.is_err());
+        if opened.is_err() {
+            self.stats.rx_errors += 1;
+            onward.drop(Drop::Undecryptable);
+        }
         opened != Err(Lost::Synchronization)
     }
 
@@ -377,7 +406,10 @@ impl Session {
                 }
             }
         });
-        self.stats.rx_errors += u64::from(delivered.is_err());
+        if let Err(reason) = delivered {
+            self.stats.rx_errors += 1;
+            onward.drop(reason);
+        }
     }
 
     /// Whether the host may have a packet, and the ECN field that it gets where that is another.
@@ -386,15 +418,17 @@ impl Session {
         layer: Layer,
         packet: &[u8],
         outer: Ecn,
-    ) -> Result<(Option<Ecn>, &Network), Dropped> {
-        let network = self.network.as_ref().ok_or(Dropped)?;
-        let header = IpHeader::decode(packet).map_err(|_| Dropped)?;
-        let spoofed = self.spec.device == Device::Shared && !may_be_source(&header, &network.spec);
-        if header.layer != layer || spoofed {
-            return Err(Dropped);
+    ) -> Result<(Option<Ecn>, &Network), Drop> {
+        let network = self.network.as_ref().ok_or(Drop::NoDevice)?;
+        let header = IpHeader::decode(packet).map_err(|_| Drop::Malformed)?;
+        if header.layer != layer {
+            return Err(Drop::Malformed);
+        }
+        if self.spec.device == Device::Shared && !may_be_source(&header, &network.spec) {
+            return Err(Drop::SpoofedSource);
         }
         let ecn = match self.spec.outer.ecn {
-            true => header.ecn.merge(outer).ok_or(Dropped)?,
+            true => header.ecn.merge(outer).ok_or(Drop::Congestion)?,
             false => header.ecn,
         };
         Ok(((ecn != header.ecn).then_some(ecn), network))
@@ -407,16 +441,16 @@ impl Session {
         len: usize,
         write: impl FnOnce(&mut Vec<u8>),
         out: &mut Vec<u8>,
-    ) -> Result<(), Dropped> {
-        let Network { spec, .. } = self.network.as_ref().ok_or(Dropped)?;
+    ) -> Result<(), Drop> {
+        let Network { spec, .. } = self.network.as_ref().ok_or(Drop::NoDevice)?;
         if len > spec.mtu.into() {
-            return Err(Dropped);
+            return Err(Drop::TooLarge);
         }
         let ns = self.sequencer.next_ns();
         let encapsulation = &self.spec.encapsulation;
         let header = |protocol, len, out: &mut Vec<u8>| {
             put_header(out, protocol, len, spec.framing, encapsulation, ns)
-                .map_err(|BufferFull| Dropped)
+                .map_err(|BufferFull| Drop::TooLarge)
         };
         let Some(cipher) = &mut self.cipher else {
             header(layer.protocol(), len, out)?;
@@ -429,7 +463,7 @@ impl Session {
         out.resize(at + overhead, 0);
         write(out);
         let sealed = cipher.seal(layer, &mut out[at..]);
-        sealed.map_err(|BufferFull| Dropped)
+        sealed.map_err(|BufferFull| Drop::TooLarge)
     }
 
     /// Where its datagrams go that have a packet with this ECN field in them.

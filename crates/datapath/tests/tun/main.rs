@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod bed;
+#[cfg(test)]
+mod drops;
 #[cfg(all(test, feature = "ebpf"))]
 mod ebpf;
 #[cfg(test)]

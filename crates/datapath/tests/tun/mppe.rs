@@ -17,13 +17,13 @@ fn keys() -> StartKeys {
     }
 }
 
-fn encryption(lns: bool, mode: Option<Mode>) -> Option<Encryption> {
+pub(crate) fn encryption(lns: bool, mode: Option<Mode>) -> Option<Encryption> {
     let keys = if lns { keys() } else { keys().reversed() };
     let mru = 1500;
     Some(Encryption { keys, mode, mru })
 }
 
-fn encrypted(mut network: NetworkSpec, lns: bool, mode: Mode) -> NetworkSpec {
+pub(crate) fn encrypted(mut network: NetworkSpec, lns: bool, mode: Mode) -> NetworkSpec {
     network.encryption = encryption(lns, Some(mode));
     network
 }
