@@ -104,12 +104,7 @@ impl Carrier {
     /// Takes the requests out of `requests`, in order.
     pub(crate) fn submit(&mut self, requests: &mut Vec<Request>) {
         for mut request in requests.drain(..) {
-            let Some(handle) = request.handle() else {
-                if self.usual != Choice::Null {
-                    self.for_engines.push(request);
-                }
-                continue;
-            };
+            let handle = request.handle();
             if let Request::Create { spec, .. } = &mut request {
                 if spec.choice == Choice::Auto || self.usual == Choice::Null {
                     spec.choice = self.usual;

@@ -124,9 +124,7 @@ impl Auto {
         let Ok(kernel) = &mut self.kernel else {
             return self.without(request, for_tun);
         };
-        let Some(handle) = request.handle() else {
-            return for_tun.push(request);
-        };
+        let handle = request.handle();
         match request {
             Request::Create {
                 token,

@@ -3,7 +3,7 @@
 //! Jobs are done in the order of their submission, but for the removal of devices, which is slow: they go when nothing else is to be done, all at
 //! once. Everything that was added is remembered and taken away again: with its session, or at the latest when the thread ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -75,8 +75,6 @@ pub(crate) enum Job<M: Maker> {
     },
     /// The device of this index is no more.
     DeviceGone(u32),
-    /// Nobody but sessions is to be at these addresses.
-    Reserve(Vec<IpNet>),
 }
 
 /// What the host's thread answers.
@@ -189,7 +187,6 @@ fn run<M: Maker>(
                 report(Report::Stats { token, stats });
             }
             Job::DeviceGone(index) => host.forget_device(index),
-            Job::Reserve(nets) => host.reserve(nets.into_iter().collect()),
         }
     }
     host.remove_leaving(&mut report);
@@ -245,8 +242,6 @@ struct Host<M: Maker> {
     outer_paths: BTreeMap<IpAddr, Shared<Option<RouteEntry>>>,
     /// Addresses for which we answer; without an entry where we are in no network of theirs, or others answer.
     proxies: BTreeMap<Ipv4Addr, Shared<Option<Proxy>>>,
-    /// What is unreachable where no session has it.
-    reserved: BTreeSet<IpNet>,
 }
 
 impl<M: Maker> Host<M> {
@@ -262,7 +257,6 @@ impl<M: Maker> Host<M> {
             addresses: BTreeMap::new(),
             outer_paths: BTreeMap::new(),
             proxies: BTreeMap::new(),
-            reserved: BTreeSet::new(),
         }
     }
 
@@ -286,16 +280,6 @@ impl<M: Maker> Host<M> {
             return false;
         };
         self.leaving.iter().any(|l| l.device.name() == name)
-    }
-
-    fn reserve(&mut self, nets: BTreeSet<IpNet>) {
-        for &net in self.reserved.difference(&nets) {
-            warn_of(self.netlink.remove_unreachable(net));
-        }
-        for &net in nets.difference(&self.reserved) {
-            warn_of(self.netlink.add_unreachable(net));
-        }
-        self.reserved = nets;
     }
 
     fn remove_leaving(&mut self, mut report: impl FnMut(Report<M::Device>)) {
@@ -578,7 +562,6 @@ impl<M: Maker> Host<M> {
     }
 
     fn remove_everything(mut self) {
-        self.reserve(BTreeSet::new());
         let mut devices = Vec::new();
         while let Some(&handle) = self.sessions.keys().next() {
             devices.extend(self.remove(handle));

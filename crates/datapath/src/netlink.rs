@@ -247,24 +247,6 @@ impl Netlink {
             .map_err(|e| DatapathError::system(format!("remove {route}"), &e))
     }
 
-    /// Has packets to `net` that no other route takes answered as unreachable; no error where that is so.
-    pub fn add_unreachable(&self, net: IpNet) -> Result<(), DatapathError> {
-        let message = RouteNetlinkMessage::NewRoute(unreachable(net));
-        match self.request(message, NLM_F_CREATE) {
-            Err(e) if !is(&e, Errno::EXIST) => {
-                Err(DatapathError::system(format!("make {net} unreachable"), &e))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Undoes [`add_unreachable`](Self::add_unreachable).
-    pub fn remove_unreachable(&self, net: IpNet) -> Result<(), DatapathError> {
-        let message = RouteNetlinkMessage::DelRoute(unreachable(net));
-        gone(self.request(message, 0))
-            .map_err(|e| DatapathError::system(format!("give up {net}"), &e))
-    }
-
     /// The path that packets to `destination` take now, as a host route; none if it is an address of this host.
     pub fn path_to(&self, destination: IpAddr) -> Result<Option<RouteEntry>, DatapathError> {
         let what = || format!("find the path to {destination}");
@@ -362,21 +344,6 @@ fn address_message(address: &Address) -> AddressMessage {
         AddressAttribute::Address(address.peer.unwrap_or(address.local)),
         // Both ends agreed on it already.
         AddressAttribute::Flags(AddressFlags::Nodad),
-    ];
-    message
-}
-
-/// The last route of all to `net`.
-fn unreachable(net: IpNet) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(net.addr());
-    message.header.destination_prefix_length = net.prefix_len();
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = OURS;
-    message.header.kind = RouteType::Unreachable;
-    message.attributes = vec![
-        RouteAttribute::Destination(net.network().into()),
-        RouteAttribute::Priority(u32::MAX),
     ];
     message
 }

@@ -131,19 +131,8 @@ impl Engine {
     }
 
     fn set_model(&mut self, model: Arc<config::Model>) {
-        let before = self.addresses.of_pools();
         self.addresses.set_model(&model);
         self.policy.set_model(model);
-        if self.addresses.of_pools() != before {
-            self.reserve_pools();
-        }
-    }
-
-    /// Keeps the addresses of pools for sessions.
-    pub(crate) fn reserve_pools(&mut self) {
-        let nets = self.addresses.of_pools();
-        let reserve = datapath::Request::Reserve { nets };
-        self.outputs.push_back(Output::Datapath(reserve));
     }
 
     fn create_session(

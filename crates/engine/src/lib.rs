@@ -183,7 +183,7 @@ enum Key {
 impl Engine {
     /// A shard with nothing in it.
     pub fn new(config: EngineConfig, now: Time) -> Self {
-        let mut engine = Self {
+        Self {
             addresses: Addresses::new(&config.model),
             policy: Policy::new(config.model, config.host_name, &config.version),
             udp_port: config.udp_port,
@@ -211,11 +211,7 @@ impl Engine {
             shutdown: Shutdown::No,
             tracing: Tracing::default(),
             held_hooks: HeldHooks::new(),
-        };
-        if !engine.policy.model().ip_pools.is_empty() {
-            engine.reserve_pools();
         }
-        engine
     }
 
     /// Takes one input. Whatever it holds, the shard goes on.

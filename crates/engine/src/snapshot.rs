@@ -108,7 +108,6 @@ impl Engine {
             ..state
         };
         engine.addresses.set_model(engine.policy.model());
-        engine.reserve_pools();
         engine
             .tunnels
             .values()

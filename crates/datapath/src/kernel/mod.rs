@@ -157,8 +157,7 @@ impl Kernel {
 
     /// Carries out one request, but for what the host's thread completes.
     pub(crate) fn carry_out(&mut self, request: Request) {
-        let lent = |handle| self.lent.contains_key(&handle);
-        if request.handle().is_some_and(lent) {
+        if self.lent.contains_key(&request.handle()) {
             return self.carry_out_lent(request);
         }
         match request {
@@ -223,8 +222,6 @@ impl Kernel {
                 let result = self.join(handle, with);
                 self.complete(token, result.map(|()| Completion::Joined));
             }
-            // Whose sessions share a device keeps their addresses.
-            Request::Reserve { .. } => {}
             Request::Remove { token, handle } => match self.forget(handle) {
                 Ok(session) => self.submit_job(Job::Remove {
                     token,
@@ -238,7 +235,7 @@ impl Kernel {
 
     /// Carries out a request about a session that another program speaks PPP in.
     fn carry_out_lent(&mut self, request: Request) {
-        let Some(lent) = request.handle().and_then(|handle| self.lent.get(&handle)) else {
+        let Some(lent) = self.lent.get(&request.handle()) else {
             return;
         };
         match request {
@@ -259,7 +256,7 @@ impl Kernel {
                 let why = "another program speaks PPP in it".to_owned();
                 self.complete(token, Err(DatapathError::Unsupported(why)));
             }
-            Request::Send { .. } | Request::Reserve { .. } => {}
+            Request::Send { .. } => {}
         }
     }
 

@@ -351,7 +351,6 @@ impl Worker {
                     self.complete(token, Err(error));
                 }
             }
-            Request::Reserve { nets } => self.submit(Job::Reserve(nets)),
             Request::Join { token, .. } => self.complete(token, Err(DatapathError::cannot_join())),
             Request::Remove { token, handle } => match self.remove(handle) {
                 Ok(stats) => self.submit(Job::Remove {

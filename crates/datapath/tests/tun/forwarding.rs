@@ -1,6 +1,6 @@
 //! What a router does that is an LNS: packets between subscribers' sessions and the networks behind it.
 
-use datapath::{Device, NetworkSpec, Request, Route};
+use datapath::{Device, NetworkSpec, Route};
 
 use super::bed::{Bed, End, Namespace, dual_stack, own, session};
 use super::{LAC, LNS};
@@ -102,41 +102,4 @@ fn what_is_too_large_for_a_session_is_told_its_sender_with_the_size_that_is_not(
         said.contains("Frag needed and DF set (mtu = 1300)"),
         "{said}"
     );
-}
-
-#[test]
-fn a_reserved_address_that_no_session_has_is_unreachable_and_goes_round_nowhere() {
-    let Some(bed) = Bed::new() else { return };
-    let before = bed.lns.configuration();
-    // Whatever the LNS has no route for goes to the LAC, and the LAC sends it back.
-    bed.lns.run("ip route add default via 10.9.0.2");
-    bed.lac.run("ip route add 10.0.0.0/24 via 10.9.0.1");
-    for end in [&bed.lns, &bed.lac] {
-        end.sysctl(&["ipv4/ip_forward=1"]);
-    }
-    let mut lns = End::start(&bed.lns, LNS);
-    let reserve = |nets: &[&str]| Request::Reserve {
-        nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
-    };
-    lns.submit(reserve(&["10.0.0.0/24", "10.1.0.0/24"]));
-    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
-        .unwrap();
-    let [lns_side, _] = dual_stack();
-    lns.configure(1, lns_side.clone()).unwrap();
-
-    let said = ping(&bed.lac, "10.0.0.77");
-    assert!(
-        said.contains("From 10.9.0.1 icmp_seq=1 Destination Host Unreachable"),
-        "{said}"
-    );
-    let way = bed.lns.run("ip route get 10.0.0.2");
-    assert!(way.contains("dev l2tp0"), "{way}");
-
-    lns.submit(reserve(&["10.0.0.0/24"]));
-    lns.configure(1, lns_side).unwrap();
-    let way = bed.lns.run("ip route get 10.1.0.77");
-    assert!(way.contains("via 10.9.0.2"), "{way}");
-    drop(lns);
-    bed.lns.run("ip route del default");
-    assert_eq!(bed.lns.configuration(), before);
 }
