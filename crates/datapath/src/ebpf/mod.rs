@@ -10,7 +10,7 @@
 //! A session is always `tun`'s too: whatever the programs leave, it takes, and a session that they are not to carry any more loses nothing.
 //! So nothing here has to work, and where something does not, it is said why.
 //!
-//! The programs are in `l2tp.bpf.c`, compiled beside it (`cargo xtask bpf`). The worker of `tun` changes the maps; the thread of [`links`] attaches
+//! The programs are in `l2tp.bpf.c`, compiled beside it (`cargo xtask bpf`). The worker of `tun` changes the maps; the thread of `links` attaches
 //! the programs and follows the devices of this host. All of it goes with the process: nothing is pinned.
 
 mod check;
