@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) carried: Carried,
     /// Set when the device is ready.
     pub(super) network: Option<Network>,
+    /// What the peer sent meanwhile: it knows nothing of devices.
+    pub(super) early: Vec<EarlyPacket>,
     /// What is encrypted with, where packets are.
     pub(super) cipher: Option<Box<Cipher>>,
     /// Programs in the kernel carry its common packets.
@@ -59,6 +61,14 @@ pub(super) struct HeldFrame {
     pub(super) ns: u16,
     pub(super) ecn: Ecn,
     pub(super) frame: Vec<u8>,
+}
+
+/// A packet that came before the device was ready.
+#[derive(Debug)]
+pub(super) struct EarlyPacket {
+    pub(super) layer: Layer,
+    pub(super) ecn: Ecn,
+    pub(super) octets: Vec<u8>,
 }
 
 /// Which network layers a session's latest specification opens.
@@ -111,6 +121,7 @@ impl Session {
             stats: Stats::default(),
             carried: Carried::default(),
             network: None,
+            early: Vec::new(),
             cipher: None,
             accelerated: false,
             unmerged: false,

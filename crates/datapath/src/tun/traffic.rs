@@ -17,11 +17,14 @@ use super::offload::coalesce::Coalescer;
 use super::offload::segment::Segments;
 use super::outgoing::{Outgoing, Path};
 use super::packet::{IpHeader, Layer, put_header, set_ecn};
-use super::table::{HeldFrame, Network, Session, Slot, Table};
+use super::table::{EarlyPacket, HeldFrame, Network, Session, Slot, Table};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers};
 use crate::{Device, Drop, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
+
+/// The most packets of a session that wait for its device, which takes some milliseconds.
+const EARLY_MAX: usize = 32;
 
 /// The sessions, and the events that their traffic makes.
 pub(super) struct Traffic {
@@ -132,6 +135,23 @@ impl Traffic {
             remote,
         };
         self.events.push(classify(path, payload));
+    }
+
+    /// A session's device is ready: gives it what came before.
+    pub(super) fn deliver_early(&mut self, slot: Slot) {
+        let Some(session) = self.table.get_mut(slot) else {
+            return;
+        };
+        let early = std::mem::take(&mut session.early);
+        let mut onward = Onward {
+            slot,
+            coalescer: &mut self.coalescer,
+            events: &mut self.events,
+            drops: &self.drops,
+        };
+        for EarlyPacket { layer, ecn, octets } in early {
+            session.deliver(layer, &octets, ecn, &mut onward);
+        }
     }
 
     /// How long until [`release_overdue`](Self::release_overdue) has something to do, or may.
@@ -395,6 +415,13 @@ impl Session {
 
     /// Gives a packet that came in one with the ECN field `outer` to the host. It is counted when that has it.
     fn deliver(&mut self, layer: Layer, packet: &[u8], outer: Ecn, onward: &mut Onward<'_>) {
+        if self.network.is_none() && self.early.len() < EARLY_MAX {
+            return self.early.push(EarlyPacket {
+                layer,
+                ecn: outer,
+                octets: packet.to_vec(),
+            });
+        }
         let delivered = self.marked(layer, packet, outer).map(|(ecn, network)| {
             let (device, slot) = (&network.device, onward.slot);
             match ecn {

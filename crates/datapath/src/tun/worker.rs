@@ -174,9 +174,16 @@ impl Worker {
                     return;
                 }
             }
+            let woken = |event: &epoll::Event| matches!(Source::of(event.data), Source::Wake);
+            if ready.iter().any(woken) {
+                self.wake.clear();
+            }
+            // What was asked before a packet came is done before it is looked at: the peer may send as soon as it has our word.
+            next = self.take_messages();
+            self.traffic.flush();
             for event in &ready {
                 match Source::of(event.data) {
-                    Source::Wake => self.wake.clear(),
+                    Source::Wake => {}
                     Source::Socket(number) => {
                         let flags = event.flags;
                         if flags.contains(epoll::EventFlags::ERR) {
@@ -191,7 +198,6 @@ impl Worker {
             }
             self.traffic.release_overdue();
             self.reconsider_sessions();
-            next = self.take_messages();
             self.traffic.flush();
             if !self.traffic.events.is_empty() {
                 self.sink.deliver(&mut self.traffic.events);
@@ -481,6 +487,7 @@ impl Worker {
                 if result.is_err()
                     && let Ok(session) = self.session(handle)
                 {
+                    session.early.clear();
                     session.carried = session
                         .network
                         .as_ref()
@@ -503,6 +510,7 @@ impl Worker {
         let owner = (session.spec.device != Device::Shared).then_some(slot);
         let device = Arc::clone(&network.device);
         table.open(slot, network);
+        self.traffic.deliver_early(slot);
         let index = device.index();
         if !self.devices.contains_key(&index) {
             watch(&self.poll, &device, Source::Device(index))?;

@@ -350,7 +350,7 @@ fn empty_pool(world: &World) -> Result<String> {
 /// Pings cross the session, or the error is `otherwise`.
 fn carries(world: &World, otherwise: &'static str) -> Result<()> {
     let pings = ping(&world.bed.lac, &INNER_LNS.to_string(), 3)?;
-    ensure!(pings.received == 3, otherwise);
+    ensure!(pings.received == 3, "{otherwise}: {}", pings.text);
     Ok(())
 }
 
