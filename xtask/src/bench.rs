@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the programs of the `bench` package, in release, their JSON line last.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -71,11 +71,15 @@ pub(crate) fn run(subject: Subject, options: Vec<OsString>) -> Result<ExitCode> 
         bin.get_name(),
     ])
     .status()?;
-    Ok(if status.success() {
+    Ok(exit_code(status))
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// Its machine needs root, and the packages of the suite of the same name.
@@ -106,9 +110,5 @@ fn datapath(options: Vec<OsString>) -> Result<ExitCode> {
     let status = Command::new(programs("release")?.join("datapath-bench"))
         .args(options)
         .status()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(status))
 }

@@ -26,6 +26,7 @@ mod commands;
 mod counters;
 mod created;
 mod encryption;
+mod endings;
 mod half_open;
 mod hooks;
 mod idleness;

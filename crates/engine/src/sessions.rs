@@ -11,20 +11,18 @@ use datapath::{
     Choice, Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link,
     Listener, Outer, Request, Sequencing, SessionSpec, Transport,
 };
-use l2tp::{Disconnect, LinkInfo};
+use l2tp::LinkInfo;
 use ppp::{AuthAttempt, Cause, Credentials, LinkConfig, Verdict};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
 use crate::commands::WhichSession;
-use crate::hooks::{HookEnd, HookEvent};
+use crate::hooks::HookEvent;
 use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
-use crate::networks::Networks;
 use crate::policy::{PppSetup, unless_zero};
 use crate::pppd::{Pppd, PppdRequest};
-use crate::reasons::{Why, ppp_cause};
 use crate::status::{role, session_profile};
 use crate::tally::{Counted, SessionTally};
 use crate::wheel::Entry;
@@ -90,7 +88,7 @@ pub(crate) struct Session {
     /// Its traffic flows.
     pub(crate) up: bool,
     /// It did once.
-    was_up: bool,
+    pub(crate) was_up: bool,
     /// The name that it had when it was deleted, for hooks that come after.
     #[serde(skip)]
     pub(crate) last_name: Option<String>,
@@ -497,100 +495,6 @@ impl Engine {
         session
             .link
             .authenticated(attempt.number, verdict, now, &mut self.rng);
-    }
-
-    pub(crate) fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
-        self.counters.ppp.links_closed += 1;
-        let Some(session) = self.session_mut(tunnel, id) else {
-            return;
-        };
-        let has_ipv4 = session.setup.profile.use_ipv4();
-        let cause = ppp_cause(cause, &session.link, has_ipv4);
-        self.close_call(tunnel, id, Disconnect::ppp(cause));
-    }
-
-    /// Begins the orderly end of a session's PPP, which ends its call; false when it has no PPP.
-    pub(crate) fn end_link(&mut self, tunnel: u16, id: u16, cause: Cause, now: Time) -> bool {
-        let session = self
-            .tunnels
-            .get_mut(&tunnel)
-            .and_then(|tunnel| tunnel.sessions.get_mut(&id))
-            .filter(|session| !session.no_ppp);
-        let Some(session) = session else {
-            return false;
-        };
-        session.ending = Some(cause.to_string());
-        if session.pppd.is_none() {
-            session.link.close(cause, now, &mut self.rng);
-        } else if !self.stop_pppd(tunnel, id, &cause) {
-            self.link_closed(tunnel, id, &cause);
-        }
-        true
-    }
-
-    /// Sends CDN; what follows from it comes as the tunnel's events.
-    pub(crate) fn close_call(&mut self, tunnel: u16, id: u16, reason: Disconnect) {
-        if let Some(tunnel) = self.tunnels.get_mut(&tunnel) {
-            tunnel.control.close_call(id, reason);
-        }
-    }
-
-    /// Forgets a session whose call is over, and gives back what it held.
-    pub(crate) fn end_session(&mut self, tunnel_id: u16, id: u16, reason: &Why, now: Time) {
-        let Some(tunnel) = self.tunnels.get_mut(&tunnel_id) else {
-            return;
-        };
-        let (remote, source) = (tunnel.remote, tunnel.source());
-        let session = tunnel.sessions.remove(&id);
-        let was_up = session.as_ref().is_some_and(|session| session.was_up);
-        self.counters.setup.session_failures += u64::from(!was_up);
-        if let Some(mut session) = session {
-            if session.was_up {
-                self.limits.session_down(source);
-            }
-            let handle = session.handle;
-            if let Some(pppd) = session.pppd.take() {
-                self.drop_pppd(handle, &pppd);
-            }
-            let counted = self.retire_session(&session);
-            let token = self.expect(Pending::Remove(tunnel_id, counted));
-            self.outputs
-                .push_back(Output::Datapath(Request::Remove { token, handle }));
-            self.wheel.remove(session.entry);
-            if let Some(address) = session.lent {
-                self.addresses.give_back(address);
-            }
-            let user = session.user.as_deref().map(str::to_owned);
-            let end = HookEnd::new(Some(&reason.text), session.since, now);
-            let about = self
-                .has_hooks()
-                .then(|| self.hooked_session(tunnel_id, id, &session));
-            let more = about.map(|about| (about, end, token));
-            let gone = session.networks_gone(session.networks(), Networks::default());
-            self.tell_networks_down((tunnel_id, id), gone, more.clone());
-            self.event(Event::SessionDown {
-                tunnel: tunnel_id,
-                session: id,
-                remote,
-                user,
-                reason: reason.text.clone(),
-                was_up: session.was_up,
-            });
-            if let Some((about, end, token)) = more.filter(|_| session.was_up) {
-                self.hook_session(tunnel_id, about, HookEvent::SessionDown(end), Some(token));
-            }
-        } else if self.created_session(tunnel_id, id).is_some() {
-            // What an operator asked for and never came up, which nothing else may tell.
-            self.event(Event::SessionDown {
-                tunnel: tunnel_id,
-                session: id,
-                remote,
-                user: None,
-                reason: reason.text.clone(),
-                was_up: false,
-            });
-        }
-        self.created_call_ended(tunnel_id, id, reason, now);
     }
 
     pub(crate) fn completed(

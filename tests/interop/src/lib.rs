@@ -18,6 +18,7 @@ pub mod ours;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod spread;
 pub mod talk;
 pub mod terminal;
 pub mod traffic;

@@ -1,18 +1,7 @@
 //! A build without the engine `ebpf`.
 
-use std::sync::Arc;
-
-use crate::device::TunDevice;
-use crate::{NetworkSpec, SessionSpec, Stats};
-
-/// A session of `tun`.
-#[expect(dead_code, reason = "nobody carries it")]
-pub(crate) struct Candidate<'a> {
-    pub(crate) spec: &'a SessionSpec,
-    pub(crate) network: Option<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>)>,
-    pub(crate) sends_numbers: bool,
-    pub(crate) elsewhere: bool,
-}
+use crate::tun::{Candidate, Why};
+use crate::{SessionSpec, Stats};
 
 /// There is nothing to load.
 pub enum Loaded {}
@@ -23,9 +12,6 @@ pub enum Loaded {}
 pub fn load() -> Result<Loaded, String> {
     Err("it was left out of this build".to_owned())
 }
-
-/// Why a session is not carried.
-pub(crate) type Why = Option<String>;
 
 /// Nothing is ever said.
 pub(crate) enum Notice {}
@@ -41,7 +27,7 @@ impl Accelerator {
         match loaded {}
     }
 
-    pub(crate) fn take(&mut self, notice: Notice) {
+    pub(crate) fn take(&mut self, notice: Notice) -> bool {
         match notice {}
     }
 

@@ -21,30 +21,18 @@ mod programs;
 mod tests;
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::device::{Interface, TunDevice};
+use crate::tun::{Candidate, Why};
 use crate::{Choice, Device, Encapsulation, Ids, NetworkSpec, Sequencing, SessionSpec, Stats};
 use links::Links;
 pub(crate) use links::Notice;
 use policies::Policy;
 use programs::{Maps, Programs, Record};
-
-/// Why a session is not carried; nothing where that passes by itself.
-pub(crate) type Why = Option<String>;
-
-/// A session of `tun` that the programs may carry.
-pub(crate) struct Candidate<'a> {
-    pub(crate) spec: &'a SessionSpec,
-    /// Its open network side.
-    pub(crate) network: Option<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>)>,
-    /// What we send has sequence numbers.
-    pub(crate) sends_numbers: bool,
-    /// Its socket is bound to a device, or in another network namespace.
-    pub(crate) elsewhere: bool,
-}
 
 /// The programs, taken by the kernel and tried, and attached to nothing yet.
 pub struct Loaded {
@@ -96,23 +84,21 @@ impl Accelerator {
         })
     }
 
-    /// Takes what the thread of the links says: all sessions are to be looked at again.
-    pub(crate) fn take(&mut self, notice: Notice) {
+    /// Takes what the thread of the links says, which says the same again at each change of a device or an address; whether sessions are to be
+    /// looked at again.
+    pub(crate) fn take(&mut self, notice: Notice) -> bool {
         self.ready = match notice {
             Notice::Policies(policies) => {
-                self.policies = policies;
-                return;
+                return mem::replace(&mut self.policies, policies) != self.policies;
             }
-            Notice::Near(near) => {
-                self.near = near;
-                return;
-            }
+            Notice::Near(near) => return mem::replace(&mut self.near, near) != near,
             Notice::Ready(index) => Ok(index),
             Notice::NotReady(why) => {
                 tracing::warn!("datapath ebpf: {why}; tun carries all");
                 Err(Some(why))
             }
         };
+        true
     }
 
     /// Carries a session, as it is now, if it can be carried: why not, if not.
@@ -120,18 +106,13 @@ impl Accelerator {
         let ids = local_ids(session.spec);
         match self.record(session) {
             Ok((record, inside)) => {
-                let before = self.carried.get(&ids).map(Vec::as_slice);
-                let opened = self
-                    .maps
-                    .open(ids, record, before.unwrap_or_default(), &inside);
-                let both = [before.unwrap_or_default(), &inside].concat();
-                if opened.is_err() {
-                    self.maps.close(ids, &both);
-                    self.carried.remove(&ids);
-                } else {
-                    self.carried.insert(ids, inside);
+                let before = self.carried.remove(&ids).unwrap_or_default();
+                if let Err(why) = self.maps.open(ids, record, &before, &inside) {
+                    self.maps.close(ids, &[before, inside].concat());
+                    return Err(Some(why));
                 }
-                opened.map_err(Some)
+                self.carried.insert(ids, inside);
+                Ok(())
             }
             Err(why) => {
                 self.leave(session.spec);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use rtnetlink::packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
 use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_XFRM};
 
 use crate::Transport;
@@ -14,8 +15,6 @@ const XFRM_MSG_GETPOLICY: u16 = 0x15;
 const XFRMNLGRP_POLICY: u32 = 4;
 /// `linux/netlink.h`.
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_ERROR: u16 = 2;
 const HEADER: usize = 16;
 /// `struct xfrm_userpolicy_id`.
 const POLICY_ID: usize = 64;
@@ -64,25 +63,17 @@ pub(super) fn all() -> io::Result<Vec<Policy>> {
     loop {
         let (octets, _) = socket.recv_from_full()?;
         let mut rest = &octets[..];
-        while let Some((kind, payload, next)) = message(rest) {
-            match kind {
-                XFRM_MSG_NEWPOLICY => policies.extend(policy(payload)),
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            match message.message_type() {
+                XFRM_MSG_NEWPOLICY => policies.extend(policy(message.payload())),
                 NLMSG_DONE => return Ok(policies),
                 NLMSG_ERROR => return Err(io::Error::other("the dump of policies was refused")),
                 _ => {}
             }
-            rest = next;
+            let len = (message.length() as usize).next_multiple_of(4);
+            rest = rest.get(len..).unwrap_or_default();
         }
     }
-}
-
-/// The first netlink message: its type, what is in it, and what comes after it.
-fn message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let len = u32::from_ne_bytes(octets.get(..4)?.try_into().ok()?) as usize;
-    let kind = u16::from_ne_bytes(octets.get(4..6)?.try_into().ok()?);
-    let payload = octets.get(HEADER..len)?;
-    let next = octets.get(len.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, payload, next))
 }
 
 /// What a `struct xfrm_userpolicy_info` begins with.

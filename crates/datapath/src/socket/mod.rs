@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -60,6 +60,14 @@ impl From<SocketAddr> for Place {
             namespace: None,
         }
     }
+}
+
+/// Where datagrams come from and go, and what they look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Path {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) headers: Headers,
 }
 
 /// A bound, non-blocking UDP socket that knows the local address of each datagram, and those beside it that send what it can't.
@@ -200,43 +208,35 @@ impl Socket {
         headers: Headers,
         payload: &[u8],
     ) -> io::Result<()> {
-        let (socket, outward) = self.outward(local, remote, headers);
+        let (socket, outward) = self.outward(Path {
+            local,
+            remote,
+            headers,
+        });
         self.unless_full(1, outward.send(socket, payload))
     }
 
     /// Sends datagrams of `segment` octets, the last of which may be shorter, that stand one behind the other in `octets`: all, or an error.
     ///
     /// The kernel takes up to 64 and 65,507 octets; none without a checksum, with IPsec, or larger than the path.
-    pub(crate) fn send_merged(
-        &self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        headers: Headers,
-        (octets, segment): (&[u8], u16),
-    ) -> io::Result<()> {
-        let (socket, outward) = self.outward(local, remote, headers);
+    pub(crate) fn send_merged(&self, path: Path, octets: &[u8], segment: u16) -> io::Result<()> {
+        let (socket, outward) = self.outward(path);
         let count = octets.len().div_ceil(segment.max(1).into());
         self.unless_full(count, outward.send_merged(socket, octets, segment))
     }
 
     /// Sends datagrams up to the first that can't be; says how many went. An error is the first's.
-    pub(crate) fn send_each(
-        &self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        headers: Headers,
-        datagrams: &[&[u8]],
-    ) -> io::Result<usize> {
-        let (socket, outward) = self.outward(local, remote, headers);
+    pub(crate) fn send_each(&self, path: Path, datagrams: &[&[u8]]) -> io::Result<usize> {
+        let (socket, outward) = self.outward(path);
         outward.send_each(socket, datagrams)
     }
 
-    fn outward(
-        &self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        headers: Headers,
-    ) -> (&UdpSocket, Outward) {
+    fn outward(&self, path: Path) -> (&UdpSocket, Outward) {
+        let Path {
+            local,
+            remote,
+            headers,
+        } = path;
         let socket = match &self.senders {
             Some(senders) => senders.with(headers, &self.io),
             None => &self.io,
@@ -350,8 +350,8 @@ fn in_namespace<T: Send>(
 ) -> io::Result<T> {
     // A name becomes a path in the folder of names; a path stays what it is.
     let path = match namespace.contains('/') {
-        true => Path::new(namespace).to_owned(),
-        false => Path::new(NAMED_NAMESPACES).join(namespace),
+        true => path::Path::new(namespace).to_owned(),
+        false => path::Path::new(NAMED_NAMESPACES).join(namespace),
     };
     let inside = || {
         let enter = || {

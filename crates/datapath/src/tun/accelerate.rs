@@ -1,11 +1,33 @@
 //! What the worker has to do with the engine `ebpf`: which of its sessions are carried by that, too.
 
 use std::mem;
+use std::sync::Arc;
 
 use super::table::{Session, Slot};
 use super::worker::Worker;
-use crate::ebpf::{Accelerator, Candidate, Loaded, Notice, Why};
-use crate::{Choice, DatapathError, Device, Engine, Event, Handle, Stats};
+use crate::device::TunDevice;
+use crate::ebpf::{Accelerator, Loaded, Notice};
+use crate::{
+    Choice, DatapathError, Device, Engine, Event, Handle, NetworkSpec, SessionSpec, Stats,
+};
+
+/// Why a session is not carried; nothing where that passes by itself.
+pub(crate) type Why = Option<String>;
+
+/// A session of `tun` that the programs may carry.
+#[cfg_attr(
+    not(feature = "ebpf"),
+    expect(dead_code, reason = "nobody looks at it")
+)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) spec: &'a SessionSpec,
+    /// Its open network side.
+    pub(crate) network: Option<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>)>,
+    /// What we send has sequence numbers.
+    pub(crate) sends_numbers: bool,
+    /// Its socket is bound to a device, or in another network namespace.
+    pub(crate) elsewhere: bool,
+}
 
 impl Worker {
     /// Lets programs in the kernel carry what they can, where this machine takes them.
@@ -31,13 +53,15 @@ impl Worker {
     }
 
     pub(super) fn stats(&mut self, handle: Handle) -> Result<Stats, DatapathError> {
-        let session = self.session(handle)?;
+        let table = &mut self.traffic.table;
+        let slot = table.by_handle(handle);
+        let session = slot.and_then(|slot| table.get_mut(slot));
+        let session = session.ok_or(DatapathError::NoSuchSession)?;
         let mut stats = session.stats();
-        if session.spec.device == Device::Shared {
-            let spec = session.spec.clone();
-            if let Ok(accelerator) = &self.accelerator {
-                stats += accelerator.stats(&spec);
-            }
+        if let Ok(accelerator) = &self.accelerator
+            && session.spec.device == Device::Shared
+        {
+            stats += accelerator.stats(&session.spec);
         }
         Ok(stats)
     }
@@ -59,10 +83,11 @@ impl Worker {
         let Ok(accelerator) = &mut self.accelerator else {
             return;
         };
-        accelerator.take(notice);
-        let all = self.traffic.table.all();
-        self.traffic.changed.extend(all);
-        self.reconsider_sessions();
+        if accelerator.take(notice) {
+            let all = self.traffic.table.all();
+            self.traffic.changed.extend(all);
+            self.reconsider_sessions();
+        }
     }
 
     /// A session is another from now on.

@@ -40,6 +40,7 @@ use crate::netlink::Netlink;
 use crate::socket::Socket;
 use crate::thread::{self, Wake, spawn};
 use crate::{Datapath, DatapathError, Drops, EventSink, Request};
+pub(crate) use accelerate::{Candidate, Why};
 use worker::{Message, Worker};
 
 /// Sets the ECN field of an IP packet.
@@ -64,7 +65,7 @@ pub struct TunConfig {
 }
 
 impl Default for TunConfig {
-    /// `l2tp0` with an MTU of 1500; paths are looked after every half minute
+    /// `l2tp0` with an MTU of 1500; paths are looked after every half minute.
     fn default() -> Self {
         Self {
             shared_device: "l2tp0".to_owned(),

@@ -1,10 +1,9 @@
 //! Datagrams for one peer that leave together: one call of the kernel for as many as it takes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::table::Slot;
-use crate::socket::{Headers, Socket};
+use crate::socket::{Path, Socket};
 
 /// The most datagrams that leave together (`UDP_MAX_SEGMENTS`), and the most octets of theirs: what a datagram of IPv4 has room for.
 const DATAGRAMS_MAX: usize = 64;
@@ -13,14 +12,6 @@ const OCTETS_MAX: usize = 65_507;
 /// The largest packet that a path without room for it gets in fragments: what every link of IPv6 carries (RFC 8200 section 5). Whoever tells lies of
 /// the path's MTU cannot take that away.
 const ALWAYS_CARRIED: usize = 1280;
-
-/// Where datagrams go, and what they look like.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Path {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
-    pub(super) headers: Headers,
-}
 
 /// Where, and through which socket.
 struct Way {
@@ -44,26 +35,12 @@ impl Way {
         let Ok(segment) = u16::try_from(segment) else {
             return false;
         };
-        let Path {
-            local,
-            remote,
-            headers,
-        } = self.path;
-        let sent = self
-            .socket
-            .send_merged(local, remote, headers, (octets, segment));
-        sent.is_ok()
+        self.socket.send_merged(self.path, octets, segment).is_ok()
     }
 
     /// Sends datagrams up to the first that can't be, and says how many that were.
     fn send_each(&self, datagrams: &[&[u8]]) -> usize {
-        let Path {
-            local,
-            remote,
-            headers,
-        } = self.path;
-        let sent = self.socket.send_each(local, remote, headers, datagrams);
-        sent.unwrap_or(0)
+        self.socket.send_each(self.path, datagrams).unwrap_or(0)
     }
 
     /// Sends one datagram with a packet of so many octets. Whatever hinders it (no route, too large, refused by a filter) hinders it alone.

@@ -15,12 +15,12 @@ use super::offload::PacketHeader;
 use super::offload::checksum;
 use super::offload::coalesce::Coalescer;
 use super::offload::segment::Segments;
-use super::outgoing::{Outgoing, Path};
+use super::outgoing::Outgoing;
 use super::packet::{IpHeader, Layer, put_header, set_ecn};
 use super::table::{EarlyPacket, HeldFrame, Network, Session, Slot, Table};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
-use crate::socket::{Datagram, Headers};
+use crate::socket::{Datagram, Headers, Path};
 use crate::{Device, Drop, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
 /// The most packets of a session that wait for its device, which takes some milliseconds.

@@ -11,13 +11,14 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use super::TunMaker;
+use super::accelerate::Why;
 use super::clock::Clock;
 use super::offload::PacketHeader;
 use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
 use crate::device::{Interface, TunDevice};
-use crate::ebpf::{Accelerator, Notice, Why};
+use crate::ebpf::{Accelerator, Notice};
 use crate::host::{Job, Report};
 use crate::socket::{ReceiveBuffers, Socket};
 use crate::thread::Wake;

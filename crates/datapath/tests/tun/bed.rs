@@ -481,6 +481,20 @@ pub(crate) fn session(
     }
 }
 
+/// A session with these sequence numbers, which waits so long for what is missing.
+pub(crate) fn sequenced(mut spec: SessionSpec, with: Sequencing, wait: Duration) -> SessionSpec {
+    let Encapsulation::V2 {
+        sequencing,
+        reorder_timeout,
+        ..
+    } = &mut spec.encapsulation
+    else {
+        panic!("{spec:?}")
+    };
+    (*sequencing, *reorder_timeout) = (with, wait);
+    spec
+}
+
 /// The networks of both ends, the LNS's first: IPv4 and IPv6.
 pub(crate) fn dual_stack() -> [NetworkSpec; 2] {
     [("1", "2"), ("2", "1")].map(|(own, other)| {

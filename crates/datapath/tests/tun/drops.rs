@@ -5,9 +5,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use crypto::mppe::{KeyLength, Mode};
-use datapath::{Device, Drop, Encapsulation, Route, Sequencing};
+use datapath::{Device, Drop, Route, Sequencing};
 
-use crate::bed::{Bed, End, ipv4_udp, network, own, session};
+use crate::bed::{Bed, End, ipv4_udp, network, own, sequenced, session};
 use crate::mppe::{encrypted, encryption};
 use crate::{LAC, LNS, packet_to_lns, to_lns};
 
@@ -143,16 +143,8 @@ fn what_is_not_in_its_turn_or_not_encrypted_is_counted_by_reason() {
     let Some(mut end) = Watched::new() else {
         return;
     };
-    let mut spec = session(1, true, LNS, LAC, Device::Shared);
-    let Encapsulation::V2 {
-        sequencing,
-        reorder_timeout,
-        ..
-    } = &mut spec.encapsulation
-    else {
-        panic!("{spec:?}")
-    };
-    (*sequencing, *reorder_timeout) = (Sequencing::Required, Duration::ZERO);
+    let spec = session(1, true, LNS, LAC, Device::Shared);
+    let spec = sequenced(spec, Sequencing::Required, Duration::ZERO);
     end.lns.create(1, spec).unwrap();
     end.lns
         .configure(1, network("10.0.0.1", "10.0.0.2"))

@@ -1,9 +1,9 @@
 //! What a router does that is an LNS: packets between subscribers' sessions and the networks behind it.
 
-use datapath::{Device, NetworkSpec, Route};
+use datapath::{NetworkSpec, Route};
 
-use super::bed::{Bed, End, Namespace, dual_stack, own, session};
-use super::{LAC, LNS};
+use super::bed::{Bed, End, Namespace, dual_stack};
+use super::one_session;
 
 /// A prefix that the subscriber has behind it.
 const DELEGATED: &str = "fd55::/64";
@@ -24,11 +24,7 @@ fn subscriber(bed: &Bed, mtu: u16) -> (End, End, Namespace) {
     far.run("ip route add 10.0.0.0/24 via 10.8.0.254");
     far.run(&format!("ip route add {DELEGATED} via fd08::254"));
     bed.lac.run("ip addr add fd55::1/128 dev lo");
-    let mut lns = End::start(&bed.lns, LNS);
-    let mut lac = End::start(&bed.lac, LAC);
-    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
-        .unwrap();
-    lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+    let (mut lns, mut lac) = one_session(bed);
     let [lns_side, lac_side] = dual_stack();
     let lns_side = NetworkSpec {
         routes: vec![route(DELEGATED)],

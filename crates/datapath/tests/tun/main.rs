@@ -45,15 +45,21 @@ fn packet_to_lns(number: u8, packet: &[u8]) -> Vec<u8> {
     to_lns(number, &[&[0xff, 3, 0, 0x21], packet].concat())
 }
 
-#[test]
-fn a_session_carries_pings_and_tcp_between_a_shared_device_and_one_of_its_own() {
-    let Some(bed) = Bed::new() else { return };
-    let before = [&bed.lns, &bed.lac].map(|end| end.configuration());
+/// An LNS and a LAC with session 1 between them: on the shared device, and on one of its own.
+fn one_session(bed: &Bed) -> (End, End) {
     let mut lns = End::start(&bed.lns, LNS);
     let mut lac = End::start(&bed.lac, LAC);
     lns.create(1, session(1, true, LNS, LAC, Device::Shared))
         .unwrap();
     lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+    (lns, lac)
+}
+
+#[test]
+fn a_session_carries_pings_and_tcp_between_a_shared_device_and_one_of_its_own() {
+    let Some(bed) = Bed::new() else { return };
+    let before = [&bed.lns, &bed.lac].map(|end| end.configuration());
+    let (mut lns, mut lac) = one_session(&bed);
     let [lns_side, lac_side] = dual_stack();
     assert_eq!(lns.configure(1, lns_side).unwrap(), "l2tp0");
     assert_eq!(lac.configure(1, lac_side).unwrap(), "ppp0");

@@ -3,8 +3,8 @@
 use crypto::mppe::{Decryptor, Encryptor, KeyLength, Lost, Mode, Sealed, StartKeys};
 use datapath::{Device, Encryption, Event, Handle, NetworkSpec, Request};
 
-use crate::bed::{Bed, End, Wire, dual_stack, ipv4_udp, network, own, session};
-use crate::{LAC, LNS, packet_to_lns, to_lns};
+use crate::bed::{Bed, End, Wire, dual_stack, ipv4_udp, network, session};
+use crate::{LAC, LNS, one_session, packet_to_lns, to_lns};
 
 /// A Reset-Ack of CCP.
 const RESET_ACK: &[u8] = &[0xff, 3, 0x80, 0xfd, 15, 1, 0, 4];
@@ -69,11 +69,7 @@ fn opened(by: &mut Decryptor, frame: &[u8]) -> Result<Vec<u8>, Lost> {
 fn packets_are_encrypted_in_every_mode() {
     let Some(bed) = Bed::new() else { return };
     for mode in every_mode() {
-        let mut lns = End::start(&bed.lns, LNS);
-        let mut lac = End::start(&bed.lac, LAC);
-        lns.create(1, session(1, true, LNS, LAC, Device::Shared))
-            .unwrap();
-        lac.create(1, session(1, false, LAC, LNS, own())).unwrap();
+        let (mut lns, mut lac) = one_session(&bed);
         let [lns_side, lac_side] = dual_stack();
         lns.configure(1, encrypted(lns_side.clone(), true, mode))
             .unwrap();
@@ -189,7 +185,7 @@ mod kernel {
     use std::net::UdpSocket;
 
     use crypto::mppe::{Decryptor, Encryptor, KeyLength, Lost, Mode};
-    use datapath::{Engine, Event, Handle, Request};
+    use datapath::{Engine, Event, Handle, NetworkSpec, Request};
 
     use super::{RESET_ACK, encrypted, encryption, every_mode, frame_on, keys, opened, sealed};
     use crate::bed::{Bed, End, dual_stack, ipv4_udp, network, own, session};
@@ -295,16 +291,22 @@ mod kernel {
         [&head[..], &[18, 6, 1, 0, 0, 0x40]].concat()
     }
 
-    /// The LNS, whose session is in the kernel and carries packets after these steps; and a socket that is its peer.
-    fn after(bed: &Bed, steps: &[Step]) -> (End, UdpSocket) {
+    /// An LNS whose session is in the kernel and negotiates encryption, a socket that is its peer, and the network that it has meanwhile.
+    fn negotiating(bed: &Bed, mode: Mode) -> (End, UdpSocket, NetworkSpec) {
         let mut lns = End::start_with_kernel(&bed.lns, LNS);
         let lac = bed.lac.udp(LAC);
         let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
-        spec.mppe = vec![STATELESS.length];
+        spec.mppe = vec![mode.length];
         lns.create(1, spec).unwrap();
         let mut nothing = network("10.0.0.1", "10.0.0.2");
         (nothing.ipv4, nothing.encryption) = (None, encryption(true, None));
         lns.configure(1, nothing.clone()).unwrap();
+        (lns, lac, nothing)
+    }
+
+    /// The LNS, whose session is in the kernel and carries packets after these steps; and a socket that is its peer.
+    fn after(bed: &Bed, steps: &[Step]) -> (End, UdpSocket) {
+        let (mut lns, lac, nothing) = negotiating(bed, STATELESS);
         for step in steps {
             match *step {
                 Step::Says(code, identifier) => {
@@ -456,14 +458,7 @@ mod kernel {
             stateful: true,
         };
         let handle = Handle(1);
-        let mut lns = End::start_with_kernel(&bed.lns, LNS);
-        let lac = bed.lac.udp(LAC);
-        let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
-        spec.mppe = vec![mode.length];
-        lns.create(1, spec).unwrap();
-        let mut nothing = network("10.0.0.1", "10.0.0.2");
-        (nothing.ipv4, nothing.encryption) = (None, encryption(true, None));
-        lns.configure(1, nothing).unwrap();
+        let (mut lns, lac, _) = negotiating(&bed, mode);
         let ack = [0xff, 3, 0x80, 0xfd, 2, 1, 0, 10, 18, 6, 0, 0, 0, 0x40];
         let frame = ack.to_vec();
         lns.submit(Request::Send { handle, frame });

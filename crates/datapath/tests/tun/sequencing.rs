@@ -3,28 +3,15 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use datapath::{Device, Encapsulation, Event, Handle, Request, Sequencing, SessionSpec};
+use datapath::{Device, Event, Handle, Request, Sequencing};
 
 use super::{LAC, LCP, LNS};
-use crate::bed::{Bed, End, network, own, session};
+use crate::bed::{Bed, End, network, own, sequenced, session};
 
 /// Where both engines take their peer to be.
 const MIDDLE: &str = "10.9.0.2:1700";
 /// Sequence numbers are there, version 2.
 const NUMBERED: [u8; 2] = [0x08, 2];
-
-fn sequenced(mut spec: SessionSpec, with: Sequencing, wait: Duration) -> SessionSpec {
-    let Encapsulation::V2 {
-        sequencing,
-        reorder_timeout,
-        ..
-    } = &mut spec.encapsulation
-    else {
-        panic!("{spec:?}")
-    };
-    (*sequencing, *reorder_timeout) = (with, wait);
-    spec
-}
 
 fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut octets = [0; 200];

@@ -15,6 +15,7 @@ use clap::{Parser, ValueEnum};
 use interop::flood::{Rates, SMALL, flood};
 use interop::netns::{self, Bed};
 use interop::ours::{self, Ours};
+use interop::spread::Spread;
 use interop::traffic::{has_address, transfer};
 use interop::xl2tpd::Xl2tpd;
 use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, USER, until};
@@ -129,17 +130,17 @@ impl Runs {
     }
 
     /// Each figure's median, lowest and highest, rounded to so many places.
-    fn figures(mut self, places: i32) -> Value {
+    fn figures(self, places: i32) -> Value {
         let unit = 10_f64.powi(places);
         let round = |value: f64| (value * unit).round() / unit;
-        let figures = self.0.iter_mut().map(|(&name, values)| {
-            values.sort_by(f64::total_cmp);
-            let [low, median, high] = [0, values.len() / 2, values.len() - 1]
-                .map(|at| values.get(at).copied().map(round));
-            (
-                name.to_owned(),
-                json!({ "median": median, "min": low, "max": high }),
-            )
+        let figures = self.0.into_iter().map(|(name, values)| {
+            let spread = Spread::of(values);
+            let figures = json!({
+                "median": spread.map(|s| round(s.median)),
+                "min": spread.map(|s| round(s.least)),
+                "max": spread.map(|s| round(s.most)),
+            });
+            (name.to_owned(), figures)
         });
         Value::Object(figures.collect())
     }

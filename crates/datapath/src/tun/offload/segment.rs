@@ -9,17 +9,24 @@ const ONLY_LAST: u8 = 0x01 | 0x08;
 /// The flag that only the first has: CWR (RFC 3168 section 6.1.2).
 const ONLY_FIRST: u8 = 0x80;
 
-/// The segments of a packet.
-pub(in super::super) struct Segments<'a> {
+/// What the segments of a packet have in common.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
     layer: Layer,
     transport: Transport,
     headers: &'a [u8],
     /// Where the transport header is.
     start: usize,
-    payload: &'a [u8],
+    /// Octets of payload in each but the last.
     size: usize,
     /// The sum of the pseudo header without a length.
     pseudo: u64,
+}
+
+/// The segments of a packet.
+pub(in super::super) struct Segments<'a> {
+    whole: Whole<'a>,
+    payload: &'a [u8],
     /// How many there were.
     index: usize,
 }
@@ -37,24 +44,29 @@ impl<'a> Segments<'a> {
             Layer::Ipv4 => usize::from(packet.first()? & 15) * 4,
             Layer::Ipv6 => 40,
         };
+        let transport = oversized.transport;
         let of_transport = packet.get(start..)?;
-        let headers = start + oversized.transport.header_len(of_transport)?;
-        let place = oversized.transport.checksum_offset();
+        let headers = start + transport.header_len(of_transport)?;
+        let place = transport.checksum_offset();
         if start < least || least < 20 || size == 0 || usize::from(partial.offset) != place {
             return None;
         }
         let said = of_transport.get(place..place + 2)?;
+        // The kernel's part has the length of all; taking one's complement away is adding what is not there.
+        let pseudo = checksum::sum(said)
+            + (0xffff - u64::from(checksum::fold(word(of_transport.len() as u16))));
         let (headers, payload) = packet.split_at(headers);
-        Some(Self {
+        let whole = Whole {
             layer,
-            transport: oversized.transport,
+            transport,
             headers,
             start,
-            payload,
             size,
-            // The kernel's part has the length of all; taking one's complement away is adding what is not there.
-            pseudo: checksum::sum(said)
-                + (0xffff - u64::from(checksum::fold(word(of_transport.len() as u16)))),
+            pseudo,
+        };
+        Some(Self {
+            whole,
+            payload,
             index: 0,
         })
     }
@@ -67,19 +79,15 @@ impl<'a> Iterator for Segments<'a> {
         if self.payload.is_empty() {
             return None;
         }
-        let (payload, rest) = self.payload.split_at(self.size.min(self.payload.len()));
+        let size = self.whole.size.min(self.payload.len());
+        let (payload, rest) = self.payload.split_at(size);
         self.payload = rest;
         let index = self.index;
         self.index += 1;
         Some(Segment {
-            layer: self.layer,
-            transport: self.transport,
-            headers: self.headers,
-            start: self.start,
+            whole: self.whole,
             payload,
-            pseudo: self.pseudo,
             index,
-            before: index * self.size,
             last: rest.is_empty(),
         })
     }
@@ -87,52 +95,47 @@ impl<'a> Iterator for Segments<'a> {
 
 /// One packet of those.
 pub(in super::super) struct Segment<'a> {
-    layer: Layer,
-    transport: Transport,
-    headers: &'a [u8],
-    start: usize,
+    whole: Whole<'a>,
     payload: &'a [u8],
-    pseudo: u64,
     index: usize,
-    /// Octets of payload before it.
-    before: usize,
     last: bool,
 }
 
 impl Segment<'_> {
     /// Octets of the packet.
     pub(in super::super) fn len(&self) -> usize {
-        self.headers.len() + self.payload.len()
+        self.whole.headers.len() + self.payload.len()
     }
 
     /// Writes the packet behind what `out` has.
     pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
         let at = out.len();
-        out.extend_from_slice(self.headers);
+        out.extend_from_slice(self.whole.headers);
         out.extend_from_slice(self.payload);
-        let (ip, transport) = out[at..].split_at_mut(self.start);
+        let (ip, transport) = out[at..].split_at_mut(self.whole.start);
         self.number(ip);
         let len = transport.len() as u16;
-        match self.transport {
+        match self.whole.transport {
             Transport::Tcp => {
                 let field = [transport[4], transport[5], transport[6], transport[7]];
-                let sequence = u32::from_be_bytes(field).wrapping_add(self.before as u32);
+                let before = (self.index * self.whole.size) as u32;
+                let sequence = u32::from_be_bytes(field).wrapping_add(before);
                 transport[4..8].copy_from_slice(&sequence.to_be_bytes());
                 transport[13] &= !if self.last { 0 } else { ONLY_LAST };
                 transport[13] &= !if self.index == 0 { 0 } else { ONLY_FIRST };
             }
             Transport::Udp => transport[4..6].copy_from_slice(&len.to_be_bytes()),
         }
-        let place = self.transport.checksum_offset();
+        let place = self.whole.transport.checksum_offset();
         transport[place..place + 2].fill(0);
-        let sum = self.pseudo + word(len) + checksum::sum(transport);
+        let sum = self.whole.pseudo + word(len) + checksum::sum(transport);
         transport[place..place + 2].copy_from_slice(&finish_transport(sum));
     }
 
     /// Writes lengths, an IPv4 packet's number and its header's checksum.
     fn number(&self, ip: &mut [u8]) {
         let len = self.len() as u16;
-        match self.layer {
+        match self.whole.layer {
             Layer::Ipv4 => {
                 ip[2..4].copy_from_slice(&len.to_be_bytes());
                 let id = u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(self.index as u16);

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 use interop::flood;
+use interop::spread::Spread;
 use serde_json::{Value, json};
 
 use contender::{Contender, Kind, Mode};
@@ -133,23 +134,18 @@ fn among_others(
     programs: &std::path::Path,
 ) -> Result<Value> {
     tun.set_mode(Mode::Full)?;
-    let mut ratios = Vec::new();
     let alone = throughput(tun, seconds)?;
     eprintln!("{count} more sessions come up");
-    let others = tun.crowd(count, programs)?;
-    for _ in 0..3 {
-        ratios.push(throughput(tun, seconds)? / alone);
-    }
-    drop(others);
-    ratios.sort_by(f64::total_cmp);
-    Ok(json!({ "sessions": count, "ratio": table::rounded(ratios[1]) }))
+    let _others = tun.crowd(count, programs)?;
+    let ratio = middle_of_three(|| Ok(throughput(tun, seconds)? / alone))?;
+    Ok(json!({ "sessions": count, "ratio": table::rounded(ratio) }))
 }
 
 fn throughput(contender: &Contender, seconds: u32) -> Result<f64> {
-    let mut rates = Vec::new();
-    for _ in 0..3 {
-        rates.push(load::tcp(&contender.to_lns(), 1, Direction::Up, seconds)?.gbit);
-    }
-    rates.sort_by(f64::total_cmp);
-    Ok(rates[1])
+    middle_of_three(|| Ok(load::tcp(&contender.to_lns(), 1, Direction::Up, seconds)?.gbit))
+}
+
+fn middle_of_three(mut read: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let readings = vec![read()?, read()?, read()?];
+    Ok(Spread::of(readings).context("no reading")?.median)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use interop::spread::Spread;
 use serde_json::{Value, json};
 
 use crate::contender::{Kind, Mode};
@@ -9,24 +10,6 @@ use crate::contender::{Kind, Mode};
 /// Figures by mode, what was measured, and who was.
 #[derive(Default)]
 pub(crate) struct Samples(BTreeMap<(Mode, String), BTreeMap<Kind, Vec<f64>>>);
-
-/// A median and what it lies between.
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut figures: Vec<f64>) -> Option<Self> {
-        figures.sort_by(f64::total_cmp);
-        Some(Self {
-            median: *figures.get(figures.len() / 2)?,
-            least: *figures.first()?,
-            most: *figures.last()?,
-        })
-    }
-}
 
 impl Samples {
     /// One figure of one repetition.
