@@ -47,6 +47,10 @@ impl Carrier {
         };
         let without_ebpf = ebpf.as_ref().err().cloned().flatten();
         let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
+        let programs = match &without_ebpf {
+            None => "programs in the kernel carry what is common on the TUN device".to_owned(),
+            Some(why) => format!("no programs in the kernel (ebpf): {why}"),
+        };
         match (usual, engines.without_kernel()) {
             (Choice::Kernel, Some(why)) => return Err(why.clone()),
             (Choice::Kernel, None) => {
@@ -56,17 +60,17 @@ impl Carrier {
             (Choice::Auto, None) => {
                 let notices = notices(&engines);
                 info!(
-                    "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others{notices}"
+                    "datapath: the kernel's L2TP for sessions with a device of their own, as this machine has it; a TUN device for others; {programs}{notices}"
                 );
             }
             (Choice::Auto, Some(why)) => {
-                info!("datapath: TUN devices, as the kernel's L2TP is not to be had: {why}");
+                info!(
+                    "datapath: TUN devices, as the kernel's L2TP is not to be had: {why}; {programs}"
+                );
             }
             (Choice::Ebpf, _) => match without_ebpf {
                 Some(why) => return Err(DatapathError::Unsupported(format!("ebpf: {why}"))),
-                None => info!(
-                    "datapath: programs in the kernel carry what is common on the TUN device, as --datapath says"
-                ),
+                None => info!("datapath: {programs}, as --datapath says"),
             },
             (Choice::Tun, _) => info!("datapath: TUN devices, as --datapath says"),
             (Choice::Null, _) => info!("datapath: none, as --datapath says"),

@@ -148,7 +148,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let (control_socket, read_only_socket) = control_sockets(flags)?;
     // Before we give up what it takes.
     let ebpf = match flags.datapath {
-        DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
+        DatapathName::Auto | DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
         _ => Err(None),
     };
     // Before the first thread: each has its own.

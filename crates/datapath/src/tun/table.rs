@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) carried: Carried,
     /// Set when the device is ready.
     pub(super) network: Option<Network>,
+    /// Specifications that the host works on.
+    pub(super) configuring: usize,
     /// What the peer sent meanwhile: it knows nothing of devices.
     pub(super) early: Vec<EarlyPacket>,
     /// What is encrypted with, where packets are.
@@ -63,7 +65,7 @@ pub(super) struct HeldFrame {
     pub(super) frame: Vec<u8>,
 }
 
-/// A packet that came before the device was ready.
+/// A packet that came before the host had its layer open.
 #[derive(Debug)]
 pub(super) struct EarlyPacket {
     pub(super) layer: Layer,
@@ -121,6 +123,7 @@ impl Session {
             stats: Stats::default(),
             carried: Carried::default(),
             network: None,
+            configuring: 0,
             early: Vec::new(),
             cipher: None,
             accelerated: false,
@@ -133,6 +136,21 @@ impl Session {
     pub(super) fn carry_by(&mut self, spec: &NetworkSpec) {
         self.carried = Carried::by(spec);
         self.cipher = Cipher::renew(self.cipher.take(), spec.encryption.as_ref());
+    }
+
+    /// The host is done with one specification. What it has open counts once no later one is on the way, which may open more.
+    pub(super) fn settle(&mut self) {
+        self.configuring = self.configuring.saturating_sub(1);
+        if self.configuring == 0 {
+            let network = self.network.as_ref();
+            self.carried = network.map_or_else(Carried::default, |n| Carried::by(&n.spec));
+        }
+    }
+
+    /// Whether the host has a network layer open.
+    pub(super) fn is_open(&self, layer: Layer) -> bool {
+        let network = self.network.as_ref();
+        network.is_some_and(|network| Carried::by(&network.spec).has(layer))
     }
 
     /// The ids in what the peer sends us.

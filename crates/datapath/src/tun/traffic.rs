@@ -23,7 +23,7 @@ use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers, Path};
 use crate::{Device, Drop, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
-/// The most packets of a session that wait for its device, which takes some milliseconds.
+/// The most packets of a session that wait for its device or for a layer there, which takes some milliseconds.
 const EARLY_MAX: usize = 32;
 
 /// The sessions, and the events that their traffic makes.
@@ -137,20 +137,22 @@ impl Traffic {
         self.events.push(classify(path, payload));
     }
 
-    /// A session's device is ready: gives it what came before.
-    pub(super) fn deliver_early(&mut self, slot: Slot) {
+    /// The host has done what one specification of a session says, or could not: what came too early for it has its turn.
+    pub(super) fn configured(&mut self, slot: Slot) {
         let Some(session) = self.table.get_mut(slot) else {
             return;
         };
-        let early = std::mem::take(&mut session.early);
+        session.settle();
         let mut onward = Onward {
             slot,
             coalescer: &mut self.coalescer,
             events: &mut self.events,
             drops: &self.drops,
         };
-        for EarlyPacket { layer, ecn, octets } in early {
-            session.deliver(layer, &octets, ecn, &mut onward);
+        for EarlyPacket { layer, ecn, octets } in std::mem::take(&mut session.early) {
+            if session.carried.has(layer) {
+                session.deliver(layer, &octets, ecn, &mut onward);
+            }
         }
     }
 
@@ -415,7 +417,7 @@ impl Session {
 
     /// Gives a packet that came in one with the ECN field `outer` to the host. It is counted when that has it.
     fn deliver(&mut self, layer: Layer, packet: &[u8], outer: Ecn, onward: &mut Onward<'_>) {
-        if self.network.is_none() && self.early.len() < EARLY_MAX {
+        if !self.is_open(layer) && self.early.len() < EARLY_MAX {
             return self.early.push(EarlyPacket {
                 layer,
                 ecn: outer,

@@ -440,6 +440,7 @@ impl Worker {
         self.pause(handle);
         let session = self.session(handle)?;
         session.carry_by(&network);
+        session.configuring += 1;
         let job = Job::Configure {
             token,
             handle,
@@ -485,14 +486,8 @@ impl Worker {
                     self.open(handle, Network { spec, device })?;
                     Ok(Completion::Device(name))
                 });
-                if result.is_err()
-                    && let Ok(session) = self.session(handle)
-                {
-                    session.early.clear();
-                    session.carried = session
-                        .network
-                        .as_ref()
-                        .map_or_else(Carried::default, |network| Carried::by(&network.spec));
+                if let Some(slot) = self.traffic.table.by_handle(handle) {
+                    self.traffic.configured(slot);
                 }
                 self.complete(token, result);
                 self.reconsider(handle);
@@ -507,11 +502,9 @@ impl Worker {
             .by_handle(handle)
             .ok_or(DatapathError::NoSuchSession)?;
         let session = table.get_mut(slot).ok_or(DatapathError::NoSuchSession)?;
-        session.carried = Carried::by(&network.spec);
         let owner = (session.spec.device != Device::Shared).then_some(slot);
         let device = Arc::clone(&network.device);
         table.open(slot, network);
-        self.traffic.deliver_early(slot);
         let index = device.index();
         if !self.devices.contains_key(&index) {
             watch(&self.poll, &device, Source::Device(index))?;

@@ -367,9 +367,19 @@ impl End {
     }
 
     fn ask(&mut self, request: impl FnOnce(Token) -> Request) -> Result<Completion, DatapathError> {
+        let asked = self.begin(request);
+        self.completed(asked)
+    }
+
+    /// Asks for something that is waited for later.
+    pub(crate) fn begin(&mut self, request: impl FnOnce(Token) -> Request) -> Token {
         self.tokens += 1;
         let asked = Token(self.tokens);
         self.submit(request(asked));
+        asked
+    }
+
+    pub(crate) fn completed(&mut self, asked: Token) -> Result<Completion, DatapathError> {
         loop {
             match self.events.recv_timeout(PATIENCE).expect("a completion") {
                 Event::Completed { token, result } if token == asked => return result,

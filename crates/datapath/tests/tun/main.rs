@@ -226,6 +226,51 @@ fn answers_leave_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn what_comes_while_its_layer_is_being_opened_is_not_lost() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start(&bed.lns, LNS);
+    let lac = bed.lac.udp(LAC);
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    let mut both = network("10.0.0.1", "10.0.0.2");
+    both.ipv6 = ipv6("fe80::1", "fe80::2");
+    let mut one = both.clone();
+    one.ipv4 = None;
+    // They take the host a while.
+    both.routes = (0..=255_u8)
+        .map(|third| Route {
+            to: format!("10.77.{third}.0/24").parse().unwrap(),
+            metric: None,
+        })
+        .collect();
+    let configure = |network| {
+        move |token| Request::Configure {
+            token,
+            handle: Handle(1),
+            network,
+        }
+    };
+    let first = lns.begin(configure(one));
+    let second = lns.begin(configure(both));
+    let host = bed.lns.udp("0.0.0.0:0");
+    let to = SocketAddr::new(
+        "10.0.0.1".parse().unwrap(),
+        host.local_addr().unwrap().port(),
+    );
+    lns.completed(first).unwrap();
+    for number in 0..9 {
+        let packet = ipv4_udp("10.0.0.2", to, &[number]);
+        lac.send_to(&packet_to_lns(1, &packet), LNS).unwrap();
+    }
+    lns.completed(second).unwrap();
+    for number in 0..9 {
+        let mut octets = [0; 100];
+        let (len, _) = host.recv_from(&mut octets).unwrap();
+        assert_eq!(octets[..len], [number]);
+    }
+}
+
+#[test]
 fn spoofed_packets_are_counted_and_dropped() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start(&bed.lns, LNS);
