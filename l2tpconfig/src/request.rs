@@ -56,6 +56,8 @@ pub(crate) fn name(command: &Command) -> Option<&str> {
 fn system_show(command: &Command) -> Request {
     if command.has_flag("statistics") {
         Request::SystemStatistics
+    } else if command.has_flag("datapath") {
+        Request::SystemDatapath
     } else if command.has_flag("configuration") {
         Request::SystemParameters
     } else {

@@ -40,6 +40,29 @@ impl Backend for Fake {
             Request::SystemStatistics => {
                 Response::Statistics(Statistics([("received.sccrq".to_owned(), 7)].into()))
             }
+            Request::SystemDatapath => {
+                let part = |part: &str, available, needed, detail: &str| api::EnginePart {
+                    part: part.to_owned(),
+                    available,
+                    needed,
+                    detail: detail.to_owned(),
+                };
+                Response::Datapath(Box::new(api::DatapathStatus {
+                    datapath: "auto".to_owned(),
+                    shared_device: "tun".to_owned(),
+                    own_device: "kernel".to_owned(),
+                    kernel_release: "6.1".to_owned(),
+                    engines: vec![api::EngineStatus {
+                        engine: "ebpf".to_owned(),
+                        usable: false,
+                        parts: vec![
+                            part("programs", true, true, "taken"),
+                            part("self-test", false, true, "the kernel makes 2"),
+                            part("speed", false, false, "none"),
+                        ],
+                    }],
+                }))
+            }
             Request::ObjectList(..) => Response::Objects(Page::whole(vec![parameters(&[
                 ("pool_name", json!("p")),
                 ("range", json!("a-b")),
@@ -288,6 +311,7 @@ fn each_command_asks_for_what_it_says() {
             ),
         ),
         ("system show statistics", Request::SystemStatistics),
+        ("system show datapath", Request::SystemDatapath),
         (
             "system modify max_tunnels=9",
             Request::SystemModify(text(&[("max_tunnels", "9")])),
@@ -350,6 +374,15 @@ fn answers_are_tables_for_people_and_json_for_programs() {
     assert_eq!(
         daemon.ok(&["system", "show", "statistics"]),
         "received.sccrq  7\n"
+    );
+    assert_eq!(
+        daemon.ok(&["system", "show", "datapath"]),
+        "datapath              auto\nshared device         tun\ndevices of their own  kernel\nkernel                6.1\n\n\
+         ENGINE  PART              THERE  DETAIL\n\
+         ebpf    -                 no     needs self-test\n\
+         ebpf    programs          yes    taken\n\
+         ebpf    self-test         no     the kernel makes 2\n\
+         ebpf    speed (optional)  no     none\n"
     );
 }
 

@@ -23,6 +23,7 @@ use crate::objects;
 use crate::reload::File;
 use crate::sockets::Sockets;
 use crate::statistics::Counting;
+use crate::survey::Survey;
 use crate::trace::{self, API, FOLLOWERS, Follower};
 
 /// The daemon as management sees it.
@@ -42,6 +43,20 @@ pub(crate) struct Daemon {
     /// Those who may follow messages beside those who do.
     followers: Arc<Semaphore>,
     pub(crate) counting: Counting,
+    survey: Survey,
+}
+
+/// The configuration at the start.
+pub(crate) struct Configuration {
+    pub(crate) model: Arc<Model>,
+    /// Where it came from.
+    pub(crate) file: File,
+}
+
+/// What of the datapath is shown.
+pub(crate) struct Seen {
+    pub(crate) counting: Counting,
+    pub(crate) survey: Survey,
 }
 
 impl Backend for Daemon {
@@ -106,6 +121,7 @@ impl Backend for Daemon {
             Request::PeerShow(local, peer) => self.ask(Command::PeerShow(local, peer)).await,
             Request::SystemShow => self.ask(Command::SystemShow).await,
             Request::SystemStatistics => self.statistics().await,
+            Request::SystemDatapath => self.survey.answer().await,
             Request::Metrics(format) => self.metrics(format).await,
             Request::ConfigReload(parameters) => self.reload(dry_run(&parameters)?).await,
             Request::ConfigFile => self.saved().await,
@@ -142,13 +158,13 @@ impl Backend for Daemon {
 impl Daemon {
     /// The daemon with this configuration, whose tunnels and sessions are not opened yet.
     pub(crate) fn new(
-        model: Arc<Model>,
+        Configuration { model, file }: Configuration,
         mailbox: Mailbox,
         sockets: Sockets,
         log: Log,
         happened: Arc<EventLog>,
-        file: File,
         hooks: Hooks,
+        Seen { counting, survey }: Seen,
     ) -> Self {
         log.trace(model.system.trace_flags());
         hooks.configure(&model);
@@ -162,7 +178,8 @@ impl Daemon {
             file,
             hooks,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            counting: Counting::default(),
+            counting,
+            survey,
         }
     }
 

@@ -10,7 +10,7 @@ use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
 use datapath::tun::TunConfig;
-use datapath::{Choice, Datapath, DatapathError, Drops, Event, EventSink, Handle, Request};
+use datapath::{Choice, Datapath, DatapathError, Drops, Engine, Event, EventSink, Handle, Request};
 use sansio::Time;
 use tracing::info;
 
@@ -24,6 +24,8 @@ pub(crate) struct Carrier {
     on_null: BTreeSet<Handle>,
     /// Who carries sessions that leave it open.
     usual: Choice,
+    /// There are programs in the kernel.
+    has_ebpf: bool,
     /// Collected for one submission.
     for_engines: Vec<Request>,
     for_null: Vec<Request>,
@@ -45,6 +47,7 @@ impl Carrier {
             DatapathName::Tun => (Choice::Tun, None),
             DatapathName::Null => (Choice::Null, None),
         };
+        let has_ebpf = ebpf.is_ok();
         let without_ebpf = ebpf.as_ref().err().cloned().flatten();
         let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
         let programs = match &without_ebpf {
@@ -80,6 +83,7 @@ impl Carrier {
             null: Null::new(sockets, sink),
             on_null: BTreeSet::new(),
             usual,
+            has_ebpf,
             for_engines: Vec::new(),
             for_null: Vec::new(),
         })
@@ -93,6 +97,28 @@ impl Carrier {
             Choice::Ebpf => "ebpf",
             Choice::Tun => "tun",
             Choice::Null => "null",
+        }
+    }
+
+    /// Which engines sessions get that leave it open.
+    pub(crate) fn taken(&self) -> Taken {
+        let on_tun = match self.has_ebpf {
+            true => Engine::Ebpf,
+            false => Engine::Tun,
+        };
+        let has_kernel = self.engines.without_kernel().is_none();
+        let (datapath, shared, own) = match self.usual {
+            Choice::Auto if has_kernel => ("auto", on_tun, Engine::Kernel),
+            Choice::Auto => ("auto", on_tun, Engine::Tun),
+            Choice::Kernel => ("kernel", Engine::Kernel, Engine::Kernel),
+            Choice::Ebpf => ("ebpf", Engine::Ebpf, Engine::Tun),
+            Choice::Tun => ("tun", Engine::Tun, Engine::Tun),
+            Choice::Null => ("null", Engine::Null, Engine::Null),
+        };
+        Taken {
+            datapath,
+            shared,
+            own,
         }
     }
 
@@ -164,6 +190,17 @@ impl Carrier {
     pub(crate) fn remove_socket(&self, socket: &Arc<Socket>) {
         self.engines.remove_socket(socket);
     }
+}
+
+/// Which engines sessions get that leave it open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    /// What the daemon was told.
+    pub(crate) datapath: &'static str,
+    /// Those on the shared device.
+    pub(crate) shared: Engine,
+    /// Those with a device of their own.
+    pub(crate) own: Engine,
 }
 
 /// Whether we hear of what others do to the kernel's sessions.

@@ -36,6 +36,7 @@ mod service;
 mod shard;
 mod sockets;
 mod statistics;
+mod survey;
 mod trace;
 
 use std::fs::OpenOptions;
@@ -47,6 +48,7 @@ use anyhow::{Context, bail};
 use api::server::EventLog;
 use clap::Parser;
 use config::{Loaded, Model};
+use datapath::survey::Surveyor;
 use engine::{Engine, EngineConfig};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,7 +57,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use backend::Daemon;
+use backend::{Configuration, Daemon, Seen};
 use carrier::Carrier;
 use control_socket::ControlSocket;
 use flags::{DatapathName, Flags, LogPlace};
@@ -68,6 +70,7 @@ use service::Activated;
 use shard::Shard;
 use sockets::Sockets;
 use statistics::Counting;
+use survey::Survey;
 
 /// The exit status for a wrong configuration, as for a wrong command line.
 const WRONG_CONFIGURATION: u8 = 2;
@@ -151,6 +154,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         DatapathName::Auto | DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
         _ => Err(None),
     };
+    let surveyor = Surveyor::new();
     // Before the first thread: each has its own.
     privileges::give_up(&model).context("cannot give up privileges")?;
 
@@ -163,7 +167,10 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         bound,
         Arc::new(mailbox.clone()),
     )?;
-    let counting = Counting::new(carrier.drops());
+    let seen = Seen {
+        counting: Counting::new(carrier.drops()),
+        survey: Survey::new(carrier.taken(), surveyor),
+    };
     let mut instance = [0; 4];
     getrandom::fill(&mut instance).context("the system gives no randomness")?;
     let happened = Arc::new(EventLog::new(u32::from_ne_bytes(instance), events::KEPT));
@@ -197,8 +204,16 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         .as_ref()
         .map(|socket| socket.listener.try_clone())
         .transpose()?;
-    let mut daemon = Daemon::new(model, mailbox.clone(), sockets, log, happened, file, hooks);
-    daemon.counting = counting;
+    let configuration = Configuration { model, file };
+    let daemon = Daemon::new(
+        configuration,
+        mailbox.clone(),
+        sockets,
+        log,
+        happened,
+        hooks,
+        seen,
+    );
     let daemon = Arc::new(daemon);
     let management = Management {
         daemon,

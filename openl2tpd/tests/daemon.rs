@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use api::{
-    Client, ClientError, Collection, ErrorKind, Method, Parameters, Range, Request, Selector,
-    SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus, UserFilter,
-    UserStatus,
+    Client, ClientError, Collection, DatapathStatus, ErrorKind, Method, Parameters, Range, Request,
+    Selector, SessionFilter, SessionState, SessionStatus, Statistics, TunnelFilter, TunnelStatus,
+    UserFilter, UserStatus,
 };
 use common::{PATIENCE, Place, all, parameters};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -67,6 +67,10 @@ fn a_configured_session_comes_up_and_goes_down_with_the_daemon() {
     assert_eq!(session.remote_ipaddr, Some("10.99.0.1".parse().unwrap()));
     let statistics: Statistics = lns_place.client().call(&Request::SystemStatistics).unwrap();
     assert_eq!(statistics.0["dropped.backlog"], 0);
+    let datapath: DatapathStatus = lns_place.client().call(&Request::SystemDatapath).unwrap();
+    assert_eq!(datapath.shared_device, "null");
+    let engines: Vec<_> = datapath.engines.iter().map(|e| e.engine.as_str()).collect();
+    assert_eq!(engines, ["kernel", "ebpf", "tun"]);
 
     lac.end();
     lns.until("down: user bob");

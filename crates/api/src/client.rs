@@ -363,6 +363,7 @@ fn http_form(request: &Request) -> (Method, String, Option<&Parameters>) {
         }
         Request::SystemShow => (Method::GET, fixed("/v1/system"), None),
         Request::SystemStatistics => (Method::GET, fixed("/v1/system/statistics"), None),
+        Request::SystemDatapath => (Method::GET, fixed("/v1/system/datapath"), None),
         Request::Metrics(_) => (Method::GET, fixed("/metrics"), None),
         Request::StatisticsReset => (Method::POST, fixed("/v1/system/statistics/reset"), None),
         Request::SystemParameters => (Method::GET, fixed("/v1/config/system"), None),

@@ -28,9 +28,9 @@ pub use reload::{Few, ReloadReport};
 pub use request::{Collection, MetricsFormat, Opened, Parameters, Request, Response};
 pub use selector::Selector;
 pub use status::{
-    CallStatus, CommandError, EndReason, ErrorKind, LineErrors, LineStatus, Origin, PeerStatus,
-    PppDisconnect, Q931Disconnect, Role, SessionState, SessionStatus, SessionTraffic, Statistics,
-    SystemStatus, TransportStatus, TunnelPeer, TunnelState, TunnelStatus, TunnelTraffic,
-    UserStatus,
+    CallStatus, CommandError, DatapathStatus, EndReason, EnginePart, EngineStatus, ErrorKind,
+    LineErrors, LineStatus, Origin, PeerStatus, PppDisconnect, Q931Disconnect, Role, SessionState,
+    SessionStatus, SessionTraffic, Statistics, SystemStatus, TransportStatus, TunnelPeer,
+    TunnelState, TunnelStatus, TunnelTraffic, UserStatus,
 };
 pub use trace::{Direction, TraceAvp, TraceEvent, TraceHeader, TraceOf, TracePpp, TraceRequest};

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Cursor, Page, PeerStatus, Range, ReloadReport, Selector, SessionFilter, SessionStatus,
-    Statistics, SystemStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
+    Cursor, DatapathStatus, Page, PeerStatus, Range, ReloadReport, Selector, SessionFilter,
+    SessionStatus, Statistics, SystemStatus, TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
 
 /// Parameters by the names that the configuration declares. A value is a JSON scalar; a string may stand for any of them, in the form of the
@@ -139,6 +139,8 @@ pub enum Request {
     SystemShow,
     /// `GET /v1/system/statistics`: answered with [`Response::Statistics`].
     SystemStatistics,
+    /// `GET /v1/system/datapath`: tries what each engine needs; answered with [`Response::Datapath`].
+    SystemDatapath,
     /// `GET /metrics`: everything for Prometheus, whatever was reset; answered with [`Response::Text`] in that format.
     Metrics(MetricsFormat),
     /// `POST /v1/system/statistics/reset`: counts everything from zero again.
@@ -212,6 +214,8 @@ pub enum Response {
     System(SystemStatus),
     /// Every counter.
     Statistics(Statistics),
+    /// What carries sessions, and could.
+    Datapath(Box<DatapathStatus>),
     /// What the configuration file changed.
     Reload(Box<ReloadReport>),
     /// What was opened here, for the daemon itself, which serves it to nobody in this form: secrets are in it.

@@ -543,6 +543,45 @@ pub struct SystemStatus {
     pub seconds: u64,
 }
 
+/// What carries sessions, and what this machine could do: each engine's parts were tried when it was asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DatapathStatus {
+    /// What the daemon was told to take: `auto`, or one engine.
+    pub datapath: String,
+    /// The engine that takes sessions on the shared device which leave it open.
+    pub shared_device: String,
+    /// The engine that takes sessions with a device of their own which leave it open.
+    pub own_device: String,
+    /// The kernel's release.
+    pub kernel_release: String,
+    /// The engines of this program.
+    pub engines: Vec<EngineStatus>,
+}
+
+/// What this machine can do for one engine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EngineStatus {
+    /// Its name: `kernel`, `ebpf`, `tun`.
+    pub engine: String,
+    /// Whether all that it needs is there.
+    pub usable: bool,
+    /// What was tried.
+    pub parts: Vec<EnginePart>,
+}
+
+/// What became of one thing that was tried for an engine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EnginePart {
+    /// What: `/dev/net/tun`, `self-test`.
+    pub part: String,
+    /// Whether it is there.
+    pub available: bool,
+    /// Whether the engine can't be without it.
+    pub needed: bool,
+    /// How it is there, or why it is not.
+    pub detail: String,
+}
+
 /// Counters by name: `malformed.header`, `received.sccrq`. Every name is listed, counted or not.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -160,6 +160,7 @@ fn the_backend_is_asked_what_the_client_asked() {
         Request::PeerList(range()),
         Request::PeerShow("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()),
         Request::SystemShow,
+        Request::SystemDatapath,
         Request::SystemParameters,
         Request::SystemModify(Parameters::new()),
     ];

@@ -98,7 +98,13 @@ impl Object {
     /// Words that may follow a command for this class without a value, for what it is to show.
     pub const fn flags(self, verb: Verb) -> &'static [&'static str] {
         match (self, verb) {
-            (Self::System, Verb::Show) => &["configuration", "status", "statistics", "version"],
+            (Self::System, Verb::Show) => &[
+                "configuration",
+                "datapath",
+                "status",
+                "statistics",
+                "version",
+            ],
             (Self::Tunnel, Verb::Show) => &["config", "transport"],
             (Self::Tunnel, Verb::List) => &["local_only", "remote_only", "names"],
             _ => &[],

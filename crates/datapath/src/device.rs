@@ -65,6 +65,7 @@ pub struct TunDevice {
     queue: OwnedFd,
     name: String,
     index: u32,
+    large_tcp: bool,
     large_udp: bool,
 }
 
@@ -80,13 +81,15 @@ impl TunDevice {
         let name = attach(&queue, template).map_err(|e| failed(&what(), &e))?;
         let index = index_of(&name).map_err(|e| failed(&what(), &e))?;
         let large_udp = offload(&queue, LARGE_TCP | LARGE_UDP);
-        if !large_udp && !offload(&queue, LARGE_TCP) {
+        let large_tcp = large_udp || offload(&queue, LARGE_TCP);
+        if !large_tcp {
             tracing::debug!("{name} takes only packets that fit it");
         }
         Ok(Self {
             queue,
             name,
             index,
+            large_tcp,
             large_udp,
         })
     }
@@ -101,6 +104,11 @@ impl TunDevice {
     pub fn write(&self, header: &[u8], packet: &[u8]) -> io::Result<()> {
         rustix::io::writev(&self.queue, &[IoSlice::new(header), IoSlice::new(packet)])?;
         Ok(())
+    }
+
+    /// Whether the host gives segments of TCP in one packet.
+    pub fn takes_large_tcp(&self) -> bool {
+        self.large_tcp
     }
 
     /// Whether the host takes UDP datagrams of a flow in one packet, as it always takes TCP's.

@@ -31,6 +31,8 @@ pub mod null;
 #[cfg(feature = "tun")]
 pub mod socket;
 #[cfg(feature = "tun")]
+pub mod survey;
+#[cfg(feature = "tun")]
 mod thread;
 #[cfg(feature = "tun")]
 pub mod tun;

@@ -17,9 +17,9 @@ use super::interface::{Interface, Operation};
 use super::query::{Query, invalid};
 use super::{Backed, Backend, answer, answer_if, events, traces};
 use crate::{
-    Collection, EventRecord, MetricsFormat, PeerStatus, ReloadReport, Request, SessionFilter,
-    SessionStatus, Statistics, SystemStatus, TraceEvent, TunnelFilter, TunnelStatus, UserFilter,
-    UserStatus,
+    Collection, DatapathStatus, EventRecord, MetricsFormat, PeerStatus, ReloadReport, Request,
+    SessionFilter, SessionStatus, Statistics, SystemStatus, TraceEvent, TunnelFilter, TunnelStatus,
+    UserFilter, UserStatus,
 };
 
 /// Filters of lists that have none.
@@ -218,6 +218,16 @@ fn system<B: Backend>(interface: Interface<B>) -> Interface<B> {
                     answer(b, Request::SystemStatistics)
                 })
                 .answers::<Statistics>(),
+            ],
+        )
+        .at(
+            "/v1/system/datapath",
+            [
+                Operation::get(
+                    "Tries what this machine can do for each engine that carries sessions. There is a network device more for some milliseconds.",
+                    |State(b): Backed<B>| answer(b, Request::SystemDatapath),
+                )
+                .answers::<DatapathStatus>(),
             ],
         )
         .at(

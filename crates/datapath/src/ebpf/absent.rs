@@ -3,14 +3,33 @@
 use crate::tun::{Candidate, Why};
 use crate::{SessionSpec, Stats};
 
+const LEFT_OUT: &str = "it was left out of this build";
+
 /// There is nothing to load.
 pub enum Loaded {}
+
+impl Loaded {
+    pub(crate) fn try_out(&mut self) -> Result<(), String> {
+        match *self {}
+    }
+
+    pub(crate) fn try_attach(&mut self, _: &str) -> Result<&'static str, String> {
+        match *self {}
+    }
+}
 
 /// # Errors
 ///
 /// Always.
 pub fn load() -> Result<Loaded, String> {
-    Err("it was left out of this build".to_owned())
+    Err(LEFT_OUT.to_owned())
+}
+
+/// # Errors
+///
+/// Always.
+pub(crate) fn try_pair() -> Result<(), String> {
+    Err(LEFT_OUT.to_owned())
 }
 
 /// Nothing is ever said.

@@ -19,6 +19,7 @@ mod policies;
 mod programs;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::HashMap;
 use std::mem;
@@ -33,6 +34,7 @@ use links::Links;
 pub(crate) use links::Notice;
 use policies::Policy;
 use programs::{Maps, Programs, Record};
+pub(crate) use trial::try_pair;
 
 /// The programs, taken by the kernel and tried, and attached to nothing yet.
 pub struct Loaded {

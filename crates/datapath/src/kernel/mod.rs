@@ -73,7 +73,29 @@ pub enum Means {
 
 /// Whether this machine has what the engine needs, loading modules where that is allowed; what it lacks otherwise.
 pub fn probe() -> Result<(), DatapathError> {
-    let lacks = |what: &str, error: &io::Error, absent: &str| match error.raw_os_error() {
+    probe_sockets()?;
+    probe_ppp()
+}
+
+/// Whether sessions can be made.
+pub(crate) fn probe_sockets() -> Result<(), DatapathError> {
+    pppox::PppoxSocket::probe().map_err(|e| {
+        let absent = "the kernel has no module l2tp_ppp, or may not load it";
+        lacks("open a PPPoL2TP socket", &e, absent)
+    })
+}
+
+/// Whether sessions can have channels and interfaces.
+pub(crate) fn probe_ppp() -> Result<(), DatapathError> {
+    ppp::probe().map_err(|e| {
+        let absent =
+            "the kernel has no module ppp_generic, or the container does not show its device";
+        lacks("open /dev/ppp", &e, absent)
+    })
+}
+
+fn lacks(what: &str, error: &io::Error, absent: &str) -> DatapathError {
+    match error.raw_os_error() {
         Some(
             libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENOENT | libc::ENXIO | libc::ENODEV,
         ) => DatapathError::System {
@@ -81,16 +103,17 @@ pub fn probe() -> Result<(), DatapathError> {
             reason: absent.to_owned(),
         },
         _ => DatapathError::system(what, error),
-    };
-    pppox::PppoxSocket::probe().map_err(|e| {
-        let absent = "the kernel has no module l2tp_ppp, or may not load it";
-        lacks("open a PPPoL2TP socket", &e, absent)
-    })?;
-    ppp::probe().map_err(|e| {
-        let absent =
-            "the kernel has no module ppp_generic, or the container does not show its device";
-        lacks("open /dev/ppp", &e, absent)
-    })
+    }
+}
+
+/// Whether there is the netlink family, which tells what others do to our sessions.
+pub(crate) fn probe_family() -> io::Result<()> {
+    Family::open().map(drop)
+}
+
+/// Whether the kernel encrypts.
+pub(crate) fn probe_mppe() -> io::Result<()> {
+    ppp::probe_mppe()
 }
 
 /// A running engine. Dropping it ends its sessions, its threads, and all that they have on the host.

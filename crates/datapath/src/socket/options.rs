@@ -77,6 +77,16 @@ pub(super) fn merge(socket: &UdpSocket, on: bool) -> io::Result<()> {
     set(socket, SOL_UDP, libc::UDP_GRO, &c_int::from(on))
 }
 
+/// Whether the kernel merges the datagrams of a stream.
+pub(crate) fn can_merge(socket: &UdpSocket) -> io::Result<()> {
+    merge(socket, true)
+}
+
+/// Whether the kernel cuts what is sent into datagrams.
+pub(crate) fn can_segment(socket: &UdpSocket) -> io::Result<()> {
+    set(socket, SOL_UDP, libc::UDP_SEGMENT, &OFF)
+}
+
 /// The TOS octet, or the traffic class, of what the kernel itself sends through it.
 pub(crate) fn set_tos(socket: &UdpSocket, tos: u8) -> io::Result<()> {
     let tos = c_int::from(tos);

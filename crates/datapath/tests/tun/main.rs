@@ -20,6 +20,7 @@ mod outer;
 mod proxy;
 #[cfg(test)]
 mod sequencing;
+mod survey;
 
 use std::net::{SocketAddr, UdpSocket};
 

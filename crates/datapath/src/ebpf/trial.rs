@@ -1,0 +1,43 @@
+//! Programs of which nothing is asked but to be tried.
+
+use aya::programs::TcAttachType;
+use aya::util::KernelVersion;
+
+use super::programs::{ENCAP, refusal};
+use super::{Loaded, check};
+use crate::device;
+use crate::netlink::Netlink;
+
+impl Loaded {
+    /// Runs them on a packet each way.
+    pub(crate) fn try_out(&mut self) -> Result<(), String> {
+        check::self_test(&mut self.programs, &mut self.maps)
+    }
+
+    /// Attaches one to a device and takes it away again: by what means.
+    pub(crate) fn try_attach(&mut self, device: &str) -> Result<&'static str, String> {
+        let program = self.programs.get(ENCAP)?;
+        let link = program
+            .attach(device, TcAttachType::Egress)
+            .map_err(|e| refusal(&e))?;
+        program.detach(link).map_err(|e| refusal(&e))?;
+        let version = KernelVersion::current().map_err(|e| refusal(&e))?;
+        // From here on devices take programs without a queueing discipline, and `aya` attaches them so.
+        Ok(if version >= KernelVersion::new(6, 6, 0) {
+            "TCX"
+        } else {
+            "clsact"
+        })
+    }
+}
+
+/// Whether a pair of devices can be made, as streams are merged on one.
+pub(crate) fn try_pair() -> Result<(), String> {
+    let netlink = Netlink::open().map_err(|e| e.to_string())?;
+    // Another process has other names.
+    let [near, far] = ["a", "b"].map(|end| format!("l2tp{}{end}", std::process::id()));
+    let made = netlink.add_pair([&near, &far], 1);
+    made.map_err(|e| e.to_string())?;
+    let index = device::index_of(&near).map_err(|e| e.to_string())?;
+    netlink.remove_index(index).map_err(|e| e.to_string())
+}
