@@ -2,6 +2,7 @@
 //!
 //! Exit statuses: 0 done, 1 refused, 2 not understood, 3 no such object, 4 no daemon.
 
+mod capture;
 mod complete;
 mod debug;
 mod files;
@@ -59,6 +60,9 @@ struct Flags {
     /// With `tunnel trace`: write the messages to this file, which Wireshark opens
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// With `session capture`: write the packets to this file, which Wireshark opens, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
     /// Print the commands, or what a command takes
     #[arg(short, long)]
     help: bool,

@@ -1,17 +1,17 @@
-//! Control messages in a file that Wireshark opens: pcapng, each in the Ethernet, IP and UDP headers that it may have had.
+//! Files that Wireshark opens: pcapng of control messages, each in the Ethernet, IP and UDP headers that it may have had, and of packets of sessions.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use api::TraceEvent;
-use pcap_file::DataLink;
+use api::{CapturedPacket, Direction, TraceEvent};
 use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+use pcap_file::{DataLink, PcapError};
 
 /// Ethernet types.
 const IPV4: u16 = 0x0800;
@@ -63,6 +63,57 @@ impl Capture {
             .write_pcapng_block(block)
             .map(drop)
             .map_err(io::Error::other)
+    }
+}
+
+/// Packets of a session as pcapng, each as raw IP with its direction.
+pub(crate) struct Packets<W: Write> {
+    writer: PcapNgWriter<W>,
+}
+
+/// Directions in the flags of a packet (draft-ietf-opsawg-pcapng section 4.3.1).
+const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
+
+impl<W: Write> Packets<W> {
+    /// No packets yet.
+    pub(crate) fn begin(out: W) -> io::Result<Self> {
+        let mut writer = PcapNgWriter::new(out).map_err(io::Error::other)?;
+        let interface = InterfaceDescriptionBlock {
+            linktype: DataLink::RAW,
+            snaplen: 0,
+            options: vec![],
+        };
+        writer
+            .write_pcapng_block(interface)
+            .map_err(io::Error::other)?;
+        writer.get_mut().flush()?;
+        Ok(Self { writer })
+    }
+
+    /// One more packet; whoever reads has it at once.
+    pub(crate) fn add(&mut self, packet: &CapturedPacket) -> io::Result<()> {
+        let octets = packet.packet();
+        let octets = octets.ok_or_else(|| io::Error::other("octets are no digits"))?;
+        let direction = match packet.direction {
+            Direction::Received => INBOUND,
+            Direction::Sent => OUTBOUND,
+        };
+        let block = EnhancedPacketBlock {
+            interface_id: 0,
+            timestamp: Duration::from_micros(packet.time),
+            original_len: u32::try_from(octets.len()).unwrap_or(u32::MAX),
+            data: Cow::Owned(octets),
+            options: vec![
+                EnhancedPacketOption::Flags(direction),
+                EnhancedPacketOption::DropCount(packet.lost),
+            ],
+        };
+        match self.writer.write_pcapng_block(block) {
+            Ok(_) => self.writer.get_mut().flush(),
+            Err(PcapError::IoError(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 

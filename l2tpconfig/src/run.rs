@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::vocabulary::{Action, Entry, Given, find};
 use crate::{
-    Failure, Flags, complete, debug, explain, files, help, monitor, print, request, show, trace,
+    Failure, Flags, capture, complete, debug, explain, files, help, monitor, print, request, show,
+    trace,
 };
 
 /// Whether there is more to do.
@@ -59,6 +60,9 @@ pub(crate) fn command(flags: &mut Flags, text: &str, pieces: &[Piece]) -> Result
     if flags.pcap.is_some() && entry.action != Action::Trace {
         return Err(Failure::Usage("--pcap goes with `tunnel trace`".to_owned()));
     }
+    if flags.write.is_some() && entry.action != Action::Capture {
+        return Err(Failure::Usage("-w goes with `session capture`".to_owned()));
+    }
     match entry.action {
         Action::Exit => {
             Given::read(&entry, rest).map_err(Failure::Usage)?;
@@ -99,6 +103,7 @@ fn fixed(flags: &mut Flags, entry: &Entry, rest: &[Piece]) -> Result<(), Failure
         Action::DebugShow => debug::show(flags, &given),
         Action::DebugModify => debug::modify(flags, &given),
         Action::Trace => traced(flags, &given),
+        Action::Capture => capture::run(flags, &given),
         Action::Monitor => monitor::run(flags, given.get("type")),
         Action::Completions => {
             let shell = given.iter().next().map(|(name, _)| name);

@@ -18,6 +18,7 @@ pub(crate) enum Action {
     DebugShow,
     DebugModify,
     Trace,
+    Capture,
     Monitor,
     Completions,
     Help,
@@ -189,6 +190,13 @@ fn fixed() -> Vec<Entry> {
             trace(),
         ),
         entry(
+            "session capture",
+            Action::Capture,
+            "Writes the packets of a session as they pass, IP in clear, as pcapng: to standard output for `wireshark -k -i -`, or with -w FILE to a file; with --json a \
+             line each. A session that programs in the kernel carry is carried by tun meanwhile.",
+            capture(),
+        ),
+        entry(
             "peer show",
             Action::PeerShow,
             "Prints a peer that has tunnels.",
@@ -315,6 +323,20 @@ fn trace() -> Vec<Argument> {
             "count",
             Takes::Value(Kind::Number),
             "how many messages to show; not given: until it is interrupted",
+        ),
+    ]
+}
+
+fn capture() -> Vec<Argument> {
+    vec![
+        argument("tunnel_name", TEXT, "its tunnel"),
+        argument("tunnel_id", Takes::Value(Kind::Number), "our Tunnel ID"),
+        argument("session_name", TEXT, "the session"),
+        argument("session_id", Takes::Value(Kind::Number), "our Session ID"),
+        argument(
+            "count",
+            Takes::Value(Kind::Number),
+            "how many packets to write; not given: until it is interrupted, or the session ends",
         ),
     ]
 }

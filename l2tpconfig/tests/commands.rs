@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use api::server::{Backend, EventLog, serve};
+use api::server::{Backend, Captured, EventLog, serve};
 use api::{
-    Collection, CommandError, Direction, ErrorKind, Origin, Page, Parameters, Range, Request,
-    Response, Selector, SessionFilter, Statistics, TraceEvent, TraceRequest, TunnelFilter,
-    TunnelPeer, TunnelState, TunnelStatus, UserFilter,
+    CapturedPacket, Collection, CommandError, Direction, ErrorKind, Origin, Page, Parameters,
+    Range, Request, Response, Selector, SessionFilter, Statistics, TraceEvent, TraceRequest,
+    TunnelFilter, TunnelPeer, TunnelState, TunnelStatus, UserFilter,
 };
 use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::{Value, json};
@@ -109,6 +109,24 @@ impl Backend for Fake {
             sender.try_send(event).unwrap();
         }
         Ok(receiver)
+    }
+
+    async fn capture(&self, tunnel: Selector, session: Selector) -> Result<Captured, CommandError> {
+        if session == Selector::Id(404) {
+            return Err(CommandError::new(ErrorKind::NotFound, "no such session"));
+        }
+        assert_eq!(tunnel, Selector::Name("office".to_owned()));
+        let (sender, packets) = channel(3);
+        for (time, direction, lost) in [
+            (1_500_000, Direction::Sent, 0),
+            (1_600_000, Direction::Received, 7),
+            (1_700_000, Direction::Sent, 0),
+        ] {
+            let packet = CapturedPacket::new(time, direction, &[0x45, 0, 0, 20], lost);
+            sender.try_send(packet).unwrap();
+        }
+        let (held, _) = tokio::sync::oneshot::channel();
+        Ok(Captured { packets, held })
     }
 }
 
@@ -826,4 +844,72 @@ fn a_trace_is_a_ladder_json_and_a_file_for_wireshark() {
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains(said));
     }
+}
+
+#[test]
+fn a_capture_is_a_file_of_raw_ip_with_directions_and_what_was_lost() {
+    let daemon = Daemon::start();
+    let of = ["session", "capture", "tunnel_name=office", "session_id=5"];
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("session.pcapng");
+    let name = file.to_str().unwrap();
+    let output = daemon.run(&[&of[..], &["-w", name]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "3 packets captured, 7 lost\n");
+    let written = std::fs::read(&file).unwrap();
+    let mut reader = PcapNgReader::new(&written[..]).unwrap();
+    let mut packets = Vec::new();
+    while let Some(block) = reader.next_block() {
+        match block.unwrap() {
+            Block::InterfaceDescription(interface) => {
+                assert_eq!(interface.linktype, pcap_file::DataLink::RAW);
+            }
+            Block::EnhancedPacket(packet) => packets.push((
+                packet.timestamp.as_micros(),
+                packet.data.to_vec(),
+                format!("{:?}", packet.options),
+            )),
+            _ => {}
+        }
+    }
+    let ip = vec![0x45, 0, 0, 20];
+    let options = |flags: u32, lost: u64| format!("[Flags({flags}), DropCount({lost})]");
+    assert_eq!(
+        packets,
+        [
+            (1_500_000, ip.clone(), options(2, 0)),
+            (1_600_000, ip.clone(), options(1, 7)),
+            (1_700_000, ip, options(2, 0)),
+        ]
+    );
+
+    let output = daemon.run(&[&of[..], &["count=1"]].concat());
+    assert_eq!(stderr(&output), "1 packets captured, 0 lost\n");
+    assert_eq!(output.stdout[..4], written[..4]);
+    let output = daemon.run(&[&of[..], &["count=2", "--json", "-q"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["lost"], 7);
+
+    for (words, status, said) in [
+        (&["tunnel_name=office", "session_id=404"][..], 3, "no such"),
+        (&["tunnel_name=office"], 2, "session_id or session_name"),
+        (&["session_id=1"], 2, "tunnel_id or tunnel_name"),
+        (&["tunnel_name=office", "session_id=x"], 2, "number"),
+        (
+            &["tunnel_name=office", "session_id=1", "count=0"],
+            2,
+            "count",
+        ),
+    ] {
+        let output = daemon.run(&[&["session", "capture"], words].concat());
+        assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    let output = daemon.run(&["tunnel", "list", "-w", name]);
+    assert_eq!(output.status.code(), Some(2));
 }

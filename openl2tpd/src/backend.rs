@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::server::{Backend, EventLog};
+use api::server::{Backend, Captured, EventLog};
 use api::{CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest};
 use config::{
     Command as Change, ConfigError, Kind, Model, Object, Parameters, TraceFlags, Value as _, Verb,
@@ -11,7 +11,7 @@ use config::{
 };
 use engine::Command;
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{error, info};
 
 use crate::events;
@@ -138,11 +138,7 @@ impl Backend for Daemon {
         if trace::everywhere().meets(TraceFlags::API) {
             tracing::trace!(target: API, "trace {:?}", request.of);
         }
-        let permit = Arc::clone(&self.followers).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let message = format!("{FOLLOWERS} follow messages already");
-            CommandError::new(ErrorKind::Resources, message)
-        })?;
+        let permit = self.place_to_follow()?;
         let (follower, events) = Follower::new(request);
         let gone = follower.gone();
         // The shard may have nothing to do for long: it is not who finds out.
@@ -153,9 +149,25 @@ impl Backend for Daemon {
         self.mail(Mail::Follow(follower));
         Ok(events)
     }
+
+    async fn capture(&self, tunnel: Selector, session: Selector) -> Result<Captured, CommandError> {
+        if trace::everywhere().meets(TraceFlags::API) {
+            tracing::trace!(target: API, "capture session {session} of tunnel {tunnel}");
+        }
+        self.begin_capture(tunnel, session).await
+    }
 }
 
 impl Daemon {
+    /// One of the places of those who may follow messages or packets.
+    pub(crate) fn place_to_follow(&self) -> Result<OwnedSemaphorePermit, CommandError> {
+        let permit = Arc::clone(&self.followers).try_acquire_owned();
+        permit.map_err(|_| {
+            let message = format!("{FOLLOWERS} follow messages or packets already");
+            CommandError::new(ErrorKind::Resources, message)
+        })
+    }
+
     /// The daemon with this configuration, whose tunnels and sessions are not opened yet.
     pub(crate) fn new(
         Configuration { model, file }: Configuration,

@@ -5,12 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use datapath::auto::Auto;
+use datapath::capture::{self, Tap};
 use datapath::ebpf::Loaded;
 use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
 use datapath::tun::TunConfig;
 use datapath::{Choice, Datapath, DatapathError, Drops, Engine, Event, EventSink, Handle, Request};
+use engine::CapturePoint;
 use sansio::Time;
 use tracing::info;
 
@@ -155,6 +157,29 @@ impl Carrier {
     /// The socket of a session that another program is to speak PPP in.
     pub(crate) fn lend(&self, handle: Handle) -> Result<OwnedFd, DatapathError> {
         self.engines.lend(handle)
+    }
+
+    /// Lets `tap` see the packets of a session.
+    pub(crate) fn capture(
+        &self,
+        point: &CapturePoint,
+        tap: Arc<dyn Tap>,
+    ) -> Result<(), DatapathError> {
+        let unsupported = |why: &str| Err(DatapathError::Unsupported(why.to_owned()));
+        match (point.engine, &point.device) {
+            (Engine::Null, _) => unsupported("null carries nothing"),
+            (Engine::Kernel, Some(device)) => capture::device(device, tap),
+            (Engine::Kernel, None) => unsupported("the session has no device yet"),
+            (Engine::Tun | Engine::Ebpf, _) => {
+                self.engines.capture(point.handle, Some(tap));
+                Ok(())
+            }
+        }
+    }
+
+    /// Somebody looks no more at a session's packets.
+    pub(crate) fn end_capture(&self, handle: Handle) {
+        self.engines.capture(handle, None);
     }
 
     /// Takes events on their way to the engine, and returns those that are to get there now.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use api::{CommandError, LARGEST_PAGE, Response};
 use datapath::socket::Socket;
-use datapath::{Event, EventSink};
+use datapath::{Event, EventSink, Handle};
 use engine::{Command, Input, Source};
 use tokio::sync::oneshot;
 
+use crate::capture::Capture;
 use crate::trace::Follower;
 
 /// How a command ended.
@@ -26,6 +27,10 @@ pub(crate) enum Mail {
     Input(Input),
     /// Somebody follows messages from now on.
     Follow(Follower),
+    /// Somebody sees the packets of a session from now on.
+    Capture(Capture),
+    /// One who did looks no more.
+    CaptureEnded(Handle),
     /// One more socket to receive from and to send through.
     Socket(Arc<Socket>),
     /// A socket to receive from no more.

@@ -10,6 +10,7 @@
 
 mod backend;
 mod background;
+mod capture;
 mod carrier;
 mod clock;
 mod control_socket;

@@ -10,6 +10,7 @@ use engine::{Engine, Input, Output, PppdRequest, Token};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use crate::capture::{self, Capture};
 use crate::carrier::Carrier;
 use crate::hooks::Hooks;
 use crate::log_limit::LogLimit;
@@ -123,6 +124,8 @@ impl Shard {
                 self.handle(input);
             }
             Mail::Follow(follower) => self.followers.add(follower),
+            Mail::Capture(capture) => self.capture(capture),
+            Mail::CaptureEnded(handle) => self.carrier.end_capture(handle),
             Mail::Socket(socket) => self.carrier.add_socket(socket),
             Mail::SocketGone(socket) => self.carrier.remove_socket(&socket),
             Mail::Alive(answer) => {
@@ -132,6 +135,19 @@ impl Shard {
             // Ended the loop.
             Mail::Stop => {}
         }
+    }
+
+    fn capture(&mut self, capture: Capture) {
+        // The datapath is to know all that the engine does.
+        self.carrier.submit(&mut self.requests);
+        let point = self.engine.capture_point(&capture.tunnel, &capture.session);
+        let begun = point.and_then(|point| {
+            let begun = self.carrier.capture(&point, capture.tap);
+            begun.map_err(|error| capture::refused(&error))?;
+            Ok(point.handle)
+        });
+        // Who asked may be gone.
+        let _ = capture.answer.send(begun);
     }
 
     fn receive_events(&mut self, events: Vec<Event>) {

@@ -65,6 +65,14 @@ fn a_configured_session_comes_up_and_goes_down_with_the_daemon() {
         .call(&Request::SessionShow(name("t"), name("s")))
         .unwrap();
     assert_eq!(session.remote_ipaddr, Some("10.99.0.1".parse().unwrap()));
+    let captured = |session: &str| {
+        let client = lac_place.client();
+        let of = (&name("t"), &name(session));
+        let refused = client.capture(of, |packet| panic!("{packet:?}"));
+        refused.unwrap_err().to_string()
+    };
+    assert!(captured("s").contains("null carries nothing"));
+    assert!(captured("x").contains("named x"));
     let statistics: Statistics = lns_place.client().call(&Request::SystemStatistics).unwrap();
     assert_eq!(statistics.0["dropped.backlog"], 0);
     let datapath: DatapathStatus = lns_place.client().call(&Request::SystemDatapath).unwrap();

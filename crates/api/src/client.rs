@@ -21,8 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::{
-    CommandError, EventFilter, EventRecord, Page, Parameters, Range, Request, Selector, TraceEvent,
-    TraceRequest,
+    CapturedPacket, CommandError, EventFilter, EventRecord, Page, Parameters, Range, Request,
+    Selector, TraceEvent, TraceRequest,
 };
 
 /// How long the daemon may take to answer. Nothing that it is asked waits for a peer.
@@ -184,6 +184,21 @@ impl Client {
     ) -> Result<(), ClientError> {
         self.follow_until_signalled(&request.path(segment), each)
             .map(drop)
+    }
+
+    /// Follows the packets of a session, as [`trace`](Self::trace) does messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] has them.
+    pub fn capture(
+        &self,
+        (tunnel, session): (&Selector, &Selector),
+        each: impl FnMut(CapturedPacket) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let [tunnel, session] = [tunnel, session].map(|which| segment(&which.to_string()));
+        let path = format!("/v1/tunnels/{tunnel}/sessions/{session}/capture");
+        self.follow_until_signalled(&path, each).map(drop)
     }
 
     fn follow_until_signalled<T: DeserializeOwned>(

@@ -4,6 +4,7 @@
 //! A [`Request`] is what can be asked; the client (feature `client`) and the routes (feature `server`) turn it into
 //! HTTP and back. A refusal is a [`CommandError`] as JSON, with a status that fits its kind.
 
+mod capture;
 #[cfg(feature = "client")]
 mod client;
 mod event;
@@ -18,6 +19,7 @@ pub mod server;
 mod status;
 mod trace;
 
+pub use capture::CapturedPacket;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};
 pub use event::{Event, EventFilter, EventRecord};

@@ -120,6 +120,14 @@ fn the_configuration_file_with_its_secrets_is_forbidden() {
 }
 
 #[test]
+fn packets_of_sessions_are_forbidden() {
+    let line = "GET /v1/tunnels/1/sessions/1/capture";
+    let answer = ask(true, line);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(!ask(false, line).starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
 fn those_who_only_look_leave_streams_for_who_runs_the_daemon() {
     let backend = Willing::new();
     let [(_one, looks), (_other, runs)] =

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crypto::mppe::KeyLength;
 
+use crate::capture::Tap;
 use crate::ebpf::Loaded;
 use crate::kernel::{Kernel, Listeners, Means};
 use crate::socket::Socket;
@@ -91,6 +92,12 @@ impl Auto {
     #[must_use]
     pub fn drops(&self) -> Arc<Drops> {
         self.tun.drops()
+    }
+
+    /// Lets `tap` see the packets of a session of `tun`, which `ebpf` does not carry for as long as that is open; those of the kernel's engine are seen [on
+    /// their devices](crate::capture::device). Without one, those who look no more are forgotten.
+    pub fn capture(&self, handle: Handle, tap: Option<Arc<dyn Tap>>) {
+        self.tun.inbox().capture(handle, tap);
     }
 
     /// The socket of a session that another program is to speak PPP in.

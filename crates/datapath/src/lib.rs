@@ -11,6 +11,8 @@
 #[cfg(feature = "tun")]
 pub mod auto;
 #[cfg(feature = "tun")]
+pub mod capture;
+#[cfg(feature = "tun")]
 pub mod device;
 #[cfg(feature = "tun")]
 mod drops;

@@ -25,6 +25,17 @@ pub(crate) enum WhichSession {
     Call(u16, u16),
 }
 
+/// Where the packets of a session are to be seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CapturePoint {
+    /// What the datapath calls it.
+    pub handle: datapath::Handle,
+    /// Who carries it.
+    pub engine: datapath::Engine,
+    /// The name of the device that its packets go through, once there is one.
+    pub device: Option<Arc<str>>,
+}
+
 impl Engine {
     pub(crate) fn command(&mut self, token: Token, command: Command, now: Time) {
         if let Command::Shutdown = command {
@@ -186,6 +197,27 @@ impl Engine {
             Selector::Name(name) => self.client_names.get(name).copied().map(Which::Client),
         };
         found.ok_or_else(|| no_tunnel(selector))
+    }
+
+    /// Where a session's packets are to be seen.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session, or no datapath carries it yet.
+    pub fn capture_point(
+        &self,
+        tunnel: &Selector,
+        session: &Selector,
+    ) -> Result<CapturePoint, CommandError> {
+        let live = self.live(self.find_session(tunnel, session)?);
+        let carried = live.and_then(|session| Some((session, session.engine?)));
+        let not_yet = || CommandError::new(ErrorKind::NotFound, "the session carries nothing yet");
+        let (session, engine) = carried.ok_or_else(not_yet)?;
+        Ok(CapturePoint {
+            handle: session.handle,
+            engine,
+            device: session.device.clone(),
+        })
     }
 
     fn find_session(

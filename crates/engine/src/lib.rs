@@ -79,6 +79,7 @@ use traffic::Reading;
 use tunnels::Tunnel;
 use wheel::Wheel;
 
+pub use commands::CapturePoint;
 pub use hooks::{Hook, HookEnd, HookEvent, HookSession, HookTunnel};
 pub use io::{Command, Event, Input, Output, Token};
 pub use pppd::{PppdEnd, PppdEvent, PppdNetwork, PppdRequest, PppdSetup};

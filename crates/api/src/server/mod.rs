@@ -1,6 +1,7 @@
 //! The routes. They know HTTP and JSON; what a request means is the backend's.
 
 mod access;
+mod captures;
 mod connections;
 mod events;
 mod input;
@@ -21,9 +22,11 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{CommandError, ErrorKind, Request, Response, TraceEvent, TraceRequest};
+use crate::{
+    CapturedPacket, CommandError, ErrorKind, Request, Response, Selector, TraceEvent, TraceRequest,
+};
 
 pub use connections::{BUFFER, CONNECTIONS, PATIENCE, serve, serve_read_only};
 pub use events::{EventCounts, EventLog, READERS};
@@ -43,6 +46,28 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// Too many follow already.
     fn trace(&self, request: TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, CommandError>;
+
+    /// Follows the packets of a session, from now on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session, nothing carries it, or too many follow already. Where nothing has packets, always.
+    fn capture(
+        &self,
+        tunnel: Selector,
+        session: Selector,
+    ) -> impl Future<Output = Result<Captured, CommandError>> + Send {
+        let message = format!("nothing carries session {session} of tunnel {tunnel}");
+        std::future::ready(Err(CommandError::new(ErrorKind::NotFound, message)))
+    }
+}
+
+/// Packets that are captured, until this is dropped or the session ends.
+pub struct Captured {
+    /// What comes.
+    pub packets: mpsc::Receiver<CapturedPacket>,
+    /// Dropped with it, which the other end waits for.
+    pub held: oneshot::Sender<()>,
 }
 
 /// The routes over `backend` without those that change something or show a secret: they are refused with 403, and traces come

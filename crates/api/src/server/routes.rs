@@ -15,11 +15,11 @@ use super::access::{ReadOnly, forbidden};
 use super::input::{Given, Segments, Session, Tunnel};
 use super::interface::{Interface, Operation};
 use super::query::{Query, invalid};
-use super::{Backed, Backend, answer, answer_if, events, traces};
+use super::{Backed, Backend, answer, answer_if, captures, events, traces};
 use crate::{
-    Collection, DatapathStatus, EventRecord, MetricsFormat, PeerStatus, ReloadReport, Request,
-    SessionFilter, SessionStatus, Statistics, SystemStatus, TraceEvent, TunnelFilter, TunnelStatus,
-    UserFilter, UserStatus,
+    CapturedPacket, Collection, DatapathStatus, EventRecord, MetricsFormat, PeerStatus,
+    ReloadReport, Request, SessionFilter, SessionStatus, Statistics, SystemStatus, TraceEvent,
+    TunnelFilter, TunnelStatus, UserFilter, UserStatus,
 };
 
 /// Filters of lists that have none.
@@ -197,6 +197,15 @@ fn streams<B: Backend>(interface: Interface<B>) -> Interface<B> {
             )
             .query::<traces::TraceQuery>()
             .streams::<TraceEvent>()],
+        )
+        .at(
+            "/v1/tunnels/{tunnel}/sessions/{session}/capture",
+            [Operation::get(
+                "Follows the packets of a session. What `ebpf` carries is carried by `tun` meanwhile.",
+                captures::of_session::<B>,
+            )
+            .streams::<CapturedPacket>()
+            .forbidden()],
         )
 }
 

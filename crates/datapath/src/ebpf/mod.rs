@@ -181,6 +181,7 @@ fn may_be_carried<'a>(
         _ if matches!(spec.choice, Choice::Tun | Choice::Kernel | Choice::Null) => {
             "its profile chooses another"
         }
+        _ if session.captured => "it is captured",
         _ if spec.device != Device::Shared => "it has a device of its own",
         _ if spec.lent || !spec.mppe.is_empty() => "its packets may be encrypted",
         _ if session.sends_numbers || sequencing == Sequencing::Required => {

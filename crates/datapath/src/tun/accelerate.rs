@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::table::{Session, Slot};
 use super::worker::Worker;
+use crate::capture::Tap;
 use crate::device::TunDevice;
 use crate::ebpf::{Accelerator, Loaded, Notice};
 use crate::{
@@ -23,6 +24,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) spec: &'a SessionSpec,
     /// Its open network side.
     pub(crate) network: Option<(&'a Arc<NetworkSpec>, &'a Arc<TunDevice>)>,
+    /// Somebody sees its packets.
+    pub(crate) captured: bool,
     /// What we send has sequence numbers.
     pub(crate) sends_numbers: bool,
     /// Its socket is bound to a device, or in another network namespace.
@@ -90,6 +93,16 @@ impl Worker {
         }
     }
 
+    /// Lets somebody see a session's packets; those who look no more are forgotten.
+    pub(super) fn capture(&mut self, handle: Handle, tap: Option<Arc<dyn Tap>>) {
+        let Ok(session) = self.session(handle) else {
+            return;
+        };
+        session.taps.retain(|tap| tap.is_open());
+        session.taps.extend(tap);
+        self.reconsider(handle);
+    }
+
     /// A session is another from now on.
     pub(super) fn reconsider(&mut self, handle: Handle) {
         let slot = self.traffic.table.by_handle(handle);
@@ -151,6 +164,7 @@ fn candidate(session: &Session) -> Candidate<'_> {
     Candidate {
         spec: &session.spec,
         network: network.map(|network| (&network.spec, &network.device)),
+        captured: !session.taps.is_empty(),
         sends_numbers: session.sequencer.sends(),
         elsewhere: session.socket.is_elsewhere(),
     }

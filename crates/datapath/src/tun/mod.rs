@@ -32,6 +32,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::capture::Tap;
 use crate::device::TunDevice;
 use crate::ebpf::Loaded;
 use crate::host::{self, Maker, SharedDevice};
@@ -39,7 +40,7 @@ use crate::kernel::Receiver;
 use crate::netlink::Netlink;
 use crate::socket::Socket;
 use crate::thread::{self, Wake, spawn};
-use crate::{Datapath, DatapathError, Drops, EventSink, Request};
+use crate::{Datapath, DatapathError, Drops, EventSink, Handle, Request};
 pub(crate) use accelerate::{Candidate, Why};
 use worker::{Message, Worker};
 
@@ -203,6 +204,11 @@ impl Inbox {
         if !requests.is_empty() {
             self.send(Message::Requests(requests));
         }
+    }
+
+    /// Lets `tap` see a session's packets, and looks whether others still do.
+    pub(crate) fn capture(&self, handle: Handle, tap: Option<Arc<dyn Tap>>) {
+        self.send(Message::Capture(handle, tap));
     }
 
     fn send(&self, message: Message) {

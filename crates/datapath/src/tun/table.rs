@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::cipher::Cipher;
 use super::packet::Layer;
+use crate::capture::Tap;
 use crate::device::{Interface, TunDevice};
 use crate::socket::Socket;
 use crate::{
@@ -45,6 +46,8 @@ pub(super) struct Session {
     pub(super) configuring: usize,
     /// What the peer sent meanwhile: it knows nothing of devices.
     pub(super) early: Vec<EarlyPacket>,
+    /// Who sees its packets.
+    pub(super) taps: Vec<Arc<dyn Tap>>,
     /// What is encrypted with, where packets are.
     pub(super) cipher: Option<Box<Cipher>>,
     /// Programs in the kernel carry its common packets.
@@ -125,6 +128,7 @@ impl Session {
             network: None,
             configuring: 0,
             early: Vec::new(),
+            taps: Vec::new(),
             cipher: None,
             accelerated: false,
             unmerged: false,

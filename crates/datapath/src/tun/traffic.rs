@@ -18,6 +18,7 @@ use super::offload::segment::Segments;
 use super::outgoing::Outgoing;
 use super::packet::{IpHeader, Layer, put_header, set_ecn};
 use super::table::{EarlyPacket, HeldFrame, Network, Session, Slot, Table};
+use crate::capture::{Way, show};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers, Path};
@@ -426,14 +427,14 @@ impl Session {
         }
         let delivered = self.marked(layer, packet, outer).map(|(ecn, network)| {
             let (device, slot) = (&network.device, onward.slot);
-            match ecn {
-                None => onward.coalescer.take(device, slot, layer, packet),
-                Some(ecn) => {
-                    let mut marked = packet.to_vec();
-                    set_ecn(&mut marked, layer, ecn);
-                    onward.coalescer.take(device, slot, layer, &marked);
-                }
-            }
+            let marked = ecn.map(|ecn| {
+                let mut marked = packet.to_vec();
+                set_ecn(&mut marked, layer, ecn);
+                marked
+            });
+            let packet = marked.as_deref().unwrap_or(packet);
+            show(&self.taps, Way::Received, packet);
+            onward.coalescer.take(device, slot, layer, packet);
         });
         if let Err(reason) = delivered {
             self.stats.rx_errors += 1;
@@ -483,7 +484,9 @@ impl Session {
         };
         let Some(cipher) = &mut self.cipher else {
             header(layer.protocol(), len, out)?;
+            let at = out.len();
             write(out);
+            show(&self.taps, Way::Sent, &out[at..]);
             return Ok(());
         };
         let overhead = usize::from(MPPE_OVERHEAD);
@@ -491,6 +494,7 @@ impl Session {
         let at = out.len();
         out.resize(at + overhead, 0);
         write(out);
+        show(&self.taps, Way::Sent, &out[at + overhead..]);
         let sealed = cipher.seal(layer, &mut out[at..]);
         sealed.map_err(|BufferFull| Drop::TooLarge)
     }

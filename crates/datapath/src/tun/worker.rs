@@ -17,6 +17,7 @@ use super::offload::PacketHeader;
 use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
+use crate::capture::Tap;
 use crate::device::{Interface, TunDevice};
 use crate::ebpf::{Accelerator, Notice};
 use crate::host::{Job, Report};
@@ -43,6 +44,7 @@ pub(super) enum Message {
     RemoveSocket(Arc<Socket>),
     Report(Report<TunDevice>),
     Notice(Notice),
+    Capture(Handle, Option<Arc<dyn Tap>>),
     Stop,
 }
 
@@ -296,6 +298,7 @@ impl Worker {
                 Ok(Message::Requests(requests)) => self.requests = requests.into(),
                 Ok(Message::Report(report)) => self.take_report(report),
                 Ok(Message::Notice(notice)) => self.take_notice(notice),
+                Ok(Message::Capture(handle, tap)) => self.capture(handle, tap),
                 Ok(Message::AddSocket(socket)) => {
                     if let Err(error) = self.watch_socket(socket) {
                         tracing::error!("{error}");

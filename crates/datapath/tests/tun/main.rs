@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod capture;
+#[cfg(test)]
 mod drops;
 #[cfg(all(test, feature = "ebpf"))]
 mod ebpf;
