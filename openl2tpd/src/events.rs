@@ -74,14 +74,14 @@ pub(crate) fn shown(event: &engine::Event) -> Event {
             session: session_id,
             user: user_name,
             device: interface_name,
-            ipv4,
+            addresses,
         } => Event::SessionUp {
             tunnel_id,
             session_id,
             user_name,
             interface_name,
-            local_ipaddr: ipv4.map(|(local, _)| local.into()),
-            remote_ipaddr: ipv4.map(|(_, peer)| peer.into()),
+            local_ipaddr: addresses.map(|(local, _)| local),
+            remote_ipaddr: addresses.map(|(_, peer)| peer),
         },
         E::SessionDown {
             tunnel: tunnel_id,
@@ -90,6 +90,7 @@ pub(crate) fn shown(event: &engine::Event) -> Event {
             user: user_name,
             reason,
             was_up,
+            fault: _,
         } => Event::SessionDown {
             tunnel_id,
             session_id,

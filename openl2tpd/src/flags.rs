@@ -54,7 +54,7 @@ pub(crate) struct Flags {
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Auto)]
     pub(crate) datapath: DatapathName,
     /// pppd, which speaks PPP where a ppp profile has ppp_engine=pppd
-    #[arg(long, value_name = "PATH", default_value = "/usr/sbin/pppd")]
+    #[arg(long, value_name = "PATH", default_value = Flags::PPPD)]
     pub(crate) pppd: PathBuf,
     /// Folder of its plugins pppol2tp.so and openl2tp.so [default: /usr/lib/openl2tp, or that of this program if they were built there]
     #[arg(long, value_name = "FOLDER")]
@@ -140,6 +140,9 @@ impl FromStr for Facility {
 }
 
 impl Flags {
+    /// Where pppd is, if nobody says otherwise.
+    pub(crate) const PPPD: &str = "/usr/sbin/pppd";
+
     /// What to do instead of what an option of OpenL2TP 1.8 did, if one of those was given that are gone.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         let gone = &self.gone;

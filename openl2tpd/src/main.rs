@@ -182,6 +182,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let hooks = Hooks::default();
     let (orders, ordered) = mpsc::unbounded_channel();
     let pppds = Pppds::new(flags, mailbox.clone())?;
+    pppds.look(flags, &model);
     let shard = Shard::new(
         engine,
         carrier,

@@ -62,10 +62,10 @@ pub(crate) fn event(event: &Event) {
             session,
             user,
             device,
-            ipv4,
+            addresses,
         } => {
             let user = user.as_deref().unwrap_or("-");
-            let addresses = ipv4
+            let addresses = addresses
                 .map(|(local, peer)| format!(", local {local}, peer {peer}"))
                 .unwrap_or_default();
             info!(
@@ -78,14 +78,15 @@ pub(crate) fn event(event: &Event) {
             session,
             user,
             reason,
+            fault,
             ..
         } => {
-            let user = user.as_deref().unwrap_or("-");
-            info!(
-                "session {tunnel}/{session} down: user {}: {}",
-                plain(user),
-                plain(reason)
-            );
+            let (user, reason) = (plain(user.as_deref().unwrap_or("-")), plain(reason));
+            match fault {
+                // Somebody here has to see to it.
+                true => warn!("session {tunnel}/{session} down: user {user}: {reason}"),
+                false => info!("session {tunnel}/{session} down: user {user}: {reason}"),
+            }
         }
         Event::PppUp {
             tunnel,

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -747,4 +747,45 @@ fn sockets_are_their_owners_or_a_groups_and_one_may_be_read_only() {
             .unwrap();
     });
     assert!(!place.file("socket").exists() && !place.file("readers/socket").exists());
+}
+
+/// Starts with a pppd at such a path; what the log says of it.
+fn said_of_pppd(configuration: &str, options: &[&str]) -> Vec<String> {
+    let place = Place::new();
+    let mut command = place.command(configuration);
+    command.args(options).arg("-f").stderr(Stdio::piped());
+    let mut daemon = command.spawn().unwrap();
+    let log = BufReader::new(daemon.stderr.take().unwrap());
+    let lines = log.lines().map_while(Result::ok);
+    let start = lines.take_while(|line| !line.contains("serves UDP port"));
+    let said = start
+        .filter(|line| line.contains("pppd"))
+        .collect::<Vec<_>>();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    said
+}
+
+#[test]
+fn a_pppd_that_is_not_there_or_of_no_use_is_said_at_start_to_who_wants_it() {
+    const WANTED: &str = "ppp profile create profile_name=outside ppp_engine=pppd\n";
+    let absent = ["--pppd", "/nonexistent/pppd"];
+    let named = said_of_pppd("", &absent);
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert!(
+        named[0].contains("WARN") && named[0].contains("cannot run /nonexistent/pppd"),
+        "{named:?}"
+    );
+    let wanted = said_of_pppd(WANTED, &absent);
+    assert!(
+        wanted[0].contains("ERROR") && wanted[0].contains("ppp profile outside"),
+        "{wanted:?}"
+    );
+    let no_plugins = ["--pppd", "/bin/true", "--pppd-plugins", "/nonexistent"];
+    let said = said_of_pppd(WANTED, &no_plugins);
+    assert!(
+        said[0].contains("cannot load /nonexistent/pppol2tp.so"),
+        "{said:?}"
+    );
+    assert!(said_of_pppd("", &[]).is_empty());
 }

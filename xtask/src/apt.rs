@@ -52,6 +52,7 @@ tools! {
     LLVM_COV = "llvm-cov-19" in "llvm-19";
     MANDOC = "mandoc" in "mandoc";
     MODPROBE = "modprobe" in "kmod";
+    NM = "nm" in "binutils";
     PING = "ping" in "iputils-ping";
     PPPD = "pppd" in "ppp";
     QEMU = "qemu-system-x86_64" in "qemu-system-x86";

@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::plugins;
 use crate::test::{build_packages, cargo, programs, root};
 
 /// Where to.
@@ -18,31 +19,28 @@ pub(crate) struct Options {
     root: PathBuf,
 }
 
-/// What is built, and where it goes.
-const BUILT: [(&str, &str); 4] = [
+/// The programs, and where they go.
+const PROGRAMS: [(&str, &str); 2] = [
     ("openl2tpd", "usr/sbin/openl2tpd"),
     ("l2tpconfig", "usr/bin/l2tpconfig"),
+];
+
+/// The plugins of pppd, the same.
+const PLUGINS: [(&str, &str); 2] = [
     ("libpppol2tp.so", "usr/lib/openl2tp/pppol2tp.so"),
     ("libopenl2tp.so", "usr/lib/openl2tp/openl2tp.so"),
 ];
 
 /// Builds everything and installs it. Files that are there already are replaced, but no configuration is among them.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    // First, as this may be a pppd that they are not made for.
+    let plugins = plugins::build_for_this_machine()?;
     let mut build = cargo(&["build", "--quiet", "--release"]);
-    // The plugins are for the pppd of this machine, if it has one.
-    if let Some(version) = pppd_version() {
-        build.env("PPPD_VERSION", version);
-    }
-    let packages = [
-        "openl2tpd",
-        "l2tpconfig",
-        "pppol2tp-plugin",
-        "openl2tp-plugin",
-    ];
-    build_packages(&mut build, &packages)?;
-    let built = programs("release")?;
-    for (name, place) in BUILT {
-        put(&built.join(name), &options.root.join(place), 0o755)?;
+    build_packages(&mut build, &PROGRAMS.map(|(name, _)| name))?;
+    for (folder, files) in [(programs("release")?, PROGRAMS), (plugins, PLUGINS)] {
+        for (name, place) in files {
+            put(&folder.join(name), &options.root.join(place), 0o755)?;
+        }
     }
     for page in ["l2tpconfig.1", "openl2tpd.8", "openl2tpd.conf.5"] {
         let section = page.rsplit('.').next().unwrap_or_default();
@@ -59,17 +57,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         put(&root().join("packaging/systemd").join(unit), &place, 0o644)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What pppd says that it is: `pppd version 2.4.9`.
-fn pppd_version() -> Option<String> {
-    let said = Command::new("/usr/sbin/pppd")
-        .arg("--version")
-        .output()
-        .ok()?;
-    let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
-    let version = said.trim().strip_prefix("pppd version ")?;
-    Some(version.to_owned())
 }
 
 /// Copies a file, in place of one that may be running.

@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod install;
 mod man;
+mod plugins;
 mod python;
 mod signals;
 mod tally;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::apt::{self, Tool};
+use crate::plugins;
 use crate::python;
 use crate::tally::{Counts, Tally};
 use crate::vm;
@@ -95,6 +96,13 @@ const SUITES: &[Suite] = &[
         needs: &[],
         root: false,
         run: unit,
+    },
+    Suite {
+        name: "plugins",
+        about: "pppd's plugins, built for 2.4 and for 2.5, ask for what such a pppd has",
+        needs: &[apt::PPPD, apt::NM],
+        root: false,
+        run: plugins::suite,
     },
     Suite {
         name: "ends",
@@ -580,7 +588,7 @@ fn check(command: &mut Command) -> Result<Counts> {
 }
 
 /// A command that runs tests and prints how many there were.
-fn counted(mut command: Command) -> Result<Counts> {
+pub(crate) fn counted(mut command: Command) -> Result<Counts> {
     let tally = Tally::default();
     let mut child = command
         .stdin(Stdio::null())

@@ -21,6 +21,20 @@ impl Secret {
         Zeroizing::new(String::from_utf8_lossy(&self.0).into_owned())
     }
 
+    /// What people may have meant as the text of an MS-CHAP password (RFC 2433 section 5, RFC 2759 section 4): that of the octets as UTF-8, and, if they are not
+    /// ASCII, that of as many characters as there are octets. Unicode is what it is to be, and there are programs, pppd one of them, that know no more of
+    /// Unicode than its first 256 characters.
+    pub fn texts(&self) -> Vec<Zeroizing<String>> {
+        let mut texts = vec![self.to_text()];
+        if !self.0.is_ascii() {
+            // With room for all, or it would be copied and its old place left as it is.
+            let mut widened = Zeroizing::new(String::with_capacity(self.0.len() * 2));
+            widened.extend(self.0.iter().map(|&octet| char::from(octet)));
+            texts.push(widened);
+        }
+        texts
+    }
+
     /// Whether there are no octets at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -7,19 +7,23 @@ use sansio::Time;
 
 use crate::hooks::{HookEnd, HookEvent};
 use crate::networks::Networks;
-use crate::reasons::{Why, ppp_cause};
+use crate::reasons::{Why, disconnect};
 use crate::sessions::Pending;
 use crate::{Engine, Event, Output};
 
 impl Engine {
+    /// PPP is over, and with it its call.
     pub(crate) fn link_closed(&mut self, tunnel: u16, id: u16, cause: &Cause) {
         self.counters.ppp.links_closed += 1;
         let Some(session) = self.session_mut(tunnel, id) else {
             return;
         };
+        if let Cause::NoResources(lacking) = cause {
+            session.fault = Some(lacking.clone());
+        }
         let has_ipv4 = session.setup.profile.use_ipv4();
-        let cause = ppp_cause(cause, &session.link, has_ipv4);
-        self.close_call(tunnel, id, Disconnect::ppp(cause));
+        let said = disconnect(cause, &session.link, has_ipv4);
+        self.close_call(tunnel, id, said);
     }
 
     /// Begins the orderly end of a session's PPP, which ends its call; false when it has no PPP.
@@ -57,6 +61,11 @@ impl Engine {
         let session = tunnel.sessions.remove(&id);
         let was_up = session.as_ref().is_some_and(|session| session.was_up);
         self.counters.setup.session_failures += u64::from(!was_up);
+        let lacking = session
+            .as_ref()
+            .and_then(|session| session.fault.as_deref());
+        let (told, fault) = (reason.with_fault(lacking), lacking.is_some());
+        let reason = &told;
         if let Some(mut session) = session {
             if session.was_up {
                 self.limits.session_down(source);
@@ -88,6 +97,7 @@ impl Engine {
                 user,
                 reason: reason.text.clone(),
                 was_up: session.was_up,
+                fault,
             });
             if let Some((about, end, token)) = more.filter(|_| session.was_up) {
                 self.hook_session(tunnel_id, about, HookEvent::SessionDown(end), Some(token));
@@ -101,6 +111,7 @@ impl Engine {
                 user: None,
                 reason: reason.text.clone(),
                 was_up: false,
+                fault,
             });
         }
         self.created_call_ended(tunnel_id, id, reason, now);

@@ -209,8 +209,8 @@ pub enum Event {
         user: Option<String>,
         /// The device.
         device: String,
-        /// Our address and the peer's.
-        ipv4: Option<(std::net::Ipv4Addr, std::net::Ipv4Addr)>,
+        /// Our address and the peer's: of IPv4, else of IPv6.
+        addresses: Option<(IpAddr, IpAddr)>,
     },
     /// A session ended, or could not be made.
     SessionDown {
@@ -226,6 +226,8 @@ pub enum Event {
         reason: String,
         /// Whether it ever carried traffic.
         was_up: bool,
+        /// Whether something was lacking here, which the peer is not told in full.
+        fault: bool,
     },
     /// A network layer of a session's PPP came up, and carries traffic.
     PppUp {

@@ -10,7 +10,9 @@ use api::Role;
 use config::{PppProfile, TraceFlags};
 use crypto::mppe::Mode;
 use datapath::{Device, Handle, Ids, Ipv4Link, Ipv6Link, Request, Sequencing};
-use ppp::{AuthAttempt, AuthProtocol, Cause, Credentials, NetworkCause, Phase, Verdict};
+use ppp::{
+    AuthAttempt, AuthProtocol, Cause, Credentials, EncryptionCause, NetworkCause, Phase, Verdict,
+};
 use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::TransmissionMaps;
@@ -89,6 +91,10 @@ pub enum PppdEvent {
         network: PppdNetwork,
         /// How its packets are encrypted, if they are.
         mppe: Option<Mode>,
+        /// Name servers that the peer gave us.
+        dns: [Option<Ipv4Addr>; 2],
+        /// By what we proved who we are.
+        auth: Option<AuthProtocol>,
     },
     /// A network layer is down again.
     Down {
@@ -97,6 +103,8 @@ pub enum PppdEvent {
     },
     /// What LCP agreed to escape.
     Maps(TransmissionMaps),
+    /// It ends without the encryption that was asked for.
+    Unencrypted(EncryptionCause),
     /// The process is gone, or could not be run. The last event.
     Ended(PppdEnd),
 }
@@ -137,6 +145,8 @@ pub(crate) struct Pppd {
     pub(crate) phase: Phase,
     /// It was in the network phase.
     had_network: bool,
+    /// It has no encryption, which was asked for.
+    unencrypted: Option<EncryptionCause>,
     /// By what the peer proved who it is.
     pub(crate) auth: Option<AuthProtocol>,
     /// Whom.
@@ -159,6 +169,7 @@ impl Pppd {
             cause: None,
             phase: Phase::Dead,
             had_network: false,
+            unencrypted: None,
             auth: None,
             user: None,
             ready: false,
@@ -201,6 +212,9 @@ impl Pppd {
         match status {
             0 => Cause::PeerTerminated(String::new()),
             5 => Cause::Administrative,
+            10 if let Some(why) = self.unencrypted.filter(|_| self.had_network) => {
+                Cause::NotEncrypted(why)
+            }
             10 if self.had_network => Cause::NoNetwork(NetworkCause::NotConverged),
             10 => Cause::LcpTimeout,
             11 => Cause::PeerNotAuthenticated(String::new()),
@@ -247,8 +261,12 @@ impl Engine {
                 interface,
                 network,
                 mppe,
+                dns,
+                auth,
             } => {
                 pppd.mppe = mppe;
+                pppd.auth = pppd.auth.or(auth);
+                session.dns = dns;
                 session.device = Some(interface.as_str().into());
                 self.pppd_up(tunnel, id, network, now);
             }
@@ -259,6 +277,7 @@ impl Engine {
                 self.networks_told(tunnel, id, |s| s.ipv4 = None, now)
             }
             PppdEvent::Maps(maps) => pppd.maps = Some(maps),
+            PppdEvent::Unencrypted(why) => pppd.unencrypted = Some(why),
             PppdEvent::Ended(end) => {
                 pppd.running = false;
                 let echoes = session.setup.profile.lcp_echo_failure_count();

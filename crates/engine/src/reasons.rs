@@ -1,10 +1,10 @@
 //! Why tunnels and sessions ended, as PPP says it to L2TP (RFC 3145) and as we show it.
 
 use api::{EndReason, PppDisconnect, Q931Disconnect};
-use l2tp::{CallDetails, CallEnd, EndedBy, PppCause, Reason, Results, TunnelEnd};
+use l2tp::{CallDetails, CallEnd, Disconnect, EndedBy, PppCause, Reason, Results, TunnelEnd};
 use ppp::{AuthProtocol, Cause, End, NetworkCause};
 use serde::{Deserialize, Serialize};
-use wire::l2tp::{DisconnectCode, ErrorCode, StopResult};
+use wire::l2tp::{CallResult, DisconnectCode, ErrorCode, StopResult};
 
 const LCP: u16 = 0xc021;
 const PAP: u16 = 0xc023;
@@ -23,6 +23,19 @@ const AT_LOCAL: u8 = 2;
 pub(crate) struct Why {
     pub(crate) text: String,
     pub(crate) end: Option<Box<EndReason>>,
+}
+
+impl Why {
+    /// The same, with what was lacking here in place of what the peer was told of that.
+    pub(crate) fn with_fault(&self, lacking: Option<&str>) -> Self {
+        Self {
+            text: lacking.map_or_else(
+                || self.text.clone(),
+                |lacking| format!("{}: {lacking}", EndedBy::Local),
+            ),
+            end: self.end.clone(),
+        }
+    }
 }
 
 impl From<&str> for Why {
@@ -92,7 +105,18 @@ fn said(text: &str) -> Option<String> {
 }
 
 /// What a CDN says of the end of a session's PPP.
-pub(crate) fn ppp_cause(cause: &Cause, link: &ppp::Link, has_ipv4: bool) -> PppCause {
+pub(crate) fn disconnect(cause: &Cause, link: &ppp::Link, has_ipv4: bool) -> Disconnect {
+    let ppp = ppp_cause(cause, link, has_ipv4);
+    match cause {
+        Cause::NoResources(_) => Disconnect {
+            result: CallResult::NO_FACILITIES_TEMPORARY,
+            ..Disconnect::ppp(ppp)
+        },
+        _ => Disconnect::ppp(ppp),
+    }
+}
+
+fn ppp_cause(cause: &Cause, link: &ppp::Link, has_ipv4: bool) -> PppCause {
     use DisconnectCode as C;
     let status = link.status();
     let network = if has_ipv4 { IPCP } else { IPV6CP };
@@ -124,10 +148,15 @@ pub(crate) fn ppp_cause(cause: &Cause, link: &ppp::Link, has_ipv4: bool) -> PppC
         // An operator's wish, a limit, a lack of resources.
         _ => (C::ADMINISTRATIVE, 0, GLOBAL),
     };
+    let message = match cause {
+        // Names of pools, paths and programs are nobody else's business.
+        Cause::NoResources(_) => "No resources for this session".to_owned(),
+        _ => cause.to_string(),
+    };
     PppCause {
         code,
         protocol,
         direction,
-        message: cause.to_string(),
+        message,
     }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Session {
     /// Why its PPP is ended by us, for the same.
     #[serde(skip)]
     pub(crate) ending: Option<String>,
+    /// What was lacking here, where that ended its PPP.
+    pub(crate) fault: Option<String>,
     /// Of which network layers it was told that they carry traffic.
     pub(crate) told: [bool; 2],
     /// When it is ended: for not being up by then, and once it is, for having lasted long enough.
@@ -277,6 +279,7 @@ impl Engine {
             was_up: false,
             last_name: None,
             ending: None,
+            fault: None,
             told: [false; 2],
             ends_at: unless_zero(patience).map(|patience| now + patience),
             link: ppp::Link::new(link, credentials, &mut self.rng),
@@ -603,7 +606,7 @@ impl Engine {
             session: id,
             user: session.user.as_deref().map(str::to_owned),
             device: session.device.as_deref().unwrap_or_default().to_owned(),
-            ipv4: session.ipv4.map(|link| (link.local, link.peer)),
+            addresses: session.networks().into_iter().flatten().next(),
         };
         self.event(event);
         if let Some(about) = self.hooked(tunnel, id).filter(|_| first) {

@@ -118,9 +118,9 @@ impl AuthAttempt {
         }
     }
 
-    /// The verdict when the user's password is `password`; `None` when the proof is wrong.
+    /// The verdict when the user's password is `password`; `None` when the proof is wrong. One of MS-CHAP is right by any of the password's
+    /// [texts](Secret::texts).
     pub fn check(&self, password: &Secret) -> Option<Verdict> {
-        let (mut authenticator_response, mut mppe_keys) = (None, None);
         let right = match &self.proof {
             Proof::Pap { password: given } => given == password,
             Proof::ChapMd5 {
@@ -131,38 +131,48 @@ impl AuthAttempt {
                 let expected = crypto::chap::response(*identifier, password.as_bytes(), challenge);
                 crypto::eq(&expected, response)
             }
+            Proof::MsChapV1 { .. } | Proof::MsChapV2 { .. } => {
+                let texts = password.texts();
+                return texts.iter().find_map(|text| self.check_text(text));
+            }
+        };
+        right.then(|| Verdict::accept(None, None))
+    }
+
+    /// The same of MS-CHAP, whose password is text.
+    fn check_text(&self, text: &str) -> Option<Verdict> {
+        match &self.proof {
             Proof::MsChapV1 {
                 challenge,
                 nt_response,
                 ..
             } => {
-                let text = password.to_text();
-                let expected = crypto::mschapv1::nt_response(challenge, &text);
-                mppe_keys = Some(StartKeys::of_ms_chap_v1(&text, challenge));
-                crypto::eq(&expected, nt_response)
+                let expected = crypto::mschapv1::nt_response(challenge, text);
+                let keys = || StartKeys::of_ms_chap_v1(text, challenge);
+                crypto::eq(&expected, nt_response).then(|| Verdict::accept(None, Some(keys())))
             }
             Proof::MsChapV2 {
-                authenticator_challenge,
-                peer_challenge,
+                authenticator_challenge: ours,
+                peer_challenge: theirs,
                 nt_response,
                 ..
             } => {
-                let (ours, theirs) = (authenticator_challenge, peer_challenge);
-                let (name, text) = (&self.user_name, password.to_text());
-                let expected = crypto::mschapv2::nt_response(ours, theirs, name, &text);
-                let right = crypto::eq(&expected, nt_response);
-                mppe_keys = Some(StartKeys::of_ms_chap_v2(&text, nt_response));
-                authenticator_response = right.then(|| {
-                    crypto::mschapv2::authenticator_response(&text, nt_response, theirs, ours, name)
-                });
-                right
+                let name = &self.user_name;
+                let expected = crypto::mschapv2::nt_response(ours, theirs, name, text);
+                crypto::eq(&expected, nt_response).then(|| {
+                    let proof = crypto::mschapv2::authenticator_response(
+                        text,
+                        nt_response,
+                        theirs,
+                        ours,
+                        name,
+                    );
+                    let keys = StartKeys::of_ms_chap_v2(text, nt_response);
+                    Verdict::accept(Some(proof), Some(keys))
+                })
             }
-        };
-        right.then_some(Verdict::Accept {
-            message: String::new(),
-            authenticator_response,
-            mppe_keys,
-        })
+            Proof::Pap { .. } | Proof::ChapMd5 { .. } => None,
+        }
     }
 }
 
@@ -183,6 +193,16 @@ pub enum Verdict {
         /// Told to the peer, for people to read.
         message: String,
     },
+}
+
+impl Verdict {
+    fn accept(authenticator_response: Option<[u8; 20]>, mppe_keys: Option<StartKeys>) -> Self {
+        Self::Accept {
+            message: String::new(),
+            authenticator_response,
+            mppe_keys,
+        }
+    }
 }
 
 /// One of the two ends.

@@ -9,7 +9,7 @@ use api::{Role, SessionState};
 use common::{LAC, LNS, Pair, ask, established, sessions, tunnel};
 use datapath::Handle;
 use engine::{Command, Input, PppdEnd, PppdEvent, PppdNetwork, PppdRequest, PppdSetup};
-use ppp::{AuthAttempt, Phase, Proof, Verdict};
+use ppp::{AuthAttempt, AuthProtocol, EncryptionCause, Phase, Proof, Verdict};
 use wire::l2tp::TransmissionMaps;
 
 const PPPD: &str = "\nppp profile modify profile_name=default ppp_engine=pppd\n";
@@ -75,6 +75,8 @@ impl Served {
             interface: "ppp7".to_owned(),
             network: PppdNetwork::Ipv4(Ipv4Addr::new(10, 0, 0, 1), peer),
             mppe: None,
+            dns: [None; 2],
+            auth: None,
         });
     }
 
@@ -181,7 +183,7 @@ fn network_layers_come_and_go_with_pppd_s_word() {
 fn each_end_of_pppd_has_its_cause() {
     let cases = [
         (exit(0), "the peer terminated the link", 3),
-        (exit(1), "pppd: the last words", 1),
+        (exit(1), "closed here: pppd: the last words", 1),
         (exit(12), "idle", 1),
         (exit(15), "5 LCP echo requests", 8),
         (exit(17), "looped back", 7),
@@ -206,6 +208,88 @@ fn each_end_of_pppd_has_its_cause() {
     served.tell(PppdEvent::Phase(Phase::Network));
     let (reason, _) = served.end(exit(10));
     assert!(reason.contains("no address could be agreed on"), "{reason}");
+}
+
+#[test]
+fn what_is_lacking_here_is_told_here_in_full_and_to_the_peer_by_its_kind() {
+    let mut served = Served::start("");
+    let failed = "cannot run /opt/secret/pppd: No such file".to_owned();
+    served.pair.ends(served.pair.lns);
+    served.tell(PppdEvent::Ended(PppdEnd::Failed(failed)));
+    served.pair.run(1);
+    let ours = served.pair.world.take_events(served.pair.lns);
+    let faults = ours.iter().filter_map(|event| match event {
+        engine::Event::SessionDown { reason, fault, .. } => Some((reason.as_str(), *fault)),
+        _ => None,
+    });
+    let full = "closed here: pppd: cannot run /opt/secret/pppd: No such file";
+    assert_eq!(faults.collect::<Vec<_>>(), [(full, true)]);
+    let at_lac = sessions(&mut served.pair.world, served.pair.lac).remove(0);
+    let end = at_lac.last_end.unwrap();
+    assert_eq!(end.result, 4, "lack of appropriate facilities, temporarily");
+    assert!(!format!("{end:?}").contains("secret"), "{end:?}");
+}
+
+#[test]
+fn what_ends_for_want_of_encryption_says_so() {
+    for (network, why, text, code) in [
+        (true, EncryptionCause::Rejected, "does not speak CCP", 4),
+        (
+            true,
+            EncryptionCause::NotConverged,
+            "no key length and mode",
+            4,
+        ),
+        (false, EncryptionCause::Rejected, "does not answer LCP", 0),
+    ] {
+        let mut served = Served::start("");
+        if network {
+            served.tell(PppdEvent::Phase(Phase::Network));
+        }
+        served.tell(PppdEvent::Unencrypted(why));
+        let (reason, told) = served.end(exit(10));
+        assert!(reason.contains(text), "{why:?}: {reason}");
+        assert!(code == 0 || told == code, "{why:?}: {told}");
+    }
+}
+
+#[test]
+fn the_addresses_of_what_comes_up_first_are_told() {
+    let mut served = Served::start("");
+    let [local, peer] = [1, 2].map(|n| std::net::Ipv6Addr::from(0xfe80_u128 << 112 | n));
+    served.pair.world.take_events(served.pair.lns);
+    served.tell(PppdEvent::Up {
+        interface: "ppp7".to_owned(),
+        network: PppdNetwork::Ipv6(local, peer),
+        mppe: None,
+        dns: [None; 2],
+        auth: None,
+    });
+    let told = served.pair.world.take_events(served.pair.lns);
+    let up = told.iter().find_map(|event| match event {
+        engine::Event::SessionUp { addresses, .. } => *addresses,
+        _ => None,
+    });
+    assert_eq!(up, Some((local.into(), peer.into())));
+}
+
+#[test]
+fn a_client_of_pppd_shows_its_name_servers_and_how_it_proved_itself() {
+    let mut pair = Pair::new(&format!("{}\n{PPPD}", LAC.trim_end()), LNS);
+    pair.run(1);
+    let handle = pair.world.take_pppd(pair.lac)[0].0;
+    let dns = [Some(Ipv4Addr::new(10, 0, 0, 53)), None];
+    let event = PppdEvent::Up {
+        interface: "ppp7".to_owned(),
+        network: PppdNetwork::Ipv4(Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1)),
+        mppe: None,
+        dns,
+        auth: Some(AuthProtocol::MsChapV2),
+    };
+    pair.world.input(pair.lac, Input::Pppd { handle, event });
+    let shown = sessions(&mut pair.world, pair.lac).remove(0);
+    assert_eq!(shown.dns, [Ipv4Addr::new(10, 0, 0, 53)]);
+    assert_eq!(shown.auth_protocol.as_deref(), Some("MS-CHAPv2"));
 }
 
 #[test]

@@ -8,12 +8,15 @@ mod process;
 mod words;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use config::{Model, PppEngine};
 use datapath::{DatapathError, Handle};
 use engine::{Input, PppdEnd, PppdEvent, PppdRequest};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,7 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::control_socket::ControlSocket;
 use crate::flags::Flags;
@@ -91,6 +94,25 @@ impl Pppds {
             mailbox,
             state: Mutex::default(),
         })
+    }
+
+    /// Says what of pppd and its plugins is not there or of no use, where somebody is to need them: profiles that have their PPP of it, or who named a path.
+    pub(crate) fn look(&self, flags: &Flags, model: &Model) {
+        let mut profiles = model.ppp_profiles.iter();
+        let wanted = profiles.find(|(_, profile)| profile.ppp_engine() == PppEngine::Pppd);
+        let named = flags.pppd != Path::new(Flags::PPPD) || flags.pppd_plugins.is_some();
+        let Some(why) = unfit(&self.program, &self.plugins) else {
+            return;
+        };
+        match wanted {
+            Some((name, _)) => {
+                error!(
+                    "sessions of ppp profile {name}, which says ppp_engine=pppd, will fail: {why}"
+                );
+            }
+            None if named => warn!("no session can have pppd for its PPP: {why}"),
+            None => {}
+        }
     }
 
     /// Carries out orders until nobody gives any, and ends what runs then.
@@ -266,6 +288,25 @@ async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::UnboundedReceiver<
             return;
         }
     }
+}
+
+/// Why sessions can't have such a pppd with such plugins; none where nothing is seen that would be in the way.
+fn unfit(program: &Path, plugins: &[PathBuf]) -> Option<String> {
+    let is_program = |file: &Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
+    match std::fs::metadata(program) {
+        Ok(file) if is_program(&file) => {}
+        Ok(_) => return Some(format!("{} is no program", program.display())),
+        Err(error) => return Some(format!("cannot run {}: {error}", program.display())),
+    }
+    plugins.iter().find_map(|plugin| {
+        let mut start = [0; 4];
+        let read = File::open(plugin).and_then(|mut file| file.read_exact(&mut start));
+        match read {
+            Ok(()) if start == *b"\x7fELF" => None,
+            Ok(()) => Some(format!("{} is no plugin", plugin.display())),
+            Err(error) => Some(format!("cannot load {}: {error}", plugin.display())),
+        }
+    })
 }
 
 /// Where the plugins are: in the folder that is named, or that of an installation, or beside us where they were built.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use api::Role;
 use config::{Mppe, MppeBits, PppProfile, SyncMode};
+use crypto::Secret;
 use engine::PppdSetup;
 use ppp::AuthProtocol;
 
@@ -222,8 +223,20 @@ pub(crate) fn secrets(setup: &PppdSetup) -> Option<Vec<u8>> {
     let known = setup.credentials.as_ref()?;
     let mut text = Vec::new();
     quoted("user", known.user_name.as_bytes(), &mut text);
-    quoted("password", known.password.as_bytes(), &mut text);
+    let password = password(setup, &known.password);
+    quoted("password", password.as_bytes(), &mut text);
     Some(text)
+}
+
+/// Our password as pppd is to have it. For MS-CHAP it makes a character of each octet, so that where nothing else may be asked for it gets an octet for each
+/// character, if they are all of those.
+fn password(setup: &PppdSetup, password: &Secret) -> Secret {
+    let ms_chap =
+        |protocol: &_| matches!(protocol, AuthProtocol::MsChapV1 | AuthProtocol::MsChapV2);
+    let text = std::str::from_utf8(password.as_bytes()).ok();
+    let text = text.filter(|_| setup.allowed_auth.iter().all(ms_chap));
+    let octets = text.and_then(|text| text.chars().map(|c| u8::try_from(c).ok()).collect());
+    octets.map_or_else(|| password.clone(), |octets: Vec<u8>| octets.into())
 }
 
 /// An option whose value may have any octet but NUL, which C can't hold.
@@ -334,6 +347,15 @@ mod tests {
         let text = String::from_utf8(secrets(&setup).unwrap()).unwrap();
         let expected = "user \"al\\040\\042ice\\042\"\npassword \"won\\134derland\\303\\274\"\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_password_for_ms_chap_alone_has_an_octet_for_a_character() {
+        let mut setup = setup(Role::Lac, "");
+        setup.allowed_auth = vec![AuthProtocol::MsChapV2];
+        let text = String::from_utf8(secrets(&setup).unwrap()).unwrap();
+        let expected = "password \"won\\134derland\\374\"\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

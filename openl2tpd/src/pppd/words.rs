@@ -1,10 +1,11 @@
 //! The messages of `openl2tp.so`, which documents them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use crypto::mppe::{KeyLength, Mode};
 use engine::{PppdEvent, PppdNetwork, PppdRequest};
-use ppp::{AuthAttempt, Phase, Proof, Verdict};
+use ppp::{AuthAttempt, AuthProtocol, EncryptionCause, Phase, Proof, Verdict};
 use wire::Writer;
 use wire::l2tp::TransmissionMaps;
 use wire::ppp::MsChapV2Success;
@@ -48,6 +49,8 @@ impl Message {
                 interface: self.get("interface")?.to_owned(),
                 network: self.network()?,
                 mppe: self.mode(),
+                dns: self.name_servers()?,
+                auth: self.auth(),
             },
             "down" => PppdEvent::Down {
                 ipv6: self.get("protocol")? == "ipv6",
@@ -63,6 +66,10 @@ impl Message {
                 number,
                 user_name: self.octets("name")?,
                 proof: self.proof()?,
+            }),
+            "unencrypted" => PppdEvent::Unencrypted(match self.get("why")? {
+                "rejected" => EncryptionCause::Rejected,
+                _ => EncryptionCause::NotConverged,
             }),
             "early" => PppdEvent::Ready,
             "address" => PppdEvent::NetworkWanted,
@@ -85,6 +92,23 @@ impl Message {
         };
         let stateful = self.get("stateful") == Some("1");
         Some(Mode { length, stateful })
+    }
+
+    fn name_servers(&self) -> Option<[Option<Ipv4Addr>; 2]> {
+        let mut servers = self.get("dns").into_iter().flat_map(|text| text.split(','));
+        let mut next = || servers.next().map(str::parse).transpose().ok();
+        Some([next()?, next()?])
+    }
+
+    /// By what we proved who we are.
+    fn auth(&self) -> Option<AuthProtocol> {
+        Some(match self.get("auth")? {
+            "pap" => AuthProtocol::Pap,
+            "5" => AuthProtocol::ChapMd5,
+            "128" => AuthProtocol::MsChapV1,
+            "129" => AuthProtocol::MsChapV2,
+            _ => return None,
+        })
     }
 
     fn proof(&self) -> Option<Proof> {
@@ -190,6 +214,8 @@ mod tests {
             "event=none",
             "event=phase",
             "event=up protocol=ip interface=ppp0",
+            "event=up protocol=ip interface=ppp0 local=10.0.0.1 peer=10.0.0.2 dns=10.0.0.x",
+            "event=unencrypted",
             "event=up protocol=ip interface=ppp0 local=10.0.0.1 peer=fe80::1",
             "event=up protocol=ipv6 interface=ppp0 local=10.0.0.1 peer=10.0.0.2",
             "event=accm send=0 receive=100000000",
@@ -202,6 +228,22 @@ mod tests {
         ] {
             assert!(event(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_client_was_given_and_how_it_proved_itself_is_taken() {
+        let text = "event=up protocol=ip interface=ppp0 local=10.0.0.1 peer=10.0.0.2";
+        let told = |more: &str| match event(&format!("{text}{more}")) {
+            Some(PppdEvent::Up { dns, auth, .. }) => (dns, auth),
+            _ => panic!("not taken"),
+        };
+        let server = |last| Some(Ipv4Addr::new(10, 0, 0, last));
+        let both = " dns=10.0.0.53,10.0.0.54 auth=129";
+        assert_eq!(
+            told(both),
+            ([server(53), server(54)], Some(AuthProtocol::MsChapV2))
+        );
+        assert_eq!(told(""), ([None; 2], None));
     }
 
     #[test]

@@ -1,24 +1,50 @@
-//! What pppd 2.4.9 exports to its plugins, and takes of them: the layouts of its headers, for a C compiler of this machine.
+//! What pppd exports to its plugins, and takes of them: the layouts of its headers, for a C compiler of this machine.
+//!
+//! There are two such interfaces: that of pppd 2.4.9, whose plugins read and write its variables, and that of 2.5 (feature `pppd-2-5`), which has functions in
+//! their place. What differs is in a module for each (`interface`), and what they have in common here; plugins see no difference.
 //!
 //! pppd runs plugins on its one thread, so that its variables, and ours that it writes, are never used by two at a time.
 
 use std::ffi::{CStr, c_char, c_int, c_short, c_uchar, c_uint, c_void};
 use std::ptr::{null, null_mut};
 
-/// The version of pppd that the plugins are built for, which pppd compares with its own when it loads them. `PPPD_VERSION` at build time says another.
+pub mod heard;
+#[cfg(not(feature = "pppd-2-5"))]
+#[path = "v2_4.rs"]
+mod interface;
+#[cfg(feature = "pppd-2-5")]
+#[path = "v2_5.rs"]
+mod interface;
+
+pub use interface::{
+    Event, IpcpOptions, Ipv6cpOptions, add_options, disestablish, establish, interface, later,
+    name_device, name_interface, no_modem, notify, peer_name, set_mppe_keys, unit,
+};
+use interface::{SERIES, USUAL, option_error};
+
+/// The version of pppd that the plugins are built for, which pppd compares with its own when it loads them. `PPPD_VERSION` at build time says another of the
+/// same interface.
 pub const PPPD_VERSION: &str = match option_env!("PPPD_VERSION") {
     Some(version) => version,
-    None => "2.4.9",
+    None => USUAL,
 };
 
 /// The same as C has it, NUL and all.
 ///
 /// # Panics
-/// When it is evaluated, which is when a plugin is built: the version has more than 15 octets.
+/// When it is evaluated, which is when a plugin is built: the version has more than 15 octets, or another interface.
 pub const fn pppd_version() -> [u8; 16] {
     let mut text = [0; 16];
     let version = PPPD_VERSION.as_bytes();
     assert!(version.len() < text.len(), "PPPD_VERSION is too long");
+    let mut at = 0;
+    while at < SERIES.len() {
+        assert!(
+            at < version.len() && version[at] == SERIES.as_bytes()[at],
+            "PPPD_VERSION has another interface: the feature pppd-2-5 is for 2.5, and without it 2.4 is meant"
+        );
+        at += 1;
+    }
     let mut at = 0;
     while at < version.len() {
         text[at] = version[at];
@@ -179,12 +205,20 @@ unsafe impl Sync for Channel {}
 /// What of LCP one end wants, allows or has: `lcp_options`, 68 octets.
 #[repr(C)]
 pub struct LcpOptions {
-    _before: [c_uchar; 9],
+    _before: [c_uchar; 5],
+    /// PAP.
+    pub pap: c_uchar,
+    /// CHAP.
+    pub chap: c_uchar,
+    _between: [c_uchar; 2],
     /// Whether the protocol field may be compressed (RFC 1661 section 6.5).
     pub protocol_compression: c_uchar,
     /// Whether address and control fields may be (section 6.6).
     pub address_compression: c_uchar,
-    _after: [u32; 14],
+    _others: [c_uchar; 13],
+    /// Of which kinds CHAP is: the sum of 1 for MS-CHAPv2, 2 for MS-CHAPv1, 4 for MD5.
+    pub chap_kinds: c_uchar,
+    _after: [u32; 10],
 }
 
 /// The same of CCP: `ccp_options`, 14 octets.
@@ -204,28 +238,13 @@ pub struct CcpOptions {
     _after: [c_short; 3],
 }
 
-/// The same of IPCP: `ipcp_options`, 48 octets.
+/// An automaton of a control protocol: `fsm`, 72 octets.
 #[repr(C)]
-pub struct IpcpOptions {
-    _before: [c_uchar; 6],
-    /// Van Jacobson's compression of headers.
-    pub van_jacobson: c_uchar,
-    _compression: [u32; 4],
-    /// The address of the end whose options these are, in the order of the network.
-    pub ours: u32,
-    /// That of the other end.
-    pub theirs: u32,
-    _servers: [u32; 4],
-}
-
-/// The same of IPv6CP: `ipv6cp_options`, 60 octets.
-#[repr(C)]
-pub struct Ipv6cpOptions {
-    _before: [u32; 11],
-    /// The interface identifier of the end whose options these are.
-    pub ours: [u8; 8],
-    /// That of the other end.
-    pub theirs: [u8; 8],
+pub struct Automaton {
+    _before: [c_int; 2],
+    /// Its state, 9 where it is opened.
+    pub state: c_int,
+    _after: [c_int; 15],
 }
 
 /// A kind of CHAP: the beginning of `struct chap_digest_type`.
@@ -273,6 +292,9 @@ pub type ChapVerify = extern "C" fn(
     c_int,
 ) -> c_int;
 
+/// Sees a packet, and its length.
+pub type Snoop = extern "C" fn(*mut c_uchar, c_int);
+
 /// Phases of the link.
 pub mod phase {
     /// LCP is being negotiated.
@@ -287,34 +309,20 @@ pub mod phase {
     pub const TERMINATE: i32 = 9;
 }
 
-/// A list of those who are told of something: `struct notifier`.
-#[repr(C)]
-pub struct Notifier {
-    _private: [u8; 0],
-}
-
 /// Who is told: with what was given, and a number.
 pub type NotifyFunction = extern "C" fn(*mut c_void, c_int);
 
 unsafe extern "C" {
     /// The channel that carries PPP.
     pub static mut the_channel: *const Channel;
-    /// Whether there is a modem to be controlled.
-    pub static mut modem: c_uchar;
-    /// The number of the unit, -1 while there is none.
-    pub static ifunit: c_int;
-    /// The name of its device, 32 octets at most.
-    pub static ifname: [c_char; 32];
-    /// The name that its device is to have, the same.
-    pub static mut req_ifname: [c_char; 32];
-    /// The name that the peer has proved, 256 octets at most; empty if none.
-    pub static peer_authname: [c_char; 256];
-    /// What the device is called in messages, PATH_MAX octets at most.
-    pub static mut ppp_devnam: [c_char; 4096];
     /// What we ask of the peer.
     pub static mut lcp_wantoptions: [LcpOptions; 1];
     /// What we let the peer ask of us.
     pub static mut lcp_allowoptions: [LcpOptions; 1];
+    /// What LCP has given us.
+    pub static mut lcp_gotoptions: [LcpOptions; 1];
+    /// What it has given the peer.
+    pub static lcp_hisoptions: [LcpOptions; 1];
     /// The same.
     pub static mut ccp_wantoptions: [CcpOptions; 1];
     /// The same.
@@ -326,13 +334,17 @@ unsafe extern "C" {
     /// What CCP has given us.
     pub static ccp_gotoptions: [CcpOptions; 1];
     /// What IPCP has given us.
-    pub static ipcp_gotoptions: [IpcpOptions; 1];
+    pub static mut ipcp_gotoptions: [IpcpOptions; 1];
     /// What it has given the peer.
     pub static ipcp_hisoptions: [IpcpOptions; 1];
     /// What IPv6CP has given us.
     pub static ipv6cp_gotoptions: [Ipv6cpOptions; 1];
     /// What it has given the peer.
     pub static ipv6cp_hisoptions: [Ipv6cpOptions; 1];
+    /// IPCP.
+    pub static ipcp_fsm: [Automaton; 1];
+    /// CCP.
+    pub static ccp_fsm: [Automaton; 1];
     /// LCP.
     pub static lcp_protent: Protocol;
     /// Whether PAP can be judged.
@@ -347,48 +359,14 @@ unsafe extern "C" {
     pub static mut ip_choose_hook: Option<unsafe extern "C" fn(*mut u32)>;
     /// Whether the peer may have an address: 1, or 0.
     pub static mut allowed_address_hook: Option<extern "C" fn(u32) -> c_int>;
-    /// The start key (RFC 3079) of what we send by MPPE.
-    pub static mut mppe_send_key: [u8; 16];
-    /// That of what we receive.
-    pub static mut mppe_recv_key: [u8; 16];
-    /// Whether there are keys.
-    pub static mut mppe_keys_set: c_int;
-    /// How long LCP listens before it speaks, milliseconds: until then or the peer's first packet. A channel's `connect` sets it.
+    /// How long LCP listens before it speaks, milliseconds: until then or the peer's first packet. A channel's `connect` sets it. No header of 2.5 has it.
     pub static mut listen_time: c_int;
-    /// The phase of the link.
-    #[link_name = "phase"]
-    pub static current_phase: c_int;
+    /// Who sees each packet that came before pppd reads it, and its length.
+    pub static mut snoop_recv_hook: Option<Snoop>;
     /// Who sees each packet before it is sent, and its length.
-    pub static mut snoop_send_hook: Option<extern "C" fn(*mut c_uchar, c_int)>;
-    /// Who is told of a new phase, with its number.
-    pub static mut phasechange: *mut Notifier;
-    /// Who is told when IPv4 comes up.
-    pub static mut ip_up_notifier: *mut Notifier;
-    /// And when it goes down.
-    pub static mut ip_down_notifier: *mut Notifier;
-    /// Who is told when IPv6 comes up.
-    pub static mut ipv6_up_notifier: *mut Notifier;
-    /// And when it goes down.
-    pub static mut ipv6_down_notifier: *mut Notifier;
-
-    /// Adds a list of options, which [`PppdOption::END`] ends.
-    pub fn add_options(options: *mut PppdOption);
-    /// Adds one to those who are told.
-    pub fn add_notifier(list: *mut *mut Notifier, function: NotifyFunction, given: *mut c_void);
-    /// Makes a descriptor a channel and a unit of the kernel's PPP.
-    pub fn generic_establish_ppp(descriptor: c_int) -> c_int;
-    /// Undoes that.
-    pub fn generic_disestablish_ppp(descriptor: c_int);
-    /// Calls a function with what is given, after so many seconds and microseconds.
-    pub fn timeout(
-        function: extern "C" fn(*mut c_void),
-        given: *mut c_void,
-        seconds: c_int,
-        microseconds: c_int,
-    );
+    pub static mut snoop_send_hook: Option<Snoop>;
     fn info(format: *const c_char, ...);
     fn error(format: *const c_char, ...);
-    fn option_error(format: *const c_char, ...);
 }
 
 /// Has LCP take a frame that came before pppd read any, from `FF 03` or the protocol field on; those of other protocols are dropped.
@@ -446,7 +424,7 @@ mod tests {
 
     use super::*;
 
-    /// As a C compiler has them of pppd 2.4.9's headers.
+    /// As a C compiler has them of the headers of pppd 2.4.9, and of 2.5.2 (options.h, pppd.h, fsm.h, lcp.h, ccp.h, chap.h), which left them as they were.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn layouts_are_those_of_pppd() {
@@ -455,17 +433,15 @@ mod tests {
         assert_eq!(offset_of!(PppdOption, winner), 66);
         assert_eq!(size_of::<Channel>(), 88);
         assert_eq!(size_of::<LcpOptions>(), 68);
+        assert_eq!(offset_of!(LcpOptions, pap), 5);
+        assert_eq!(offset_of!(LcpOptions, chap), 6);
+        assert_eq!(offset_of!(LcpOptions, chap_kinds), 24);
         assert_eq!(offset_of!(LcpOptions, protocol_compression), 9);
         assert_eq!(offset_of!(LcpOptions, address_compression), 10);
         assert_eq!(size_of::<CcpOptions>(), 14);
         assert_eq!(offset_of!(CcpOptions, mppe), 6);
-        assert_eq!(size_of::<IpcpOptions>(), 48);
-        assert_eq!(offset_of!(IpcpOptions, van_jacobson), 6);
-        assert_eq!(offset_of!(IpcpOptions, ours), 24);
-        assert_eq!(offset_of!(IpcpOptions, theirs), 28);
-        assert_eq!(size_of::<Ipv6cpOptions>(), 60);
-        assert_eq!(offset_of!(Ipv6cpOptions, ours), 44);
-        assert_eq!(offset_of!(Ipv6cpOptions, theirs), 52);
+        assert_eq!(size_of::<Automaton>(), 72);
+        assert_eq!(offset_of!(Automaton, state), 8);
         assert_eq!(offset_of!(ChapDigest, code), 0);
         assert_eq!(offset_of!(Protocol, number), 0);
         assert_eq!(offset_of!(Protocol, input), 16);

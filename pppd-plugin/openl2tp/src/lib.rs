@@ -5,13 +5,16 @@
 //!
 //! | field | of | what |
 //! |---|---|---|
-//! | `event` | all | `phase`, `early`, `up`, `down`, `accm`, `authenticate` or `address` |
+//! | `event` | all | `phase`, `early`, `up`, `down`, `accm`, `unencrypted`, `authenticate` or `address` |
 //! | `tunnel_id`, `session_id` | all | ours, decimal |
 //! | `phase` | `phase` | `establish`, `authenticate`, `network`, `terminate` or `dead` |
+//! | `why` | `unencrypted` | `rejected` or `disagreed`: the link ends, and MPPE, which was asked for, is not there |
 //! | `protocol` | `up`, `down` | `ip` or `ipv6` |
 //! | `unit`, `interface` | `up`, `down` | the PPP unit's number, and the name of its device |
 //! | `user` | `up`, `down` | whom the peer has proved to be, hexadecimal; absent if nobody |
 //! | `local`, `peer` | `up` | our address and the peer's |
+//! | `dns` | `up` | name servers that the peer gave us, with a comma between them; absent if none |
+//! | `auth` | `up` | by what we proved who we are: `pap`, or the number of a kind of CHAP; absent if by nothing |
 //! | `mppe`, `stateful` | `up` | the bits of MPPE's keys, and 1 in stateful mode, 0 otherwise; absent where nothing is encrypted |
 //! | `send`, `receive` | `accm` | the maps that LCP agreed on, hexadecimal |
 //! | `protocol` | `authenticate` | `pap`, or the number of a kind of CHAP (RFC 1994 section 3) |
@@ -30,13 +33,28 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ptr::addr_of_mut;
 
-use pppd_abi::{ChapDigest, PppdOption, Words, phase};
+use pppd_abi::heard::{Identity, is_another_authentication};
+use pppd_abi::{ChapDigest, Event, PppdOption, Snoop, Words, phase};
 
 use ask::{ask, tell};
 
 /// The longest path of a socket, NUL counted (unix(7)).
 const PATH: usize = 108;
 
+/// The state of an automaton that has agreed (RFC 1661 section 4.2).
+const OPENED: c_int = 9;
+/// The last of those of one that has no link.
+const STARTING: c_int = 1;
+/// The first of those of one that is still agreeing.
+const REQUEST_SENT: c_int = 6;
+
+/// Kinds of CHAP, as LCP's options have them.
+const KIND_MS_CHAP_V2: c_uchar = 1;
+const KIND_MS_CHAP: c_uchar = 2;
+const KIND_MD5: c_uchar = 4;
+
+/// MD5's number.
+const MD5: c_int = 5;
 /// Kinds of CHAP whose failures have a form (RFC 2433 section 8, RFC 2759 section 6).
 const MS_CHAP: c_int = 0x80;
 const MS_CHAP_V2: c_int = 0x81;
@@ -56,6 +74,15 @@ static mut AUTHENTICATE: c_uchar = 0;
 static mut ADDRESS: c_uchar = 0;
 /// The address that the peer may have, in the order of the network; 0: none.
 static mut GIVEN: u32 = 0;
+
+/// What the peer gave last to prove who it is, as it came.
+static mut GAVE: Option<Identity> = None;
+/// The kinds of CHAP that the peer may prove itself by; 0: not known yet.
+static mut KINDS: c_uchar = 0;
+/// IPv6 is up and openl2tpd not told, as IPv4 is still to come.
+static mut WITHHELD: bool = false;
+/// Who else sees what comes.
+static mut SNOOP: Option<Snoop> = None;
 
 static mut OPTIONS: [PppdOption; 4] = [
     PppdOption::text(
@@ -88,28 +115,21 @@ static TOLD: [(&str, &str); 4] = [
 /// pppd has loaded it.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_init() {
+    let events = [Event::IpUp, Event::IpDown, Event::Ipv6Up, Event::Ipv6Down];
     // SAFETY: pppd's one thread; the lists and what is given live as long as pppd.
     unsafe {
-        pppd_abi::add_options((&raw mut OPTIONS).cast());
-        let lists = [
-            &raw mut pppd_abi::ip_up_notifier,
-            &raw mut pppd_abi::ip_down_notifier,
-            &raw mut pppd_abi::ipv6_up_notifier,
-            &raw mut pppd_abi::ipv6_down_notifier,
-        ];
-        for (list, told) in lists.into_iter().zip(&TOLD) {
+        for (event, told) in events.into_iter().zip(&TOLD) {
             let told: *const (&str, &str) = told;
-            pppd_abi::add_notifier(list, network_layer, told.cast_mut().cast());
+            pppd_abi::notify(event, network_layer, told.cast_mut().cast());
         }
-        pppd_abi::add_notifier(
-            &raw mut pppd_abi::phasechange,
-            new_phase,
-            std::ptr::null_mut(),
-        );
+        pppd_abi::notify(Event::Phase, new_phase, std::ptr::null_mut());
+        pppd_abi::add_options((&raw mut OPTIONS).cast());
         pppol2tp_send_accm_hook = Some(accm);
         pppd_abi::pap_check_hook = Some(can_authenticate);
         pppd_abi::pap_auth_hook = Some(judge_pap);
         pppd_abi::chap_check_hook = Some(can_authenticate);
+        SNOOP = pppd_abi::snoop_recv_hook;
+        pppd_abi::snoop_recv_hook = Some(hear);
     }
     pppd_abi::loaded("openl2tp");
 }
@@ -151,21 +171,96 @@ extern "C" fn new_phase(_: *mut c_void, number: c_int) {
         phase::TERMINATE => "terminate",
         _ => "dead",
     };
-    // The options are known now. SAFETY: pppd's one thread.
+    if number == phase::ESTABLISH {
+        // The options are known now.
+        begin();
+    }
+    if number == phase::TERMINATE {
+        tell_unencrypted();
+    }
+    tell("phase", &format!("phase={name}\n"));
+    if number == phase::ESTABLISH {
+        // Once LCP has begun.
+        pppd_abi::later(hear_early, 0);
+    }
+}
+
+/// Sets what the options ask for.
+fn begin() {
+    // SAFETY: pppd's one thread.
     unsafe {
         if AUTHENTICATE != 0 {
             pppd_abi::chap_verify_hook = Some(judge_chap);
+            strongest_first();
         }
         if ADDRESS != 0 {
             pppd_abi::ip_choose_hook = Some(choose_address);
             pppd_abi::allowed_address_hook = Some(is_allowed);
+        } else if SOCKET[0] != 0 {
+            pppd_abi::ip_choose_hook = Some(ask_dns);
         }
     }
-    tell("phase", &format!("phase={name}\n"));
-    if number == phase::ESTABLISH {
-        // Once LCP has begun. SAFETY: pppd's one thread.
-        unsafe { pppd_abi::timeout(hear_early, std::ptr::null_mut(), 0, 0) };
+}
+
+/// Of the kinds of CHAP that are allowed pppd asks for MD5 first: it is to ask for MS-CHAPv2, and for another once the peer has declined.
+fn strongest_first() {
+    // SAFETY: pppd's one thread.
+    unsafe {
+        let wanted = &raw mut pppd_abi::lcp_wantoptions[0].chap_kinds;
+        if KINDS == 0 {
+            KINDS = *wanted;
+        }
+        if KINDS & KIND_MS_CHAP_V2 != 0 {
+            *wanted = KIND_MS_CHAP_V2;
+        }
     }
+}
+
+/// Sees each packet that comes before pppd does.
+extern "C" fn hear(packet: *mut c_uchar, length: c_int) {
+    // SAFETY: pppd gives a packet and its length; its one thread.
+    unsafe {
+        if let Some(other) = SNOOP {
+            other(packet, length);
+        }
+        let frame = std::slice::from_raw_parts(packet, usize::try_from(length).unwrap_or(0));
+        if AUTHENTICATE == 0 {
+            return;
+        }
+        if let Some(identity) = Identity::of(frame) {
+            GAVE = Some(identity);
+        }
+        if is_another_authentication(frame) {
+            // What the peer would rather have is taken if it is one of them; if not, pppd drops the first and asks for the next.
+            pppd_abi::lcp_gotoptions[0].chap_kinds |= KINDS;
+        }
+    }
+}
+
+/// Says so where MPPE is asked for and not agreed on.
+fn tell_unencrypted() {
+    // SAFETY: pppd's one thread.
+    let (wanted, state) = unsafe {
+        (
+            pppd_abi::ccp_wantoptions[0].mppe,
+            pppd_abi::ccp_fsm[0].state,
+        )
+    };
+    if wanted != 0 && state != OPENED {
+        // Once the peer rejects the protocol it is down for pppd.
+        let why = if state <= STARTING {
+            "rejected"
+        } else {
+            "disagreed"
+        };
+        tell("unencrypted", &format!("why={why}\n"));
+    }
+}
+
+/// A client asks for name servers, without pppd's option for it, which writes them into files of the system.
+unsafe extern "C" fn ask_dns(_: *mut u32) {
+    // SAFETY: pppd's one thread, which calls this once it has set what to ask for.
+    unsafe { pppd_abi::ipcp_gotoptions[0].ask_dns = [1, 1] };
 }
 
 /// What came before the kernel had the session, openl2tpd has.
@@ -177,15 +272,46 @@ extern "C" fn hear_early(_: *mut c_void) {
 }
 
 extern "C" fn network_layer(told: *mut c_void, _: c_int) {
-    // SAFETY: it is what `plugin_init` gave; pppd's one thread, whose texts end with NUL.
-    let ((event, protocol), unit, interface, user) = unsafe {
-        (
-            *told.cast::<(&str, &str)>(),
-            pppd_abi::ifunit,
-            String::from_utf8_lossy(octets((&raw const pppd_abi::ifname).cast())),
-            octets((&raw const pppd_abi::peer_authname).cast()),
-        )
-    };
+    // SAFETY: it is what `plugin_init` gave; pppd's one thread.
+    let (event, protocol) = unsafe { *told.cast::<(&str, &str)>() };
+    let is_first = protocol == "ipv6" && event == "up" && ipv4_is_to_come();
+    // SAFETY: pppd's one thread.
+    let withheld = unsafe { std::ptr::replace(&raw mut WITHHELD, is_first) };
+    match (event, protocol) {
+        _ if is_first => pppd_abi::later(tell_withheld, 1),
+        // openl2tpd knows of no IPv6 yet.
+        ("down", "ipv6") if withheld => {}
+        ("up", "ip") if withheld => {
+            tell_network(event, protocol);
+            tell_network(event, "ipv6");
+        }
+        _ => tell_network(event, protocol),
+    }
+}
+
+/// Whether IPCP is still agreeing. A session is up once one network layer is, and who waits for that means IPv4, if it is there at all.
+fn ipv4_is_to_come() -> bool {
+    // SAFETY: pppd's one thread.
+    (REQUEST_SENT..OPENED).contains(&unsafe { pppd_abi::ipcp_fsm[0].state })
+}
+
+/// Tells of IPv6 alone once IPCP has given up.
+extern "C" fn tell_withheld(_: *mut c_void) {
+    // SAFETY: pppd's one thread.
+    if !unsafe { WITHHELD } {
+        return;
+    }
+    if ipv4_is_to_come() {
+        return pppd_abi::later(tell_withheld, 1);
+    }
+    // SAFETY: as above.
+    unsafe { WITHHELD = false };
+    tell_network("up", "ipv6");
+}
+
+fn tell_network(event: &str, protocol: &str) {
+    let (unit, interface) = (pppd_abi::unit(), pppd_abi::interface().to_string_lossy());
+    let user = pppd_abi::peer_name().to_bytes();
     let mut text = format!("protocol={protocol}\nunit={unit}\ninterface={interface}\n");
     if !user.is_empty() {
         text += &format!("user={}\n", hexadecimal(user));
@@ -193,6 +319,8 @@ extern "C" fn network_layer(told: *mut c_void, _: c_int) {
     if event == "up" {
         let (local, peer) = addresses(protocol);
         text += &format!("local={local}\npeer={peer}\n");
+        text += &name_servers();
+        text += &our_proof();
         // SAFETY: pppd's one thread.
         let mppe = unsafe { pppd_abi::ccp_gotoptions[0].mppe };
         if mppe & 3 != 0 {
@@ -203,14 +331,51 @@ extern "C" fn network_layer(told: *mut c_void, _: c_int) {
     tell(event, &text);
 }
 
+/// The name servers that the peer gave us.
+fn name_servers() -> String {
+    // SAFETY: pppd's one thread.
+    let (dns, asked) = unsafe {
+        let got = &raw const pppd_abi::ipcp_gotoptions[0];
+        ((*got).dns, (*got).ask_dns)
+    };
+    let given = dns.into_iter().zip(asked);
+    let given = given.filter(|&(address, asked)| asked != 0 && address != 0);
+    let text: Vec<_> = given
+        .map(|(address, _)| Ipv4Addr::from(address.to_ne_bytes()).to_string())
+        .collect();
+    match text.is_empty() {
+        true => String::new(),
+        false => format!("dns={}\n", text.join(",")),
+    }
+}
+
+/// By what we proved who we are.
+fn our_proof() -> String {
+    // SAFETY: pppd's one thread.
+    let (pap, chap, kinds) = unsafe {
+        let his = &raw const pppd_abi::lcp_hisoptions[0];
+        ((*his).pap, (*his).chap, (*his).chap_kinds)
+    };
+    match kinds {
+        KIND_MD5 if chap != 0 => format!("auth={MD5}\n"),
+        KIND_MS_CHAP if chap != 0 => format!("auth={MS_CHAP}\n"),
+        KIND_MS_CHAP_V2 if chap != 0 => format!("auth={MS_CHAP_V2}\n"),
+        _ if pap != 0 => "auth=pap\n".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Our address and the peer's.
 fn addresses(protocol: &str) -> (String, String) {
     // SAFETY: pppd's one thread.
     unsafe {
         if protocol == "ip" {
             let text = |address: u32| Ipv4Addr::from(address.to_ne_bytes()).to_string();
-            let (ours, theirs) = (&pppd_abi::ipcp_gotoptions[0], &pppd_abi::ipcp_hisoptions[0]);
-            (text(ours.ours), text(theirs.theirs))
+            let (ours, theirs) = (
+                pppd_abi::ipcp_gotoptions[0].ours,
+                pppd_abi::ipcp_hisoptions[0].theirs,
+            );
+            (text(ours), text(theirs))
         } else {
             let text = |id: [u8; 8]| {
                 Ipv6Addr::from(0xfe80_u128 << 112 | u128::from(u64::from_be_bytes(id))).to_string()
@@ -231,6 +396,12 @@ extern "C" fn can_authenticate() -> c_int {
     if unsafe { AUTHENTICATE } != 0 { 1 } else { -1 }
 }
 
+/// What the peer gave as it came, once.
+fn gave() -> Option<Identity> {
+    // SAFETY: pppd's one thread.
+    unsafe { std::ptr::replace(&raw mut GAVE, None) }
+}
+
 extern "C" fn judge_pap(
     name: *mut c_char,
     password: *mut c_char,
@@ -242,9 +413,13 @@ extern "C" fn judge_pap(
         return -1;
     }
     // SAFETY: pppd's texts end with NUL; it copies the message.
-    let (name, password) = unsafe {
+    let spelled = unsafe {
         *message = c"".as_ptr();
-        (hexadecimal(octets(name)), hexadecimal(octets(password)))
+        (octets(name), octets(password))
+    };
+    let (name, password) = match gave() {
+        Some(gave) => (hexadecimal(&gave.name), hexadecimal(&gave.password)),
+        None => (hexadecimal(spelled.0), hexadecimal(spelled.1)),
     };
     let answer = ask(
         "authenticate",
@@ -263,12 +438,16 @@ extern "C" fn judge_chap(
     message: *mut c_char,
     room: c_int,
 ) -> c_int {
+    let gave = gave();
     // SAFETY: pppd gives text with NUL, octets with their length in front, and a kind.
     let question = unsafe {
+        let name = gave
+            .as_ref()
+            .map_or_else(|| octets(name), |gave| &gave.name);
         format!(
             "protocol={}\nname={}\nidentifier={identifier}\nchallenge={}\nresponse={}\n",
             (*digest).code,
-            hexadecimal(octets(name)),
+            hexadecimal(name),
             hexadecimal(counted(challenge)),
             hexadecimal(counted(response)),
         )
@@ -292,11 +471,7 @@ extern "C" fn judge_chap(
     }
     let key = |name| <[u8; 16]>::try_from(octets_of(answer.get(name)?)).ok();
     if let (Some(send), Some(receive)) = (key("mppe_send"), key("mppe_receive")) {
-        // SAFETY: pppd's one thread.
-        unsafe {
-            (pppd_abi::mppe_send_key, pppd_abi::mppe_recv_key) = (send, receive);
-            pppd_abi::mppe_keys_set = 1;
-        }
+        pppd_abi::set_mppe_keys(send, receive);
     }
     c_int::from(right)
 }

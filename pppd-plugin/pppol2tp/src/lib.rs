@@ -2,11 +2,11 @@
 //!
 //! `pppd plugin pppol2tp.so pppol2tp FD` with what options beside it, which docs/pppd.md lists.
 
-use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::mem::size_of;
 use std::ptr::{addr_of_mut, null_mut};
 
-use pppd_abi::{Channel, Level, PppdOption, log, phase};
+use pppd_abi::{Channel, Event, Level, PppdOption, log, phase};
 
 /// Of `<linux/socket.h>` and `<linux/if_pppox.h>`.
 const AF_PPPOX: u16 = 24;
@@ -58,6 +58,10 @@ pub static mut pppol2tp_session_id: c_int = 0;
 #[unsafe(no_mangle)]
 pub static mut pppol2tp_send_accm_hook: Option<extern "C" fn(c_int, c_int, u32, u32)> = None;
 
+/// Who is told that IPv4 is up, 1, or down again, 0; with the same ids. Other plugins set it.
+#[unsafe(no_mangle)]
+pub static mut pppol2tp_ip_updown_hook: Option<extern "C" fn(c_int, c_int, c_int)> = None;
+
 static mut SOCKET: c_int = -1;
 /// What takes the socket's place when it hangs up.
 static mut NOTHING: c_int = -1;
@@ -71,6 +75,8 @@ static mut LISTEN: c_int = 0;
 /// What came before there was a channel.
 static mut EARLY: Vec<Vec<u8>> = Vec::new();
 static mut SEND_ACCM: u32 = u32::MAX;
+/// The phase of the link.
+static mut PHASE: c_int = 0;
 
 /// The options; pppd notes in them who has set which.
 static mut OPTIONS: [PppdOption; 11] = [
@@ -135,7 +141,7 @@ static CHANNEL: Channel = Channel {
     connect: Some(connect),
     disconnect: Some(disconnect),
     establish_ppp: Some(establish_ppp),
-    disestablish_ppp: Some(pppd_abi::generic_disestablish_ppp),
+    disestablish_ppp: Some(pppd_abi::disestablish),
     send_config: Some(send_config),
     receive_config: Some(receive_config),
     cleanup: None,
@@ -145,9 +151,36 @@ static CHANNEL: Channel = Channel {
 /// pppd has loaded it.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_init() {
-    // SAFETY: the list lives as long as pppd, and ends with what ends it.
-    unsafe { pppd_abi::add_options((&raw mut OPTIONS).cast()) };
+    // SAFETY: the list lives as long as pppd, and ends with what ends it; the function is given nothing.
+    unsafe {
+        pppd_abi::add_options((&raw mut OPTIONS).cast());
+        pppd_abi::notify(Event::Phase, new_phase, null_mut());
+        pppd_abi::notify(Event::IpUp, ip_up, null_mut());
+        pppd_abi::notify(Event::IpDown, ip_down, null_mut());
+    }
     pppd_abi::loaded("pppol2tp");
+}
+
+extern "C" fn new_phase(_: *mut c_void, number: c_int) {
+    // SAFETY: pppd's one thread.
+    unsafe { PHASE = number };
+}
+
+extern "C" fn ip_up(_: *mut c_void, _: c_int) {
+    tell_ip(1);
+}
+
+extern "C" fn ip_down(_: *mut c_void, _: c_int) {
+    tell_ip(0);
+}
+
+fn tell_ip(up: c_int) {
+    // SAFETY: pppd's one thread.
+    unsafe {
+        if let Some(hook) = pppol2tp_ip_updown_hook {
+            hook(pppol2tp_tunnel_id, pppol2tp_session_id, up);
+        }
+    }
 }
 
 /// Takes the option that names the socket, and with it the place of the channel that carries PPP.
@@ -161,16 +194,13 @@ extern "C" fn take_socket(values: *const *const c_char) -> c_int {
         );
         return 0;
     };
-    let name = format!("pppol2tp {socket}");
-    // SAFETY: pppd's one thread; the name has less octets than the array.
+    // SAFETY: pppd's one thread.
     unsafe {
         SOCKET = socket;
         pppd_abi::the_channel = &raw const CHANNEL;
-        pppd_abi::modem = 0;
-        let device = (&raw mut pppd_abi::ppp_devnam).cast::<u8>();
-        device.copy_from_nonoverlapping(name.as_ptr(), name.len());
-        device.add(name.len()).write(0);
     }
+    pppd_abi::no_modem();
+    pppd_abi::name_device(&CString::new(format!("pppol2tp {socket}")).unwrap_or_default());
     1
 }
 
@@ -215,8 +245,8 @@ extern "C" fn check_options() {
         }
         // pppd names the device when it makes it, where that was asked for.
         if INTERFACE[0] != 0 {
-            let wanted = (&raw mut pppd_abi::req_ifname).cast::<c_char>();
-            wanted.copy_from_nonoverlapping((&raw const INTERFACE).cast(), IFNAMSIZ);
+            let name = INTERFACE;
+            pppd_abi::name_interface(&name);
         }
     }
 }
@@ -266,7 +296,7 @@ fn set(name: c_int, value: c_int) -> std::io::Result<()> {
 /// packet until the network layer is up.
 extern "C" fn number_again(_: *mut c_uchar, _: c_int) {
     // SAFETY: pppd's one thread.
-    if unsafe { pppd_abi::current_phase } < phase::RUNNING {
+    if unsafe { PHASE } < phase::RUNNING {
         // The packet goes without.
         let _ = set(SO_SENDSEQ, 1);
     }
@@ -305,9 +335,9 @@ unsafe extern "C" fn establish_ppp(socket: c_int) -> c_int {
     }
     // SAFETY: it is the socket that `connect` gave; pppd's one thread.
     unsafe {
-        let unit = pppd_abi::generic_establish_ppp(socket);
+        let unit = pppd_abi::establish(socket);
         if unit >= 0 {
-            pppd_abi::timeout(hear_early, null_mut(), 0, 0);
+            pppd_abi::later(hear_early, 0);
         }
         unit
     }

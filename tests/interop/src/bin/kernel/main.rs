@@ -66,6 +66,18 @@ const CASES: &[(&str, Case)] = &[
     ("no more pppds set up at once than may", pppd::throttled),
     ("no secret is among pppd's arguments", pppd::without_secrets),
     (
+        "names and passwords that are not ASCII pass pppd as they are",
+        pppd::not_ascii,
+    ),
+    (
+        "pppd asks for the strongest proof first, takes another, and tells of it and of name servers",
+        pppd::strongest_first,
+    ),
+    (
+        "a pppd that is not given encryption says so",
+        pppd::unencrypted,
+    ),
+    (
         "without the kernel's modules there are TUN devices",
         lacks::modules,
     ),

@@ -193,3 +193,109 @@ pub(crate) fn without_secrets(world: &World) -> Result<String> {
     }
     Ok(String::new())
 }
+
+/// How a ppp profile allows only this of proofs.
+fn only(proof: &str) -> String {
+    let all = ["pap", "chap", "mschapv1", "mschapv2"].into_iter();
+    let said = all.map(|name| {
+        let may = if name == proof { "yes" } else { "no" };
+        format!(" auth_{name}={may}")
+    });
+    let said: String = said.collect();
+    format!("ppp profile modify profile_name=default{said}\n")
+}
+
+/// Starts both ends with these configurations, an end with pppd where it is told; the session of the LAC is to come up.
+fn comes_up(world: &World, lns: &str, lac: &str, passwords: bool) -> Result<serde_json::Value> {
+    let named = |configuration: String| match passwords {
+        true => configuration
+            .replace(&format!("={USER}"), "=\"zo\u{eb}\"")
+            .replace(&format!("={PASSWORD}"), "=\"g\u{fc}n\u{20ac}\""),
+        false => configuration,
+    };
+    let kernel = "session profile modify profile_name=default datapath=kernel\n";
+    let dest = format!("{} persist=yes", netns::LNS);
+    let folder = world.folder.path();
+    let ends = [
+        (
+            Role::Lns,
+            "lns",
+            named(ours::lns(interop::Auth::Chap, false)) + kernel + lns,
+        ),
+        (
+            Role::Lac,
+            "lac",
+            named(ours::lac(false, &dest, PASSWORD)) + kernel + lac,
+        ),
+    ];
+    let mut started = Vec::new();
+    for (role, name, configuration) in ends {
+        let place = world.bed.side(role);
+        started.push(Ours::start(
+            &world.programs,
+            place,
+            folder,
+            name,
+            &configuration,
+        )?);
+    }
+    started[1]
+        .established(PATIENCE)
+        .with_context(|| format!("LNS:\n{}LAC:\n{}", started[0].log(), started[1].log()))?;
+    world.is_through()?;
+    // IPv6 may have come up first.
+    let session = started[1].established(PATIENCE)?;
+    for mut daemon in started.into_iter().rev() {
+        daemon.shut_down()?;
+    }
+    Ok(session)
+}
+
+pub(crate) fn not_ascii(world: &World) -> Result<String> {
+    for proof in ["pap", "chap", "mschapv2"] {
+        let (plain, pppd) = (only(proof), only(proof) + ours::PPPD);
+        comes_up(world, &pppd, &plain, true).with_context(|| format!("LNS of pppd, {proof}"))?;
+        comes_up(world, &plain, &pppd, true).with_context(|| format!("LAC of pppd, {proof}"))?;
+    }
+    Ok(String::new())
+}
+
+pub(crate) fn strongest_first(world: &World) -> Result<String> {
+    let dns = format!(
+        "{}ppp profile modify profile_name=default dns_ipaddr_pri=10.0.0.53\n",
+        ours::PPPD
+    );
+    let all =
+        "ppp profile modify profile_name=default auth_pap=yes auth_chap=yes auth_mschapv2=yes\n";
+    for (lac, proof) in [
+        (format!("{all}{}", ours::PPPD), "MS-CHAPv2"),
+        (all.to_owned(), "MS-CHAPv2"),
+        (only("chap"), "CHAP"),
+        (only("chap") + ours::PPPD, "CHAP"),
+        (only("pap"), "PAP"),
+    ] {
+        let session = comes_up(world, &(dns.clone() + all), &lac, false)?;
+        let shown = session["auth_protocol"].as_str().unwrap_or_default();
+        ensure!(shown.starts_with(proof), "{shown} in place of {proof}");
+        if !lac.contains("pppd") {
+            continue;
+        }
+        ensure!(
+            session["dns"].to_string().contains("10.0.0.53"),
+            "{session}"
+        );
+    }
+    Ok(String::new())
+}
+
+pub(crate) fn unencrypted(world: &World) -> Result<String> {
+    let wants = format!(
+        "{}{}ppp profile modify profile_name=default mppe=required\n",
+        only("mschapv2"),
+        ours::PPPD
+    );
+    let lns = world.start_with(Role::Lns, "kernel", &wants)?;
+    let _lac = world.start_with(Role::Lac, "kernel", &only("mschapv2"))?;
+    said(&lns, "packets are not encrypted")?;
+    Ok(String::new())
+}
