@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
 
 use api::{CommandError, LARGEST_PAGE, Response};
 use datapath::socket::Socket;
 use datapath::{Event, EventSink, Handle};
 use engine::{Command, Input, Source};
+use sansio::Time;
 use tokio::sync::oneshot;
 
 use crate::capture::Capture;
+use crate::clock;
 use crate::trace::Follower;
 
 /// How a command ended.
@@ -191,9 +192,9 @@ impl EventSink for Mailbox {
 }
 
 impl Inbox {
-    /// The mail of one wake-up, waited for until `timeout`, if there is one. What is left stays in order.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Mail> {
-        let mut mail: Vec<_> = self.first(timeout).into_iter().collect();
+    /// The mail of one wake-up, waited for until `next`, if there is one. What is left stays in order.
+    pub(crate) fn wait(&mut self, next: Option<Time>) -> Vec<Mail> {
+        let mut mail: Vec<_> = self.first(next).into_iter().collect();
         let mut looks: usize = mail.iter().map(Mail::looks).sum();
         while !mail.is_empty()
             && mail.len() < MAIL_A_WAKE_UP
@@ -209,12 +210,16 @@ impl Inbox {
         mail
     }
 
-    fn first(&mut self, timeout: Option<Duration>) -> Option<Mail> {
+    fn first(&mut self, next: Option<Time>) -> Option<Mail> {
         if self.kept.is_some() {
             return self.kept.take();
         }
-        let mail = match timeout {
-            Some(timeout) => self.receiver.recv_timeout(timeout).ok(),
+        // Where mail waits no clock has to be read.
+        if let Some(mail) = self.take() {
+            return Some(mail);
+        }
+        let mail = match next {
+            Some(next) => self.receiver.recv_timeout(next - clock::now()).ok(),
             None => self.receiver.recv().ok(),
         };
         mail.inspect(|mail| self.note(mail))

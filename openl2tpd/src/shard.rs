@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::server::EventLog;
 use datapath::{Event, Request, Transport};
 use engine::{Engine, Input, Output, PppdRequest, Token};
+use sansio::Time;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -83,45 +84,45 @@ impl Shard {
         Ok(())
     }
 
-    /// Waits for something to do, and does it; whether to go on.
+    /// Waits for something to do, and does it; whether to go on. What is done in one wake-up has one time.
     fn wake_up(&mut self, inbox: &mut Inbox) -> Result<bool, Broken> {
         let timers = [
             self.engine.next_timeout(),
             self.carrier.next_timeout(),
             self.log_limit.next(),
         ];
-        let next = timers.into_iter().flatten().min();
-        let timeout = next.map(|at| at - clock::now());
-        for mail in inbox.wait(timeout) {
+        let mail = inbox.wait(timers.into_iter().flatten().min());
+        let now = clock::now();
+        for mail in mail {
             match mail {
                 Mail::Stop => return Ok(false),
-                other => self.receive(other),
+                other => self.receive(other, now),
             }
         }
-        let overdue = self.carrier.handle_timeout(clock::now());
-        self.receive_events(overdue);
-        self.handle_timeout()?;
-        for (source, lines) in self.log_limit.left_out(clock::now()) {
+        let overdue = self.carrier.handle_timeout(now);
+        self.receive_events(overdue, now);
+        self.handle_timeout(now)?;
+        for (source, lines) in self.log_limit.left_out(now) {
             report::left_out(source, lines);
         }
         self.carrier.submit(&mut self.requests);
         Ok(true)
     }
 
-    fn receive(&mut self, mail: Mail) {
+    fn receive(&mut self, mail: Mail, now: Time) {
         match mail {
             Mail::Datapath(events) => {
-                let events = self.carrier.receive(events, clock::now());
-                self.receive_events(events);
+                let events = self.carrier.receive(events, now);
+                self.receive_events(events, now);
             }
             Mail::Command(command, caller) => {
                 self.last_token += 1;
                 let token = Token(self.last_token);
                 self.callers.insert(token, caller);
-                self.handle(Input::Command { token, command });
+                self.handle(Input::Command { token, command }, now);
             }
             Mail::Input(input) => {
-                self.handle(input);
+                self.handle(input, now);
             }
             Mail::Follow(follower) => self.followers.add(follower),
             Mail::Capture(capture) => self.capture(capture),
@@ -150,11 +151,11 @@ impl Shard {
         let _ = capture.answer.send(begun);
     }
 
-    fn receive_events(&mut self, events: Vec<Event>) {
+    fn receive_events(&mut self, events: Vec<Event>, now: Time) {
         for event in events {
             report::received(&event);
             report::completed(&event, &self.engine);
-            self.handle(Input::Datapath(event));
+            self.handle(Input::Datapath(event), now);
         }
     }
 
@@ -162,8 +163,7 @@ impl Shard {
     ///
     /// A panic there is our bug, and costs what the input was about: one message, one request. The engine is plain data without locks or
     /// unsafe code, so the other tunnels go on with what they have; ending the daemon for it would let one packet end them all.
-    fn handle(&mut self, input: Input) -> bool {
-        let now = clock::now();
+    fn handle(&mut self, input: Input, now: Time) -> bool {
         self.engine
             .set_tracing(trace::everywhere(), self.followers.any());
         let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(input, now))).is_ok();
@@ -171,31 +171,31 @@ impl Shard {
             error!("the input that made it panic was dropped");
         }
         while let Some(output) = self.engine.poll_output() {
-            self.take(output);
+            self.take(output, now);
         }
         handled
     }
 
     /// Fires the timers that are due.
-    fn handle_timeout(&mut self) -> Result<(), Broken> {
-        let due = self.engine.next_timeout().filter(|&at| at <= clock::now());
+    fn handle_timeout(&mut self, now: Time) -> Result<(), Broken> {
+        let due = self.engine.next_timeout().filter(|&at| at <= now);
         // What panicked without moving on would do so again at once, and again.
-        if due.is_some() && !self.handle(Input::Timeout) && self.engine.next_timeout() == due {
+        if due.is_some() && !self.handle(Input::Timeout, now) && self.engine.next_timeout() == due {
             return Err(Broken);
         }
         Ok(())
     }
 
     /// Tells what happened; logs it, unless it is one thing too many of a peer that comes to nothing.
-    fn report(&mut self, event: &engine::Event) {
+    fn report(&mut self, event: &engine::Event, now: Time) {
         events::push(&self.happened, events::shown(event));
         let stranger = event.about_stranger();
-        if stranger.is_none_or(|peer| self.log_limit.admit(peer.ip().into(), clock::now())) {
+        if stranger.is_none_or(|peer| self.log_limit.admit(peer.ip().into(), now)) {
             report::event(event);
         }
     }
 
-    fn take(&mut self, output: Output) {
+    fn take(&mut self, output: Output, now: Time) {
         match output {
             Output::Transmit {
                 listener,
@@ -235,7 +235,7 @@ impl Shard {
                     let _ = caller.send(result);
                 }
             }
-            Output::Event(event) => self.report(&event),
+            Output::Event(event) => self.report(&event, now),
             Output::Hook(hook) => self.hooks.offer(hook),
             Output::Trace(trace) => {
                 report::traced(&trace);
@@ -309,7 +309,7 @@ pub(crate) mod tests {
 
     fn examined(shard: &mut Shard) -> u64 {
         let (caller, mut answer) = oneshot::channel();
-        shard.receive(Mail::Command(Command::Statistics, caller));
+        shard.receive(Mail::Command(Command::Statistics, caller), clock::now());
         match answer.try_recv() {
             Ok(Ok(Response::Statistics(Statistics(all)))) => all["lists.examined"],
             other => panic!("{other:?}"),
@@ -326,7 +326,7 @@ pub(crate) mod tests {
             let tunnel = Model::load("test", &text).unwrap().model.tunnels.remove(0);
             let (caller, mut answer) = oneshot::channel();
             let create = Command::TunnelCreate(Box::new(tunnel));
-            shard.receive(Mail::Command(create, caller));
+            shard.receive(Mail::Command(create, caller), clock::now());
             assert!(matches!(answer.try_recv(), Ok(Ok(_))));
         }
         let mut answers = Vec::new();

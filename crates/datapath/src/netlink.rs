@@ -2,6 +2,7 @@
 //!
 //! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
 
+mod conversation;
 #[cfg(feature = "ebpf")]
 mod ethernet;
 mod proxy;
@@ -11,28 +12,24 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use ipnet::IpNet;
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
-};
-use rtnetlink::packet_route::link::{
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, Stats64,
 };
-use rtnetlink::packet_route::route::{
+use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
 };
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::DatapathError;
 use crate::device::Interface;
 
+pub(crate) use conversation::{Conversation, receive};
 #[cfg(feature = "ebpf")]
 pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
@@ -89,24 +86,15 @@ impl fmt::Display for RouteEntry {
 
 /// A connection to the kernel's routing configuration, in the network namespace of the thread that made it. Its calls block for as long as
 /// the kernel takes.
-pub struct Netlink {
-    handle: rtnetlink::Handle,
-    runtime: Runtime,
-}
+pub struct Netlink(Conversation);
 
 impl Netlink {
     /// Opens the connection.
     pub fn open() -> Result<Self, DatapathError> {
-        let failed = |e: io::Error| DatapathError::system("open rtnetlink", &e);
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .map_err(failed)?;
-        let entered = runtime.enter();
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
-        drop(entered);
-        runtime.spawn(connection);
-        Ok(Self { handle, runtime })
+        let conversation = Conversation::open(NETLINK_ROUTE);
+        Ok(Self(conversation.map_err(|e| {
+            DatapathError::system("open rtnetlink", &e)
+        })?))
     }
 
     /// Sets a device's MTU and brings it up, without the link-local address that the kernel would choose: the session's is negotiated.
@@ -271,29 +259,12 @@ impl Netlink {
             .flatten())
     }
 
-    /// Sends one request and collects the answers to it.
     fn request(
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let mut handle = self.handle.clone();
-        self.runtime.block_on(async {
-            let mut replies = handle.request(request).map_err(io::Error::other)?;
-            let mut answers = Vec::new();
-            while let Some(reply) = replies.next().await {
-                match reply.payload {
-                    NetlinkPayload::Error(error) if error.code.is_some() => {
-                        return Err(error.to_io());
-                    }
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-                    _ => {}
-                }
-            }
-            Ok(answers)
-        })
+        self.0.ask(message, NLM_F_ACK | flags)
     }
 }
 

@@ -10,9 +10,7 @@ use std::thread::JoinHandle;
 
 use aya::programs::TcAttachType;
 use aya::programs::tc::SchedClassifierLinkId;
-use rtnetlink::sys::{
-    Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE,
-};
+use netlink_sys::{Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::policies::{self, Policy};

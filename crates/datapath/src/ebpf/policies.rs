@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
-use rtnetlink::packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
-use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_XFRM};
+use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_XFRM};
 
 use crate::Transport;
 

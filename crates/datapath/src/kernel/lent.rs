@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::genl::{Family, session_id};
 use super::pppox::PppoxSocket;
 use super::session::{connect, counts};
 use crate::socket::Socket;
@@ -28,9 +29,15 @@ impl Lent {
 
     /// Lets what is sent have sequence numbers, or none, where that is ours to say: once the peer has negotiated its network layer, as what it sends
     /// before it has seen the first number would be dropped.
-    pub(super) fn set_sequencing(&self, send: bool) {
-        let Encapsulation::V2 { sequencing, .. } = self.spec.encapsulation;
+    pub(super) fn set_sequencing(&self, send: bool, family: Option<&mut Family>) {
+        let Encapsulation::V2 {
+            local, sequencing, ..
+        } = self.spec.encapsulation;
         if !matches!(sequencing, Sequencing::Own(_)) {
+            return;
+        }
+        let told = family.map(|family| family.number(session_id(local), send));
+        if let Some(Ok(())) = told {
             return;
         }
         let set = self.socket.set_lns_mode(true);
@@ -40,7 +47,7 @@ impl Lent {
     }
 
     /// What the L2TP session counts, PPP's control frames included.
-    pub(super) fn stats(&self) -> Stats {
-        counts(&self.spec, &self.socket)
+    pub(super) fn stats(&self, family: Option<&mut Family>) -> Stats {
+        counts(&self.spec, &self.socket, family)
     }
 }

@@ -199,7 +199,7 @@ impl Kernel {
             }
             Request::SetSequencing { handle, send } => {
                 if let Ok(session) = self.session(handle) {
-                    session.set_sequencing(send);
+                    session.set_sequencing(send, self.family.as_mut().ok());
                 }
             }
             Request::SetChecksums {
@@ -230,11 +230,14 @@ impl Kernel {
                 Err(error) => self.complete(token, Err(error)),
             },
             Request::Stats { token, handle } => match self.session(handle) {
-                Ok(session) => self.submit_job(Job::Count {
-                    token,
-                    handle,
-                    stats: session.stats(),
-                }),
+                Ok(session) => {
+                    let stats = session.stats(self.family.as_mut().ok());
+                    self.submit_job(Job::Count {
+                        token,
+                        handle,
+                        stats,
+                    });
+                }
                 Err(error) => self.complete(token, Err(error)),
             },
             Request::Join {
@@ -246,11 +249,14 @@ impl Kernel {
                 self.complete(token, result.map(|()| Completion::Joined));
             }
             Request::Remove { token, handle } => match self.forget(handle) {
-                Ok(session) => self.submit_job(Job::Remove {
-                    token,
-                    handle,
-                    stats: session.stats(),
-                }),
+                Ok(session) => {
+                    let stats = session.stats(self.family.as_mut().ok());
+                    self.submit_job(Job::Remove {
+                        token,
+                        handle,
+                        stats,
+                    });
+                }
                 Err(error) => self.complete(token, Err(error)),
             },
         }
@@ -263,14 +269,17 @@ impl Kernel {
         };
         match request {
             Request::Stats { token, .. } => {
-                self.complete(token, Ok(Completion::Stats(lent.stats())));
+                let stats = lent.stats(self.family.as_mut().ok());
+                self.complete(token, Ok(Completion::Stats(stats)));
             }
             Request::Remove { token, handle } => {
-                let stats = lent.stats();
+                let stats = lent.stats(self.family.as_mut().ok());
                 self.give_back(handle);
                 self.complete(token, Ok(Completion::Stats(stats)));
             }
-            Request::SetSequencing { send, .. } => lent.set_sequencing(send),
+            Request::SetSequencing { send, .. } => {
+                lent.set_sequencing(send, self.family.as_mut().ok())
+            }
             Request::SetChecksums { no_checksum, .. } => self
                 .tunnels
                 .set_checksums(&lent.spec.transport, no_checksum),

@@ -26,8 +26,8 @@ const PPPIOCGL2TPSTATS: rustix::ioctl::Opcode = opcode::read::<L2tpStats>(b't', 
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct L2tpStats {
-    tunnel_id: u16,
-    session_id: u16,
+    pub(super) tunnel_id: u16,
+    pub(super) session_id: u16,
     /// Its lowest bit: the tunnel's UDP socket has IPsec policies.
     pub(super) using_ipsec: u32,
     pub(super) tx_packets: u64,

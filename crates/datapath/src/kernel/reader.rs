@@ -20,8 +20,6 @@ use crate::{DatapathError, Event, EventSink, Handle};
 
 /// Descriptors looked at in one turn.
 const READY_PER_TURN: usize = 64;
-/// Frames taken from one descriptor in one turn.
-const FRAMES_PER_TURN: usize = 16;
 /// Name no descriptor of a session.
 const WAKE: u64 = 0;
 const WATCH: u64 = u64::MAX;
@@ -235,31 +233,33 @@ impl Shared {
         }
     }
 
+    /// Takes one frame: where there are more, epoll says so again, and mostly there are not.
     fn read(&self, number: u64, frame: &mut [u8], events: &mut Vec<Event>) {
         let Some(source) = self.sources().by_number.get(&number).cloned() else {
             return;
         };
-        for _ in 0..FRAMES_PER_TURN {
-            let read = match &source.unit {
-                Some(unit) => unit.read(frame),
-                None => source.session.channel.read(frame),
-            };
-            match read {
-                Ok(len) if len > 0 => {
-                    if source.unit.is_some() {
-                        source.session.count_control(len.saturating_sub(2));
-                    }
-                    events.push(source.session.frame(&frame[..len]));
+        let read = match &source.unit {
+            Some(unit) => unit.read(frame),
+            None => source.session.channel.read(frame),
+        };
+        match read {
+            Ok(len) if len > 0 => {
+                if source.unit.is_some() {
+                    source.session.count_control(len.saturating_sub(2));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => {
-                    let reason = match source.unit {
-                        Some(_) => "its interface was removed",
-                        None => "the kernel ended it",
-                    };
-                    return self.lose(number, &source, reason, events);
-                }
+                events.push(source.session.frame(&frame[..len]));
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            _ => {
+                let reason = match source.unit {
+                    Some(_) => "its interface was removed",
+                    None => "the kernel ended it",
+                };
+                self.lose(number, &source, reason, events);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use wire::ppp::Protocol;
 
+use super::genl::{Family, session_id};
 use super::ppp::{Channel, Unit};
 use super::pppox::PppoxSocket;
 use super::{FRAME_MAX, own};
@@ -125,7 +126,7 @@ impl Session {
     }
 
     /// Lets what we send have sequence numbers, or none, where that is ours to say.
-    pub(super) fn set_sequencing(&self, send: bool) {
+    pub(super) fn set_sequencing(&self, send: bool, family: Option<&mut Family>) {
         let Encapsulation::V2 { sequencing, .. } = self.spec.encapsulation;
         if !matches!(sequencing, Sequencing::Own(_)) {
             return;
@@ -133,7 +134,10 @@ impl Session {
         if !send {
             self.announces.store(false, Ordering::Relaxed);
         }
-        self.number(send);
+        let told = family.map(|family| family.number(session_id(self.local()), send));
+        if !matches!(told, Some(Ok(()))) {
+            self.number(send);
+        }
     }
 
     /// The peer has negotiated its network layer with us, so that it has heard of sequence numbers.
@@ -172,8 +176,8 @@ impl Session {
     }
 
     /// What the L2TP session counts: all but packets, which are the interface's.
-    pub(super) fn stats(&self) -> Stats {
-        let counted = counts(&self.spec, &self.socket);
+    pub(super) fn stats(&self, family: Option<&mut Family>) -> Stats {
+        let counted = counts(&self.spec, &self.socket, family);
         Stats {
             rx_errors: counted.rx_errors,
             tx_errors: counted.tx_errors,
@@ -184,13 +188,23 @@ impl Session {
     }
 }
 
-/// All that an L2TP session counts: as packets all data messages, those of PPP's control frames included.
-pub(super) fn counts(spec: &SessionSpec, socket: &PppoxSocket) -> Stats {
-    let Ok(counts) = socket.stats() else {
+/// All that an L2TP session counts: as packets all data messages, those of PPP's control frames included. The family is asked, and where there is none the socket.
+pub(super) fn counts(
+    spec: &SessionSpec,
+    socket: &PppoxSocket,
+    family: Option<&mut Family>,
+) -> Stats {
+    let Encapsulation::V2 {
+        local, sequencing, ..
+    } = spec.encapsulation;
+    let by_socket = || {
+        let sent = socket.sends_sequence().unwrap_or(false);
+        Some((socket.stats().ok()?, sent))
+    };
+    let said = family.and_then(|family| family.counters(session_id(local)));
+    let Some((counts, sent)) = said.or_else(by_socket) else {
         return Stats::default();
     };
-    let Encapsulation::V2 { sequencing, .. } = spec.encapsulation;
-    let sent = socket.sends_sequence().unwrap_or(false);
     Stats {
         rx_packets: counts.rx_packets,
         rx_bytes: counts.rx_bytes,
@@ -236,7 +250,9 @@ pub(super) fn connect(spec: &SessionSpec, tunnel: &Socket) -> Result<PppoxSocket
                 socket.set_sending_sequence(false)?;
             }
         }
-        socket.set_reorder_timeout(reorder_timeout)?;
+        if !reorder_timeout.is_zero() {
+            socket.set_reorder_timeout(reorder_timeout)?;
+        }
         Ok(socket)
     };
     make().map_err(|e| DatapathError::system(what(local), &e))

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rtnetlink::sys::Socket;
+use netlink_sys::Socket;
 
 use super::genl::{self, Context, Family};
 

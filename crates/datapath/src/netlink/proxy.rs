@@ -6,13 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
-use rtnetlink::packet_route::neighbour::{
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
 };
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use super::{Netlink, OURS, gone, is};

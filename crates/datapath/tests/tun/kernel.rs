@@ -24,6 +24,11 @@ pub(crate) fn everything(place: &Namespace) -> String {
     place.configuration() + &sessions(place)
 }
 
+/// How many descriptors we have: every socket of ours, and every channel and unit of PPP, is one.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 /// The kernel's own table of its tunnels and sessions.
 fn sessions(place: &Namespace) -> String {
     place.enter(|| std::fs::read_to_string("/proc/thread-self/net/pppol2tp").unwrap())
@@ -107,6 +112,7 @@ fn echo(number: u8) -> Vec<u8> {
 #[ignore = "needs the kernel's l2tp_ppp"]
 fn without_privilege_the_kernels_engine_says_what_it_takes() {
     let nobody = rustix::process::Uid::from_raw(65534);
+    let before = descriptors();
     let refused = std::thread::spawn(move || {
         rustix::thread::set_thread_uid(nobody).unwrap();
         datapath::kernel::probe().unwrap_err().to_string()
@@ -116,6 +122,7 @@ fn without_privilege_the_kernels_engine_says_what_it_takes() {
         refused.contains("/dev/ppp") && refused.contains("CAP_NET_ADMIN"),
         "{refused}"
     );
+    assert_eq!(descriptors(), before);
 }
 
 /// Somebody else's session in a tunnel of the kernel's, for as long as this lives (`struct sockaddr_pppol2tp`).
@@ -151,13 +158,13 @@ fn a_session_id_that_somebody_has_in_the_kernel_is_refused_with_that_reason() {
     let spec = |number| in_kernel(session(number, true, LNS, LAC, own()));
     lns.create(1, spec(1)).unwrap();
     let theirs = squatter(&bed.lns, 100, 102);
-    let held = sessions(&bed.lns);
+    let held = (sessions(&bed.lns), descriptors());
     let refused = lns.create(2, spec(2)).unwrap_err().to_string();
     assert!(
         refused.contains("session 100/102") && refused.contains("exists"),
         "{refused}"
     );
-    assert_eq!(sessions(&bed.lns), held);
+    assert_eq!((sessions(&bed.lns), descriptors()), held);
     drop(theirs);
     lns.create(2, spec(2)).unwrap();
     for handle in [1, 2] {
@@ -437,11 +444,39 @@ fn what_the_kernel_sends_looks_as_it_is_told_to() {
 
 #[test]
 #[ignore = "needs the kernel's l2tp_ppp"]
+fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
+    let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation else {
+        panic!("{spec:?}")
+    };
+    *sequencing = Sequencing::Own(false);
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let wire = bed.lns.wire();
+    let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
+    for send in [false, true, false] {
+        let handle = Handle(1);
+        lns.submit(Request::SetSequencing { handle, send });
+        let stats = lns.stats(1).sequencing;
+        assert_eq!(stats.tx_sequenced, send);
+        host.send_to(b"x", "10.0.0.2:5000").unwrap();
+        let flags = wire.find(|packet| {
+            let ours =
+                packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
+            ours.then(|| packet[28])
+        });
+        assert_eq!(flags & 0x08 != 0, send, "{flags:x}");
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
 fn hundreds_of_sessions_leave_no_descriptor_behind() {
     let Some(bed) = Bed::new() else { return };
-    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut lns = End::start_with_kernel(&bed.lns, LNS);
-    let before = open();
+    let before = descriptors();
     for round in 0..20 {
         for number in 0..20_u16 {
             let spec = in_kernel(session(number, true, LNS, LAC, own()));
@@ -454,7 +489,7 @@ fn hundreds_of_sessions_leave_no_descriptor_behind() {
         }
     }
     // The tunnel's own: its UDP socket, the one that asks for the MTU of paths, and the one that manages it.
-    let after = open();
+    let after = descriptors();
     assert!(after <= before + 3, "{before} before, {after} after");
 }
 

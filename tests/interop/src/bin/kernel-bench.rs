@@ -238,8 +238,8 @@ fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f
     let began = Instant::now();
     let mut lac = Ours::run(command, programs, &bed.lac, folder.path(), "lac")?;
     let up = until(PATIENCE, "every session is up", || {
-        std::thread::sleep(Duration::from_millis(100));
-        let status = lac.query(&["system", "show"])?;
+        std::thread::sleep(Duration::from_millis(50));
+        let status = lac.get("/v1/system")?;
         let up = status["sessions_established"].as_u64() == Some(count.into());
         Ok(up.then(|| began.elapsed().as_secs_f64()))
     })
