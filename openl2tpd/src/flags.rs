@@ -49,7 +49,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,
     /// What carries the traffic of sessions that leave it open: auto, which is the kernel's L2TP for those with a device of their own, where
-    /// the machine has it, and a TUN device for others, with programs in the kernel (ebpf) that carry what is common there; kernel, or no start; ebpf, or no
+    /// the machine has it, and TUN devices for others, with programs in the kernel (ebpf) that carry what is common there; kernel, or no start; ebpf, or no
     /// start; tun, which is TUN devices alone; or null, which carries none of any session
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = DatapathName::Auto)]
     pub(crate) datapath: DatapathName,

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::programs::{DECAP, ENCAP, Here, Maps, Programs, Record, refusal};
 use crate::{
     Choice, Device, Encapsulation, Framing, Ids, Ipv4Link, Ipv6Link, NetworkSpec, Outer,
@@ -103,6 +105,8 @@ pub(super) struct Sample {
     pub(super) network: NetworkSpec,
 }
 
+/// The device that a packet is on when a program is only run.
+const LOOPBACK: u32 = 1;
 const LOCAL: [u8; 4] = [192, 0, 2, 1];
 const REMOTE: [u8; 4] = [192, 0, 2, 2];
 
@@ -155,19 +159,21 @@ impl Sample {
 
     pub(super) fn open(&self, programs: &mut Programs, maps: &mut Maps) -> Result<(), String> {
         programs.set_here(Here {
-            device: 1,
+            shared: LOOPBACK,
             link_len: ETHERNET as u32,
             ..Here::default()
         })?;
-        let record = Record::of(&self.spec, &self.network, false);
+        let record = Record::of(&self.spec, &self.network, LOOPBACK, false);
         let record = record.ok_or_else(|| "no record".to_owned())?;
-        let inside: Vec<_> = self.network.inner_destinations().collect();
-        maps.open(self.ids(), record, &[], &inside)
+        maps.open(self.ids(), record, &[], &self.inside())
+    }
+
+    fn inside(&self) -> Vec<IpNet> {
+        super::inside(&self.spec, &self.network)
     }
 
     pub(super) fn close(&self, maps: &mut Maps) {
-        let inside: Vec<_> = self.network.inner_destinations().collect();
-        maps.close(self.ids(), &inside);
+        maps.close(self.ids(), &self.inside());
         maps.forget_counters(self.ids());
     }
 

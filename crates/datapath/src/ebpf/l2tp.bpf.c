@@ -1,8 +1,10 @@
 // The programs of the engine `ebpf`: they carry what is common in the kernel and leave everything else as it is.
 //
-//   l2tp0, egress    encap   an IP packet to what is behind a session becomes a data message and leaves through its uplink
-//   uplinks, ingress decap   a data message of a session becomes an IP packet again
-//   helper, ingress  merged  what the helper (a veth pair) merged goes to the host through l2tp0
+//   TUN devices, egress  encap   an IP packet to what is behind a session becomes a data message and leaves through its uplink
+//   uplinks, ingress     decap   a data message of a session becomes an IP packet again
+//   helper, ingress      merged  what the helper (a veth pair) merged goes to the host through the session's TUN device
+//
+// Of a packet on the shared TUN device (l2tp0) the destination says which session it is of, of one on a session's own that device does.
 //
 // A packet that is not carried is not touched: `encap` lets it reach the queue of the TUN device and `decap` the UDP socket, where the engine `tun`
 // takes it. So these programs only ask "is this the common case?", and never decide what is wrong with the rest.
@@ -59,9 +61,11 @@ static long (*redirect_neigh)(__u32 device, struct bpf_redir_neigh *, int len, _
 #define HAS_IPV6 2
 #define ECN 4           // RFC 9601: the ECN field is copied to the outside and merged with it where packets come out
 #define CHECKSUM 8      // the UDP checksum is wanted
-#define FAR_ONLY 16      // nothing is sent into `near_ends`
+#define FAR_ONLY 16     // nothing is sent into `near_ends`
+#define OWN_DEVICE 32   // nothing else is on `device`, and nothing is asked of where packets are from
 
 struct session {
+	__u32 device;      // where its packets come from and go to on this host
 	__u32 local_be, remote_be;
 	__u16 local_port_be, remote_port_be;
 	__u16 mtu;         // the largest packet inside
@@ -79,12 +83,21 @@ struct counters {
 
 // What a packet inside needs to know of the host.
 struct host {
-	__u32 device;   // l2tp0
+	__u32 shared;   // the shared device, l2tp0; 0: there is none
 	__u32 helper;   // the helper's near end; 0: there is none
 	__u32 path;     // a device of ours that forwards: paths are looked up as its packets'. 0, in tests: none is looked up
-	__u32 link_len; // octets before IP on l2tp0: none, but in tests those of Ethernet
-	__u8 near[6];   // MAC addresses of the helper
+	__u32 link_len; // octets before IP on TUN devices: none, but in tests those of Ethernet
+	__u8 far[6];    // MAC address of the helper's other end
+	__u8 reserved[2];
+};
+
+// Before an IP packet on its way through the helper: the device that it goes to is its source address, so only packets to the same are merged.
+struct passage {
 	__u8 far[6];
+	__u8 local; // 2: a MAC address that is nobody's (IEEE 802)
+	__u8 zero;
+	__u8 device[4];
+	__u16 protocol_be;
 };
 
 struct prefix4 {
@@ -101,6 +114,8 @@ struct map {
 
 // {tunnel id, session id} as the peer sends them -> session
 struct map SEC("maps") sessions = {BPF_MAP_TYPE_HASH, 4, sizeof(struct session), 1 << 17, BPF_F_NO_PREALLOC};
+// sessions' own devices -> {tunnel id, session id}
+struct map SEC("maps") own_devices = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 17, BPF_F_NO_PREALLOC};
 // devices of which the other end may be a program's socket on this machine, that takes no super-packets and no unfinished checksums -> nothing
 struct map SEC("maps") near_ends = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 16, BPF_F_NO_PREALLOC};
 // the same as of `sessions` -> what was carried
@@ -151,7 +166,6 @@ INLINE __u16 fold(__u32 sum)
 
 // An IP packet inside: what of its header matters here.
 struct inner {
-	__u32 ids;         // of the session that its address is behind
 	__u16 len;         // what its header says
 	__u16 head_len;    // its header's
 	__u8 ecn;
@@ -162,12 +176,19 @@ struct inner {
 
 enum side { SOURCE, DESTINATION };
 
-// Reads the IP packet at `at`, which is linear as far as its fixed header goes, and finds whom its source or destination is behind.
-INLINE int read_inner(__u8 *at, __u8 *end, enum side side, struct inner *inner)
+// The session that the source or destination of the IP packet at `at` is behind. It is linear as far as its fixed header goes.
+INLINE __u32 *behind(__u8 *at, __u8 *end, enum side side, const struct inner *inner)
+{
+	if (inner->is_ipv6)
+		return at + IPV6_LEN > end ? 0 : behind6((__u32 *)(at + (side == SOURCE ? 8 : 24)));
+	return at + IPV4_LEN > end ? 0 : behind4(*(__u32 *)(at + (side == SOURCE ? 12 : 16)));
+}
+
+// Reads the IP packet at `at`, if it is linear as far as its fixed header goes.
+INLINE int read_inner(__u8 *at, __u8 *end, struct inner *inner)
 {
 	if (at + IPV4_LEN > end)
 		return 0;
-	__u32 *ids;
 	if (at[0] >> 4 == 4) {
 		inner->head_len = (at[0] & 15) * 4;
 		if (inner->head_len < IPV4_LEN)
@@ -177,7 +198,6 @@ INLINE int read_inner(__u8 *at, __u8 *end, enum side side, struct inner *inner)
 		inner->len = SWAP16(*(__u16 *)(at + 2));
 		inner->ecn = at[1] & 3;
 		inner->protocol = *(__u16 *)(at + 6) & SWAP16(0x3fff) ? 0 : at[9];
-		ids = behind4(*(__u32 *)(at + (side == SOURCE ? 12 : 16)));
 	} else if (at[0] >> 4 == 6) {
 		if (at + IPV6_LEN > end)
 			return 0;
@@ -189,14 +209,10 @@ INLINE int read_inner(__u8 *at, __u8 *end, enum side side, struct inner *inner)
 		inner->len = len;
 		inner->ecn = at[1] >> 4 & 3;
 		inner->protocol = at[6];
-		ids = behind6((__u32 *)(at + (side == SOURCE ? 8 : 24)));
 	} else {
 		return 0;
 	}
-	if (!ids || inner->len < inner->head_len)
-		return 0;
-	inner->ids = *ids;
-	return 1;
+	return inner->len >= inner->head_len;
 }
 
 // The largest packet that `skb` is on the wire: it may be a super-packet. 0: it is not known.
@@ -277,9 +293,15 @@ int l2tp_encap(struct __sk_buff *skb)
 	__u32 want = skb->len < 80 ? skb->len : 80;
 	if ((void *)(long)skb->data + want > (void *)(long)skb->data_end && skb_pull(skb, want))
 		return TC_PASS;
-	if (!read_inner((void *)(long)skb->data + link_len, (void *)(long)skb->data_end, DESTINATION, &inner))
+	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	if (!read_inner(data + link_len, end, &inner))
 		return TC_PASS;
-	struct session *session = map_lookup(&sessions, &inner.ids);
+	__u32 from = skb->ifindex;
+	__u32 *whose = from == here->shared ? behind(data + link_len, end, DESTINATION, &inner) : map_lookup(&own_devices, &from);
+	if (!whose)
+		return TC_PASS;
+	__u32 ids = *whose;
+	struct session *session = map_lookup(&sessions, &ids);
 	if (!session || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
 		return TC_PASS;
 	if (inner.len != len)
@@ -316,7 +338,7 @@ int l2tp_encap(struct __sk_buff *skb)
 		found = fib_lookup(skb, &path, sizeof(path), 0);
 		if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
 			return TC_PASS;
-		if (path.ifindex == here->device)
+		if (path.ifindex == from)
 			return TC_PASS;
 	}
 	__u32 uplink = path.ifindex;
@@ -366,7 +388,7 @@ int l2tp_encap(struct __sk_buff *skb)
 	// The way back is closed from here on.
 	if ((!link_len && skb_change_head(skb, ETH_LEN, 0)) || skb_store(skb, 0, out.ethernet, ETH_LEN + around, 0))
 		return TC_DROP;
-	struct counters *counters = map_lookup(&counted, &inner.ids);
+	struct counters *counters = map_lookup(&counted, &ids);
 	if (counters) {
 		counters->tx_packets += count;
 		counters->tx_bytes += len;
@@ -467,12 +489,17 @@ int l2tp_decap(struct __sk_buff *skb)
 	ppp += 1;
 
 	struct inner inner = {};
-	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(ppp, end, SOURCE, &inner))
+	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(ppp, end, &inner))
 		return TC_PASS;
+	if (!(session->flags & OWN_DEVICE)) {
+		__u32 *source = behind(ppp, end, SOURCE, &inner);
+		if (!source || *source != ids)
+			return TC_PASS;
+	}
 	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
 		return TC_PASS;
 	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
-	if (inner.ids != ids || inner.len > ip_len - around)
+	if (inner.len > ip_len - around)
 		return TC_PASS;
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
@@ -487,6 +514,7 @@ int l2tp_decap(struct __sk_buff *skb)
 	if (!here)
 		return TC_PASS;
 	__u16 is_ipv6 = inner.is_ipv6;
+	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | (is_ipv6 ? ADJ_ROOM_DECAP_L3_IPV6 : ADJ_ROOM_DECAP_L3_IPV4);
 	if (skb_adjust_room(skb, -(__s32)around, BPF_ADJ_ROOM_MAC, how))
@@ -506,21 +534,26 @@ int l2tp_decap(struct __sk_buff *skb)
 	}
 	// One way for all packets of a stream, so that they stay in order.
 	if (!here->helper || inner.protocol != PROTO_TCP || !counters || counters->supers)
-		return redirect(here->device, BPF_F_INGRESS);
-	__builtin_memcpy(data, here->far, 6);
-	__builtin_memcpy(data + 6, here->near, 6);
-	*(__u16 *)(data + 12) = is_ipv6 ? ETH_P_IPV6_BE : ETH_P_IPV4_BE;
+		return redirect(to, BPF_F_INGRESS);
+	struct passage *passage = (void *)data;
+	__builtin_memcpy(passage->far, here->far, 6);
+	passage->local = 2;
+	passage->zero = 0;
+	__builtin_memcpy(passage->device, &to, 4);
+	passage->protocol_be = is_ipv6 ? ETH_P_IPV6_BE : ETH_P_IPV4_BE;
 	return redirect(here->helper, 0);
 }
 
 SEC("classifier")
 int l2tp_merged(struct __sk_buff *skb)
 {
-	struct host *here = host();
+	struct passage *passage = (void *)(long)skb->data;
+	__u32 to;
 	// Nothing else has a way in here.
-	if (!here || skb->pkt_type != PACKET_HOST)
+	if (skb->pkt_type != PACKET_HOST || (void *)(passage + 1) > (void *)(long)skb->data_end)
 		return TC_DROP;
-	return redirect(here->device, BPF_F_INGRESS);
+	__builtin_memcpy(&to, passage->device, 4);
+	return redirect(to, BPF_F_INGRESS);
 }
 
 // The helpers ask for it.

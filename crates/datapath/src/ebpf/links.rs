@@ -29,24 +29,27 @@ const ETHTOOL_SGRO: u32 = 0x2c;
 
 /// What is asked of the thread.
 enum Command {
-    /// Attach everything for this shared device, in place of one before.
+    /// Attach to this TUN device, and everything else if it is the first.
     Attach {
         index: u32,
         name: String,
+        shared: bool,
     },
+    /// This TUN device is gone, and everything else goes with the last.
+    Leave(u32),
     Stop,
 }
 
 /// What the thread says.
 pub(crate) enum Notice {
-    /// The programs carry what comes through the shared device of this index.
-    Ready(u32),
+    /// The programs carry what comes through the TUN device of this index, or can't: why.
+    Attached(u32, Result<(), String>),
     /// Whether an uplink ends on this machine.
     Near(bool),
     /// The IPsec policies of this host from now on.
     Policies(Vec<Policy>),
-    /// They do not any more, or can't: why.
-    NotReady(String),
+    /// They carry nothing any more: why.
+    Detached(String),
 }
 
 /// The way to the thread. Dropping it detaches everything.
@@ -81,10 +84,19 @@ impl Links {
         })
     }
 
-    /// Has everything attached for a shared device; [`Notice::Ready`] follows, or why not.
-    pub(super) fn attach(&self, index: u32, name: &str) {
+    /// Has everything attached for a TUN device; [`Notice::Attached`] follows.
+    pub(super) fn attach(&self, index: u32, name: &str, shared: bool) {
         let name = name.to_owned();
-        self.tell(Command::Attach { index, name });
+        self.tell(Command::Attach {
+            index,
+            name,
+            shared,
+        });
+    }
+
+    /// A TUN device is gone.
+    pub(super) fn leave(&self, index: u32) {
+        self.tell(Command::Leave(index));
     }
 
     fn tell(&self, command: Command) {
@@ -129,12 +141,13 @@ fn answer(bell: &NetlinkSocket) -> bool {
     }
 }
 
-/// The shared device that the programs are attached for, and what they are attached to.
+/// What the programs are attached to.
 struct Attached {
-    device: u32,
     helper: Helper,
-    encap: SchedClassifierLinkId,
+    here: Here,
     merged: SchedClassifierLinkId,
+    /// TUN devices, by their index.
+    devices: BTreeMap<u32, SchedClassifierLinkId>,
     uplinks: BTreeMap<u32, SchedClassifierLinkId>,
 }
 
@@ -191,7 +204,15 @@ impl<F: FnMut(Notice)> Host<F> {
             wake.clear();
             while let Ok(command) = commands.try_recv() {
                 match command {
-                    Command::Attach { index, name } => self.attach(index, &name),
+                    Command::Attach {
+                        index,
+                        name,
+                        shared,
+                    } => {
+                        let result = self.attach(index, &name, shared);
+                        (self.notify)(Notice::Attached(index, result));
+                    }
+                    Command::Leave(index) => self.leave(index),
                     Command::Stop => return self.detach(),
                 }
             }
@@ -206,47 +227,59 @@ impl<F: FnMut(Notice)> Host<F> {
         }
     }
 
-    fn attach(&mut self, index: u32, name: &str) {
-        self.detach();
-        self.tell_policies();
-        let notice = match self.try_attach(index, name) {
-            Ok(()) => Notice::Ready(index),
-            Err(why) => {
-                self.detach();
-                Notice::NotReady(why)
-            }
+    /// Attaches to a TUN device.
+    fn attach(&mut self, index: u32, name: &str, shared: bool) -> Result<(), String> {
+        if self.attached.is_none() {
+            self.tell_policies();
+            self.begin(name)?;
+        }
+        let hooked = self.hook(ENCAP, name, TcAttachType::Egress);
+        let encap = hooked.inspect_err(|_| self.end_if_unused())?;
+        let Some(attached) = &mut self.attached else {
+            return Err("what the programs need is gone".to_owned());
         };
-        (self.notify)(notice);
+        attached.devices.insert(index, encap);
+        if shared {
+            attached.here.shared = index;
+        }
+        self.programs.set_here(attached.here)
     }
 
-    fn try_attach(&mut self, index: u32, name: &str) -> Result<(), String> {
+    /// Makes what the first TUN device needs, whose name is part of the helper's names.
+    fn begin(&mut self, name: &str) -> Result<(), String> {
         let helper = self.make_helper(name)?;
+        let hooked = self.hook(MERGED, &helper.far.name, TcAttachType::Ingress);
+        let merged = hooked.inspect_err(|_| self.remove_helper(&helper))?;
         let here = Here {
-            device: index,
             helper: helper.near.index,
             path: helper.near.index,
-            link_len: 0,
-            near: helper.near.mac,
             far: helper.far.mac,
-        };
-        self.programs.set_here(here)?;
-        let merged = self.hook(MERGED, &helper.far.name, TcAttachType::Ingress);
-        let encap = self.hook(ENCAP, name, TcAttachType::Egress);
-        let (merged, encap) = match (merged, encap) {
-            (Ok(merged), Ok(encap)) => (merged, encap),
-            (Err(why), _) | (_, Err(why)) => {
-                self.remove_helper(&helper);
-                return Err(why);
-            }
+            ..Here::default()
         };
         self.attached = Some(Attached {
-            device: index,
             helper,
-            encap,
+            here,
             merged,
+            devices: BTreeMap::new(),
             uplinks: BTreeMap::new(),
         });
-        self.follow_uplinks()
+        self.follow_uplinks().inspect_err(|_| self.detach())
+    }
+
+    /// A TUN device is gone.
+    fn leave(&mut self, index: u32) {
+        let attached = self.attached.as_mut();
+        if let Some(encap) = attached.and_then(|attached| attached.devices.remove(&index)) {
+            self.unhook(ENCAP, encap);
+        }
+        self.end_if_unused();
+    }
+
+    fn end_if_unused(&mut self) {
+        let unused = |attached: &Attached| attached.devices.is_empty();
+        if self.attached.as_ref().is_some_and(unused) {
+            self.detach();
+        }
     }
 
     /// Attaches a program to a device, after all that are there.
@@ -317,7 +350,7 @@ impl<F: FnMut(Notice)> Host<F> {
         }
         if let Err(why) = self.follow_uplinks() {
             self.detach();
-            (self.notify)(Notice::NotReady(why));
+            (self.notify)(Notice::Detached(why));
         }
     }
 
@@ -377,13 +410,15 @@ impl<F: FnMut(Notice)> Host<F> {
         let Some(attached) = self.attached.take() else {
             return;
         };
-        self.unhook(ENCAP, attached.encap);
+        for link in attached.devices.into_values() {
+            self.unhook(ENCAP, link);
+        }
         for link in attached.uplinks.into_values() {
             self.unhook(DECAP, link);
         }
         self.unhook(MERGED, attached.merged);
         self.remove_helper(&attached.helper);
-        tracing::debug!("ebpf: detached from device {}", attached.device);
+        tracing::debug!("ebpf: detached");
     }
 }
 

@@ -1,7 +1,7 @@
-//! The engine of programs in the kernel (TC, eBPF). It carries the common packets of sessions on the shared device of `tun`.
+//! The engine of programs in the kernel (TC, eBPF). It carries the common packets of sessions of `tun`.
 //!
 //! ```text
-//!   host ──▶ l2tp0 ─ l2tp_encap ─────────▶ uplink          l2tp0 ◀─ l2tp_merged ◀─ helper ◀─ l2tp_decap ◀── uplink
+//!   host ──▶ TUN ─── l2tp_encap ─────────▶ uplink            TUN ◀─ l2tp_merged ◀─ helper ◀─ l2tp_decap ◀── uplink
 //!              │ what is not carried                           ▲                                │ what is not carried
 //!              ▼                                               │                                ▼
 //!             tun ───────▶ UDP socket ───▶ uplink              └───────────── tun ◀──────── UDP socket
@@ -57,10 +57,8 @@ pub fn load() -> Result<Loaded, String> {
 pub(crate) struct Accelerator {
     maps: Maps,
     links: Links,
-    /// The shared device that they were asked to be attached for.
-    asked: Option<u32>,
-    /// The device that they are attached for, or why there is none.
-    ready: Result<u32, Why>,
+    /// The TUN devices that they were asked to be attached to, by index: whether they are.
+    devices: HashMap<u32, Result<(), Why>>,
     policies: Vec<Policy>,
     /// An uplink ends on this machine.
     near: bool,
@@ -68,7 +66,7 @@ pub(crate) struct Accelerator {
 }
 
 impl Accelerator {
-    /// Attaches the programs when the first session wants it, in the network namespace of the calling thread. `notify` is called from another one.
+    /// Attaches the programs when the first session wants them, in the network namespace of the calling thread. `notify` is called from another one.
     pub(crate) fn start(
         loaded: Loaded,
         notify: impl FnMut(Notice) + Send + 'static,
@@ -78,8 +76,7 @@ impl Accelerator {
         Ok(Self {
             maps,
             links,
-            asked: None,
-            ready: Err(None),
+            devices: HashMap::new(),
             policies: Vec::new(),
             near: false,
             carried: HashMap::new(),
@@ -89,17 +86,23 @@ impl Accelerator {
     /// Takes what the thread of the links says, which says the same again at each change of a device or an address; whether sessions are to be
     /// looked at again.
     pub(crate) fn take(&mut self, notice: Notice) -> bool {
-        self.ready = match notice {
+        match notice {
             Notice::Policies(policies) => {
                 return mem::replace(&mut self.policies, policies) != self.policies;
             }
             Notice::Near(near) => return mem::replace(&mut self.near, near) != near,
-            Notice::Ready(index) => Ok(index),
-            Notice::NotReady(why) => {
-                tracing::warn!("datapath ebpf: {why}; tun carries all");
-                Err(Some(why))
+            Notice::Attached(index, result) => {
+                // It may be gone by now.
+                if let Some(state) = self.devices.get_mut(&index) {
+                    *state = result.map_err(Some);
+                }
             }
-        };
+            Notice::Detached(why) => {
+                tracing::warn!("datapath ebpf: {why}; tun carries all");
+                let states = self.devices.values_mut();
+                states.for_each(|state| *state = Err(Some(why.clone())));
+            }
+        }
         true
     }
 
@@ -137,6 +140,13 @@ impl Accelerator {
         }
     }
 
+    /// A TUN device is gone, or about to go.
+    pub(crate) fn lose(&mut self, device: u32) {
+        if self.devices.remove(&device).is_some() {
+            self.links.leave(device);
+        }
+    }
+
     /// A session is gone: what was carried of it.
     pub(crate) fn forget(&mut self, spec: &SessionSpec) -> Stats {
         self.leave(spec);
@@ -151,23 +161,21 @@ impl Accelerator {
     fn record(&mut self, session: &Candidate<'_>) -> Result<(Record, Vec<IpNet>), Why> {
         let (network, device) = may_be_carried(session)?;
         let index = device.index();
-        if self.asked != Some(index) {
-            self.asked = Some(index);
-            self.ready = Err(None);
-            self.links.attach(index, device.name());
-        }
-        if *self.ready.as_ref().map_err(Clone::clone)? != index {
-            return Err(None);
-        }
+        let state = self.devices.entry(index).or_insert_with(|| {
+            let shared = session.spec.device == Device::Shared;
+            self.links.attach(index, device.name(), shared);
+            Err(None)
+        });
+        state.clone()?;
         if policies::cover(&self.policies, &session.spec.transport) {
             return Err(Some(
                 "an IPsec policy of this host covers its path".to_owned(),
             ));
         }
         let far_only = session.spec.choice != Choice::Ebpf;
-        let record = Record::of(session.spec, network, far_only);
+        let record = Record::of(session.spec, network, index, far_only);
         let record = record.ok_or_else(|| Some("its outer addresses are IPv6".to_owned()))?;
-        Ok((record, network.inner_destinations().collect()))
+        Ok((record, inside(session.spec, network)))
     }
 }
 
@@ -182,7 +190,6 @@ fn may_be_carried<'a>(
             "its profile chooses another"
         }
         _ if session.captured => "it is captured",
-        _ if spec.device != Device::Shared => "it has a device of its own",
         _ if spec.lent || !spec.mppe.is_empty() => "its packets may be encrypted",
         _ if session.sends_numbers || sequencing == Sequencing::Required => {
             "its messages have sequence numbers"
@@ -193,6 +200,14 @@ fn may_be_carried<'a>(
         None => return Err(None),
     };
     Err(Some(why.to_owned()))
+}
+
+/// The inner destinations that say that a packet is a session's.
+fn inside(spec: &SessionSpec, network: &NetworkSpec) -> Vec<IpNet> {
+    match spec.device {
+        Device::Shared => network.inner_destinations().collect(),
+        Device::Own { .. } => Vec::new(),
+    }
 }
 
 fn local_ids(spec: &SessionSpec) -> Ids {

@@ -9,7 +9,7 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use ipnet::IpNet;
 
-use crate::{Framing, Ids, NetworkSpec, SessionSpec, Stats};
+use crate::{Device, Framing, Ids, NetworkSpec, SessionSpec, Stats};
 
 /// `l2tp.bpf.c`, compiled by clang 14 of Debian 12.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("l2tp.bpf.o");
@@ -26,6 +26,7 @@ const HAS_IPV6: u8 = 2;
 const ECN: u8 = 4;
 const CHECKSUM: u8 = 8;
 const FAR_ONLY: u8 = 16;
+const OWN_DEVICE: u8 = 32;
 
 /// {tunnel id, session id} as on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,7 @@ impl From<Ids> for WireIds {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub(super) struct Record {
+    device: u32,
     local: [u8; 4],
     remote: [u8; 4],
     local_port: [u8; 2],
@@ -56,8 +58,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a session over IPv4; none for any other. `far_only`: it sends nothing into devices that end on this machine.
-    pub(super) fn of(spec: &SessionSpec, network: &NetworkSpec, far_only: bool) -> Option<Self> {
+    /// Of a session over IPv4 with this TUN device; none for any other. `far_only`: it sends nothing into devices that end on this machine.
+    pub(super) fn of(
+        spec: &SessionSpec,
+        network: &NetworkSpec,
+        device: u32,
+        far_only: bool,
+    ) -> Option<Self> {
         let (SocketAddr::V4(local), SocketAddr::V4(remote)) =
             (spec.transport.local, spec.transport.remote)
         else {
@@ -67,6 +74,7 @@ impl Record {
         let (head_len, head) = head(peer, network.framing);
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
         Some(Self {
+            device,
             local: local.ip().octets(),
             remote: remote.ip().octets(),
             local_port: local.port().to_be_bytes(),
@@ -76,7 +84,8 @@ impl Record {
                 | flag(network.ipv6.is_some(), HAS_IPV6)
                 | flag(spec.outer.ecn, ECN)
                 | flag(!spec.outer.no_checksum, CHECKSUM)
-                | flag(far_only, FAR_ONLY),
+                | flag(far_only, FAR_ONLY)
+                | flag(spec.device != Device::Shared, OWN_DEVICE),
             tos: spec.outer.dscp << 2,
             head_len,
             head,
@@ -119,31 +128,33 @@ struct Counters {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub(super) struct Here {
-    /// The shared device's index.
-    pub(super) device: u32,
+    /// The shared device's index; 0: there is none.
+    pub(super) shared: u32,
     /// The index of the helper's near end; 0: there is none.
     pub(super) helper: u32,
     /// The index of a device of ours that forwards; 0, in tests: paths are not looked up.
     pub(super) path: u32,
-    /// Octets before IP on the shared device.
+    /// Octets before IP on TUN devices.
     pub(super) link_len: u32,
-    pub(super) near: [u8; 6],
+    /// The MAC address of the helper's far end.
     pub(super) far: [u8; 6],
+    pub(super) reserved: [u8; 2],
 }
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 8 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
+// SAFETY: 4 + 8 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}
-// SAFETY: 16 + 12 octets of integers, without padding.
+// SAFETY: 16 + 6 + 2 octets of integers, without padding.
 unsafe impl Pod for Here {}
 
 /// The maps that say what is carried. Only one thread changes them.
 pub(super) struct Maps {
     sessions: HashMap<MapData, WireIds, Record>,
     counted: PerCpuHashMap<MapData, WireIds, Counters>,
+    own_devices: HashMap<MapData, u32, WireIds>,
     inside4: LpmTrie<MapData, [u8; 4], WireIds>,
     inside6: LpmTrie<MapData, [u8; 16], WireIds>,
     cpus: usize,
@@ -158,23 +169,27 @@ pub(super) struct Programs {
 
 /// The kernel's refusal, or that of the object, in one line.
 pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
     tracing::trace!("{error:?}");
+    let mut text = in_one_line(&error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = in_one_line(&cause.to_string());
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
-    // What the verifier says ends with its reason and a line of figures.
-    let mut lines = text.lines().filter(|line| !line.starts_with("processed "));
-    let first = lines.next().unwrap_or_default();
-    match lines.rfind(|line| !line.trim().is_empty()) {
-        Some(last) => format!("{first} [...] {last}"),
-        None => first.to_owned(),
-    }
+    text
+}
+
+/// An error without the log of the verifier, of which the reason alone is left: that is its last line, but for one of figures.
+fn in_one_line(text: &str) -> String {
+    let (error, log) = text.split_once("Verifier output:").unwrap_or((text, ""));
+    let is_reason = |line: &&str| !line.trim().is_empty() && !line.starts_with("processed ");
+    let reason = log.lines().rfind(is_reason).unwrap_or_default();
+    let mut words = error.split_whitespace().chain(reason.split_whitespace());
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |line, word| line + " " + word)
 }
 
 /// Has the kernel take maps and programs.
@@ -195,6 +210,7 @@ pub(super) fn load() -> Result<(Programs, Maps), String> {
     let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
     let maps = Maps {
         sessions: take("sessions")?.try_into().map_err(|e| refusal(&e))?,
+        own_devices: take("own_devices")?.try_into().map_err(|e| refusal(&e))?,
         counted: take("counted")?.try_into().map_err(|e| refusal(&e))?,
         inside4: take("inside4")?.try_into().map_err(|e| refusal(&e))?,
         inside6: take("inside6")?.try_into().map_err(|e| refusal(&e))?,
@@ -251,6 +267,10 @@ impl Maps {
         let _ = self.counted.insert(key, nothing, BPF_NOEXIST);
         let opened = self.sessions.insert(key, record, 0);
         opened.map_err(|e| refusal(&e))?;
+        if record.flags & OWN_DEVICE != 0 {
+            let added = self.own_devices.insert(record.device, key, 0);
+            added.map_err(|e| refusal(&e))?;
+        }
         for net in before.iter().filter(|net| !inside.contains(net)) {
             self.forget(net, key);
         }
@@ -273,6 +293,11 @@ impl Maps {
     /// Carries a session no more; what was counted stays.
     pub(super) fn close(&mut self, ids: Ids, inside: &[IpNet]) {
         let key = WireIds::from(ids);
+        if let Ok(Record { device, flags, .. }) = self.sessions.get(&key, 0)
+            && flags & OWN_DEVICE != 0
+        {
+            let _ = self.own_devices.remove(&device);
+        }
         let _ = self.sessions.remove(&key);
         for net in inside {
             self.forget(net, key);

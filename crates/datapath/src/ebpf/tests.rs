@@ -94,6 +94,32 @@ fn this_kernel_passes_the_self_test() {
 }
 
 #[test]
+fn a_refusal_is_the_verifiers_reason_in_one_line() {
+    #[derive(Debug)]
+    struct Refused(std::io::Error);
+    impl std::fmt::Display for Refused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(
+                "the load failed. Verifier output: 0: R1=ctx() R10=fp0\n\
+                 1: (61) r3 = *(u32 *)(r6 +12)\n\
+                 misaligned packet access off (0x2; 0x0)+0+12 size 4\n\
+                 processed 67 insns (limit 1000000) max_states_per_insn 0\n\n",
+            )
+        }
+    }
+    impl std::error::Error for Refused {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = Refused(std::io::Error::other("Permission denied"));
+    assert_eq!(
+        super::programs::refusal(&error),
+        "the load failed. misaligned packet access off (0x2; 0x0)+0+12 size 4: Permission denied"
+    );
+}
+
+#[test]
 fn messages_are_taken_with_and_without_length_and_in_every_framing() {
     let Some(mut bench) = Bench::new(|_| {}) else {
         return;

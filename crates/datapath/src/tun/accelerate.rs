@@ -8,9 +8,7 @@ use super::worker::Worker;
 use crate::capture::Tap;
 use crate::device::TunDevice;
 use crate::ebpf::{Accelerator, Loaded, Notice};
-use crate::{
-    Choice, DatapathError, Device, Engine, Event, Handle, NetworkSpec, SessionSpec, Stats,
-};
+use crate::{Choice, DatapathError, Engine, Event, Handle, NetworkSpec, SessionSpec, Stats};
 
 /// Why a session is not carried; nothing where that passes by itself.
 pub(crate) type Why = Option<String>;
@@ -61,9 +59,7 @@ impl Worker {
         let session = slot.and_then(|slot| table.get_mut(slot));
         let session = session.ok_or(DatapathError::NoSuchSession)?;
         let mut stats = session.stats();
-        if let Ok(accelerator) = &self.accelerator
-            && session.spec.device == Device::Shared
-        {
+        if let Ok(accelerator) = &self.accelerator {
             stats += accelerator.stats(&session.spec);
         }
         Ok(stats)
@@ -75,10 +71,8 @@ impl Worker {
             session.socket.leave_unmerged(false);
         }
         match &mut self.accelerator {
-            Ok(accelerator) if session.spec.device == Device::Shared => {
-                accelerator.forget(&session.spec)
-            }
-            _ => Stats::default(),
+            Ok(accelerator) => accelerator.forget(&session.spec),
+            Err(_) => Stats::default(),
         }
     }
 

@@ -284,6 +284,9 @@ impl Worker {
         let Attached { device, .. } = self.devices.remove(&index)?;
         // The host's thread has it open still.
         let _ = epoll::delete(&self.poll, &device);
+        if let Ok(accelerator) = &mut self.accelerator {
+            accelerator.lose(index);
+        }
         Some(device)
     }
 

@@ -5,7 +5,7 @@ use datapath::{
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, session};
+use super::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
 use super::{LAC, LCP, LNS, packet_to_lns, to_lns};
 
 /// A session on shared devices that programs are to carry, from one end.
@@ -62,9 +62,68 @@ fn programs_carry_a_session_both_ways() {
     assert_eq!([&bed.lns, &bed.lac].map(|end| end.configuration()), before);
 }
 
-/// How many packets `tun` gave and took on the shared device: what programs carry is not counted there.
+#[test]
+fn sessions_with_devices_of_their_own_are_carried_too_whatever_they_have_inside() {
+    let Some(bed) = Bed::new() else { return };
+    for end in [&bed.lns, &bed.lac] {
+        end.run("ethtool -K wire tso off tx-udp_tnl-segmentation off gso on gro on");
+    }
+    let before = [&bed.lns, &bed.lac].map(|end| end.configuration());
+    let mut lns = End::start_with_ebpf(&bed.lns, LNS);
+    let mut lac = End::start_with_ebpf(&bed.lac, LAC);
+    for number in [1, 2] {
+        let [mut ours, mut theirs] = [true, false].map(|is_lns| carried(number, is_lns));
+        theirs.device = own();
+        if number == 2 {
+            ours.device = own();
+        }
+        let [ours_inside, theirs_inside] = dual_stack();
+        for (end, spec, inside) in [
+            (&mut lns, ours, ours_inside),
+            (&mut lac, theirs, theirs_inside),
+        ] {
+            end.create(number.into(), spec).unwrap();
+            end.configure(number.into(), inside).unwrap();
+            let handle = Handle(number.into());
+            let engine = Engine::Ebpf;
+            // Where only one end is ready, its kernel's first packets are frames to the other.
+            while end.any_event() != (Event::Moved { handle, engine }) {}
+        }
+        // Both sessions have the same addresses inside: the second takes the place of the first for the host.
+        let device = if number == 1 { "l2tp0" } else { "ppp0" };
+        bed.lns.run(&format!(
+            "ip route replace 10.0.0.2 dev {device} src 10.0.0.1"
+        ));
+        bed.lac.run(&format!(
+            "ip route replace 10.0.0.1 dev ppp{} src 10.0.0.2",
+            number - 1
+        ));
+        let before = [&mut lns, &mut lac].map(|end| end.stats(number.into()).rx_packets);
+        bed.lac.ping("10.0.0.1");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 1 << 20);
+        let after = [&mut lns, &mut lac].map(|end| end.stats(number.into()).rx_packets);
+        assert!(
+            before[0] + 500 < after[0] && before[1] + 500 < after[1],
+            "{before:?} {after:?}"
+        );
+        let left = through(&bed.lns, device) + through(&bed.lac, &format!("ppp{}", number - 1));
+        assert!(left < 10, "{left} packets were left to tun");
+    }
+    lac.remove(1).unwrap();
+    bed.lac.ping("10.0.0.1");
+    lac.remove(2).unwrap();
+    drop((lns, lac));
+    assert_eq!([&bed.lns, &bed.lac].map(|end| end.configuration()), before);
+}
+
 fn through_tun(place: &Namespace) -> u64 {
-    let said = place.run("ip -s -j link show l2tp0");
+    through(place, "l2tp0")
+}
+
+/// How many packets `tun` gave and took on a device: what programs carry is not counted there.
+fn through(place: &Namespace, device: &str) -> u64 {
+    let said = place.run(&format!("ip -s -j link show {device}"));
     let counts = said.split("\"packets\":").skip(1);
     let number = |text: &str| {
         let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;

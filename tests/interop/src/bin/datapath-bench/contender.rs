@@ -13,7 +13,7 @@ use interop::netns::{self, Bed, Namespace, UNDERLAY};
 use interop::ours::{self, Ours};
 use interop::process::Process;
 use interop::traffic::has_address;
-use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, USER, until};
+use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, USER, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Vxlan,
     /// Our engine in user space.
     Tun,
+    /// Our programs in the kernel.
+    Ebpf,
     /// Whatever ours chooses.
     Auto,
     /// Our client and another's server.
@@ -42,10 +44,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Veth,
         Self::Vxlan,
         Self::Tun,
+        Self::Ebpf,
         Self::Auto,
         Self::L2tpns,
         Self::Naive,
@@ -56,6 +59,7 @@ impl Kind {
             Self::Veth => "veth",
             Self::Vxlan => "vxlan",
             Self::Tun => "tun",
+            Self::Ebpf => "ebpf",
             Self::Auto => "auto",
             Self::L2tpns => "l2tpns",
             Self::Naive => "naive",
@@ -143,7 +147,9 @@ impl Contender {
             Kind::Veth => Running::Nothing,
             Kind::Vxlan => vxlan(&bed)?,
             Kind::Naive => Running::Naive(Naive::start(&bed)?),
-            Kind::Tun | Kind::Auto => ours(&bed, kind.name(), folder.path(), programs)?,
+            Kind::Tun | Kind::Ebpf | Kind::Auto => {
+                ours(&bed, kind.name(), folder.path(), programs)?
+            }
             Kind::L2tpns => {
                 let lns = L2tpns::start(&bed, folder.path(), Auth::Chap)?;
                 Running::L2tpns(lns, dial(&bed, "auto", folder.path(), programs)?)
@@ -221,13 +227,16 @@ impl Contender {
         Ok(())
     }
 
-    /// Who carries the session of ours, and what it counted.
+    /// Who carries the session of ours at each end, and which part of its octets programs in the kernel.
     pub(crate) fn carried(&self) -> Result<Option<Value>> {
-        let Running::Ours(_, lac) = &self.running else {
+        let Running::Ours(lns, lac) = &self.running else {
             return Ok(None);
         };
-        let session = lac.established(Duration::from_secs(5))?;
-        Ok(Some(json!({ "datapath": session["datapath"] })))
+        let lns = carried_at(lns, &self.bed.lns, "l2tp0")?;
+        Ok(Some(json!({
+            "lns": lns,
+            "lac": carried_at(lac, &self.bed.lac, device(self.kind))?,
+        })))
     }
 
     /// So many more sessions of the server, which carry nothing, of a client of its own.
@@ -274,12 +283,34 @@ impl Contender {
     }
 }
 
+/// The engine of a daemon's session, and which part of what went through that on the TUN device did not come to: what programs in the kernel carried.
+fn carried_at(daemon: &Ours, namespace: &Namespace, device: &str) -> Result<Value> {
+    let session = daemon.established(Duration::from_secs(5))?;
+    let through = daemon.traffic()?.context("no traffic")?;
+    let shown = namespace.enter(|| {
+        let mut ip = Command::new("ip");
+        ip.args(["-s", "-j", "link", "show", device]);
+        Ok(ip.output()?.stdout)
+    })?;
+    let shown: Value = serde_json::from_slice(&shown)?;
+    let on_device = &shown[0]["stats64"];
+    let both = |of: [&Value; 2]| of.iter().filter_map(|value| value.as_f64()).sum::<f64>();
+    let all = both([&through["rx_bytes"], &through["tx_bytes"]]);
+    // A packet is larger there than what it becomes, or was made of, so only octets compare.
+    let left = both([&on_device["rx"]["bytes"], &on_device["tx"]["bytes"]]);
+    let by_programs = (1.0 - left / all.max(1.0)).max(0.0);
+    Ok(json!({
+        "datapath": session["datapath"],
+        "octets_by_programs": (by_programs * 1e4).round() / 1e4,
+    }))
+}
+
 fn device(kind: Kind) -> &'static str {
     match kind {
         Kind::Veth => UNDERLAY,
         Kind::Vxlan => "vx0",
         Kind::Naive => "naive0",
-        Kind::Tun | Kind::Auto | Kind::L2tpns => "ppp0",
+        Kind::Tun | Kind::Ebpf | Kind::Auto | Kind::L2tpns => "ppp0",
     }
 }
 
@@ -312,21 +343,29 @@ fn vxlan(bed: &Bed) -> Result<Running> {
 }
 
 fn ours(bed: &Bed, datapath: &str, folder: &Path, programs: &Path) -> Result<Running> {
-    let configuration = format!(
-        "session profile modify profile_name=default datapath={datapath}\n\
-         ppp profile modify profile_name=default local_ipaddr={INNER_LNS} ip_pool_name=pool\n\
+    let configuration = profiles(datapath)
+        + &format!(
+            "ppp profile modify profile_name=default local_ipaddr={INNER_LNS} ip_pool_name=pool\n\
          ip_pool create pool_name=pool range={INNER_LAC}-10.0.255.254\n\
          user create user_name={USER} password={PASSWORD}\n"
-    );
+        );
     let lns = Ours::start(programs, &bed.lns, folder, "lns", &configuration)?;
     let lac = dial(bed, datapath, folder, programs)?;
     Ok(Running::Ours(lns, lac))
 }
 
+/// What both of our ends have.
+fn profiles(datapath: &str) -> String {
+    // Of a super-packet whose last segment is shorter than the others programs can't say the checksums, and leave it to `tun`.
+    let checksums = match datapath {
+        "ebpf" => "tunnel profile modify profile_name=default use_udp_checksums=no\n",
+        _ => "",
+    };
+    format!("session profile modify profile_name=default datapath={datapath}\n{checksums}")
+}
+
 fn dial(bed: &Bed, datapath: &str, folder: &Path, programs: &Path) -> Result<Ours> {
-    let configuration =
-        format!("session profile modify profile_name=default datapath={datapath}\n")
-            + &ours::lac(false, &netns::LNS.to_string(), PASSWORD);
+    let configuration = profiles(datapath) + &ours::lac(false, &netns::LNS.to_string(), PASSWORD);
     let lac = Ours::start(programs, &bed.lac, folder, "lac", &configuration)?;
     until(
         Duration::from_secs(40),
