@@ -98,9 +98,9 @@ impl Accelerator {
                 }
             }
             Notice::Detached(why) => {
-                tracing::warn!("datapath ebpf: {why}; tun carries all");
-                let states = self.devices.values_mut();
-                states.for_each(|state| *state = Err(Some(why.clone())));
+                tracing::warn!("datapath ebpf: {why}; tun carries all until they are there again");
+                // Whoever is looked at next asks anew.
+                self.devices.clear();
             }
         }
         true

@@ -122,9 +122,8 @@ impl Worker {
             }
             let unmerged =
                 now && (self.accelerator.as_ref()).is_ok_and(|a| a.wants_unmerged(&session.spec));
-            if mem::replace(&mut session.unmerged, unmerged) != unmerged {
-                session.socket.leave_unmerged(unmerged);
-            }
+            let changed = mem::replace(&mut session.unmerged, unmerged) != unmerged;
+            let socket = changed.then(|| Arc::clone(&session.socket));
             let why = outcome.err().flatten();
             if why.is_some() && session.network.is_some() && session.slower != why {
                 session.slower.clone_from(&why);
@@ -133,6 +132,13 @@ impl Worker {
             }
             if now {
                 session.slower = None;
+            }
+            if let Some(socket) = socket {
+                // What is merged already can't be taken apart afterwards.
+                if unmerged {
+                    self.take_waiting(&socket);
+                }
+                socket.leave_unmerged(unmerged);
             }
         }
     }

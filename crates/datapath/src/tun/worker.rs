@@ -32,6 +32,8 @@ use crate::{
 const READY_PER_TURN: usize = 64;
 /// Packets taken from one device in one turn; from a socket it is one batch.
 const PACKETS_PER_TURN: usize = 64;
+/// The most batches that wait at a socket, and more than a receive buffer holds: what comes meanwhile is not waited for.
+const WAITING_MAX: usize = 1024;
 /// Requests carried out in one turn.
 const REQUESTS_PER_TURN: usize = 256;
 /// The largest IP packet that a device may hold.
@@ -317,13 +319,21 @@ impl Worker {
 
     fn forget_socket(&mut self, socket: &Arc<Socket>) {
         // What came before is not to be lost with it.
-        while let Ok(datagrams) = self.datagrams.receive(socket) {
-            datagrams.for_each(|datagram| self.traffic.inbound(datagram));
-        }
+        self.take_waiting(socket);
         self.sockets.retain(|_, known| !Arc::ptr_eq(known, socket));
         let _ = epoll::delete(&self.poll, socket);
         for sender in socket.senders() {
             let _ = epoll::delete(&self.poll, sender);
+        }
+    }
+
+    /// Takes all that waits at a socket.
+    pub(super) fn take_waiting(&mut self, socket: &Socket) {
+        for _ in 0..WAITING_MAX {
+            let Ok(datagrams) = self.datagrams.receive(socket) else {
+                return;
+            };
+            datagrams.for_each(|datagram| self.traffic.inbound(datagram));
         }
     }
 

@@ -254,14 +254,58 @@ fn an_uplink_that_comes_back_is_followed() {
     bed.lac.ping("10.0.0.1");
     bed.lns.run("ip link del wire");
     bed.wire();
-    // Until the programs are attached `tun` has it all.
+    assert!(are_carried(&bed), "what returned is not followed");
+    drop(ends);
+}
+
+/// Whether programs carry a ping from the LAC, after some that `tun` carries.
+fn are_carried(bed: &Bed) -> bool {
     let carried = |_| {
         let before = through_tun(&bed.lns) + through_tun(&bed.lac);
         bed.lac.ping("10.0.0.1");
         through_tun(&bed.lns) + through_tun(&bed.lac) == before
     };
-    assert!((0..100).any(carried), "what returned is not followed");
+    (0..100).any(carried)
+}
+
+#[test]
+fn packets_come_and_go_on_whatever_uplink_their_route_has() {
+    let Some(bed) = Bed::new() else { return };
+    let ends = both_ends(&bed);
+    assert!(are_carried(&bed));
+    bed.lns.run("ip link add second type veth peer name other");
+    bed.lns
+        .run(&format!("ip link set other netns {}", bed.lac.path()));
+    bed.lac.run("ip link set other name second");
+    for (end, number) in [(&bed.lns, 1), (&bed.lac, 2)] {
+        end.sysctl(&["ipv4/conf/all/rp_filter=0", "ipv4/conf/second/rp_filter=0"]);
+        end.run("ip link set second up");
+        end.run(&format!("ip addr add 10.10.0.{number}/24 dev second"));
+    }
+    let counted = || bed.lns.run("ip -s link show second");
+    // One way first, then both.
+    for (end, other, to) in [(&bed.lac, 1, "10.9.0.1"), (&bed.lns, 2, "10.9.0.2")] {
+        let before = counted();
+        end.run(&format!("ip route add {to}/32 via 10.10.0.{other}"));
+        assert!(are_carried(&bed), "what comes or goes beside {to}");
+        assert_ne!(counted(), before, "nothing went there");
+    }
     drop(ends);
+}
+
+#[test]
+fn what_somebody_removes_carries_again_once_it_is_made_anew() {
+    let Some(bed) = Bed::new() else { return };
+    let [mut lns, lac] = both_ends(&bed);
+    assert!(are_carried(&bed));
+    bed.lns.run("ip link del l2tp0");
+    while !matches!(lns.any_event(), Event::Failed { .. }) {}
+    let [side, _] = dual_stack();
+    assert_eq!(lns.configure(1, side).unwrap(), "l2tp0");
+    assert!(are_carried(&bed), "the device that was made anew");
+    bed.lns.run("ip link del l2tp0-gro");
+    assert!(are_carried(&bed), "the pair that was made anew");
+    drop((lns, lac));
 }
 
 #[test]
