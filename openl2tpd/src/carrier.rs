@@ -132,7 +132,13 @@ impl Carrier {
     /// Takes the requests out of `requests`, in order.
     pub(crate) fn submit(&mut self, requests: &mut Vec<Request>) {
         for mut request in requests.drain(..) {
-            let handle = request.handle();
+            let Some(handle) = request.handle() else {
+                // What reserves addresses wants the shared device, which is there in these.
+                if !matches!(self.usual, Choice::Null | Choice::Kernel) {
+                    self.for_engines.push(request);
+                }
+                continue;
+            };
             if let Request::Create { spec, .. } = &mut request {
                 if spec.choice == Choice::Auto || self.usual == Choice::Null {
                     spec.choice = self.usual;

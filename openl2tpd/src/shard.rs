@@ -80,8 +80,17 @@ impl Shard {
 
     /// Works until it is told to stop. The datapath is down when it returns.
     pub(crate) fn run(mut self, mut inbox: Inbox) -> Result<(), Broken> {
+        self.take_outputs(clock::now());
+        self.carrier.submit(&mut self.requests);
         while self.wake_up(&mut inbox)? {}
         Ok(())
+    }
+
+    /// Carries out what the engine wants done.
+    fn take_outputs(&mut self, now: Time) {
+        while let Some(output) = self.engine.poll_output() {
+            self.take(output, now);
+        }
     }
 
     /// Waits for something to do, and does it; whether to go on. What is done in one wake-up has one time.
@@ -170,9 +179,7 @@ impl Shard {
         if !handled {
             error!("the input that made it panic was dropped");
         }
-        while let Some(output) = self.engine.poll_output() {
-            self.take(output, now);
-        }
+        self.take_outputs(now);
         handled
     }
 

@@ -131,7 +131,9 @@ impl Auto {
         let Ok(kernel) = &mut self.kernel else {
             return self.without(request, for_tun);
         };
-        let handle = request.handle();
+        let Some(handle) = request.handle() else {
+            return for_tun.push(request);
+        };
         match request {
             Request::Create {
                 token,

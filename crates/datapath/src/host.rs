@@ -3,7 +3,7 @@
 //! Jobs are done in the order of their submission, but for the removal of devices, which is slow: they go when nothing else is to be done, all at
 //! once. Everything that was added is remembered and taken away again: with its session, or at the latest when the thread ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -75,6 +75,8 @@ pub(crate) enum Job<M: Maker> {
     },
     /// The device of this index is no more.
     DeviceGone(u32),
+    /// The shared device has these addresses, whether a session has them or not.
+    Reserve { nets: Vec<IpNet>, seed: M::Seed },
 }
 
 /// What the host's thread answers.
@@ -85,6 +87,8 @@ pub(crate) enum Report<D> {
         spec: Arc<NetworkSpec>,
         result: Result<Arc<D>, DatapathError>,
     },
+    /// The shared device is there, for no session yet.
+    Shared(Arc<D>),
     /// Counted, or removed.
     Stats { token: Token, stats: Stats },
 }
@@ -187,6 +191,11 @@ fn run<M: Maker>(
                 report(Report::Stats { token, stats });
             }
             Job::DeviceGone(index) => host.forget_device(index),
+            Job::Reserve { nets, seed } => {
+                if let Some(device) = host.reserve(nets.into_iter().collect(), &seed) {
+                    report(Report::Shared(device));
+                }
+            }
         }
     }
     host.remove_leaving(&mut report);
@@ -242,6 +251,8 @@ struct Host<M: Maker> {
     outer_paths: BTreeMap<IpAddr, Shared<Option<RouteEntry>>>,
     /// Addresses for which we answer; without an entry where we are in no network of theirs, or others answer.
     proxies: BTreeMap<Ipv4Addr, Shared<Option<Proxy>>>,
+    /// What is on the shared device, whether a session has it or not.
+    reserved: BTreeSet<IpNet>,
 }
 
 impl<M: Maker> Host<M> {
@@ -257,6 +268,7 @@ impl<M: Maker> Host<M> {
             addresses: BTreeMap::new(),
             outer_paths: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            reserved: BTreeSet::new(),
         }
     }
 
@@ -366,16 +378,8 @@ impl<M: Maker> Host<M> {
         let (device, mtu) = match device {
             Device::Own { name } => (self.new_device(name.as_deref(), seed, spec.mtu)?, spec.mtu),
             Device::Shared => {
-                let mtu = self.shared.mtu;
-                let device = match &self.shared_device {
-                    Some(device) => Arc::clone(device),
-                    None => {
-                        let name = self.shared.name.clone();
-                        let device = self.new_device(Some(&name), seed, mtu)?;
-                        Arc::clone(self.shared_device.insert(device))
-                    }
-                };
-                (device, mtu)
+                let device = self.shared_device(seed)?;
+                (device, self.shared.mtu)
             }
         };
         Ok(Held {
@@ -384,6 +388,42 @@ impl<M: Maker> Host<M> {
             items: Vec::new(),
             destinations: Vec::new(),
         })
+    }
+
+    /// The shared device, which is made for whoever wants it first.
+    fn shared_device(&mut self, seed: &M::Seed) -> Result<Arc<M::Device>, DatapathError> {
+        if let Some(device) = &self.shared_device {
+            return Ok(Arc::clone(device));
+        }
+        let name = self.shared.name.clone();
+        let device = self.new_device(Some(&name), seed, self.shared.mtu)?;
+        for &net in &self.reserved {
+            warn_of(self.netlink.add_route(&reserved(net, device.index())));
+        }
+        Ok(Arc::clone(self.shared_device.insert(device)))
+    }
+
+    /// Has the shared device have these addresses in place of those before; it goes with the process, and its routes with it. Returns it where it
+    /// has any.
+    fn reserve(&mut self, nets: BTreeSet<IpNet>, seed: &M::Seed) -> Option<Arc<M::Device>> {
+        let before = std::mem::replace(&mut self.reserved, nets);
+        if let Some(device) = &self.shared_device {
+            let route = |net: &IpNet| reserved(*net, device.index());
+            for net in before.difference(&self.reserved) {
+                warn_of(self.netlink.remove_route(&route(net)));
+            }
+            for net in self.reserved.difference(&before) {
+                warn_of(self.netlink.add_route(&route(net)));
+            }
+        }
+        if self.reserved.is_empty() {
+            return None;
+        }
+        self.shared_device(seed)
+            .inspect_err(|error| {
+                tracing::warn!("addresses of pools are not kept for sessions: {error}");
+            })
+            .ok()
     }
 
     fn new_device(
@@ -570,6 +610,18 @@ impl<M: Maker> Host<M> {
         if !devices.is_empty() {
             warn_of(self.netlink.remove_devices(&devices));
         }
+    }
+}
+
+/// The last route of all to `net`.
+fn reserved(net: IpNet, device: u32) -> RouteEntry {
+    RouteEntry {
+        to: net,
+        device,
+        gateway: None,
+        source: None,
+        mtu: None,
+        metric: Some(u32::MAX),
     }
 }
 

@@ -46,6 +46,7 @@ mod spec;
 use std::net::{IpAddr, SocketAddr};
 
 use crypto::mppe::KeyLength;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -134,12 +135,18 @@ pub enum Request {
         /// The PPP frame from its protocol field on (or from `FF 03`): the L2TP header is the datapath's.
         frame: Vec<u8>,
     },
+    /// Keeps these addresses for sessions on the shared device, in place of those before: what is for one that no session has is answered as
+    /// unreachable. By the route that it would take otherwise it could come back, for ever. Never completed.
+    Reserve {
+        /// The addresses; none gives them all up.
+        nets: Vec<IpNet>,
+    },
 }
 
 impl Request {
-    /// The session that it is about.
+    /// The session that it is about, where it is about one.
     #[must_use]
-    pub const fn handle(&self) -> Handle {
+    pub const fn handle(&self) -> Option<Handle> {
         match self {
             Self::Create { handle, .. }
             | Self::Configure { handle, .. }
@@ -148,7 +155,8 @@ impl Request {
             | Self::Join { handle, .. }
             | Self::SetSequencing { handle, .. }
             | Self::SetChecksums { handle, .. }
-            | Self::Send { handle, .. } => *handle,
+            | Self::Send { handle, .. } => Some(*handle),
+            Self::Reserve { .. } => None,
         }
     }
 }

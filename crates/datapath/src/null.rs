@@ -207,7 +207,7 @@ impl<O: Outlet> Null<O> {
         let (token, result) = match request {
             Request::Send { handle, frame } => return self.send(handle, &frame),
             // Nothing of it has a checksum.
-            Request::SetChecksums { .. } => return,
+            Request::SetChecksums { .. } | Request::Reserve { .. } => return,
             Request::SetSequencing { handle, send } => return self.set_sequencing(handle, send),
             Request::Create {
                 token,

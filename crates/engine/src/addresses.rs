@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::{IpNet, Ipv4Subnets};
 use serde::{Deserialize, Serialize};
 
 use crate::pool::Pool;
@@ -40,6 +41,15 @@ impl Addresses {
             Some((name.clone(), pool))
         });
         self.pools = pools.collect();
+    }
+
+    /// The addresses of all pools.
+    pub(crate) fn of_pools(&self) -> Vec<IpNet> {
+        let nets = |pool: &Pool| {
+            let (first, last) = pool.range();
+            Ipv4Subnets::new(first, last, 0).map(IpNet::from)
+        };
+        self.pools.values().flat_map(nets).collect()
     }
 
     /// Any free address of a pool; none when it is exhausted or does not exist.

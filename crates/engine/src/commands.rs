@@ -142,8 +142,20 @@ impl Engine {
     }
 
     fn set_model(&mut self, model: Arc<config::Model>) {
+        let before = self.addresses.of_pools();
         self.addresses.set_model(&model);
         self.policy.set_model(model);
+        self.reserve_pools(&before);
+    }
+
+    /// Keeps the addresses of pools for sessions, where they are others than before.
+    pub(crate) fn reserve_pools(&mut self, before: &[ipnet::IpNet]) {
+        let nets = self.addresses.of_pools();
+        if nets == before {
+            return;
+        }
+        let reserve = datapath::Request::Reserve { nets };
+        self.outputs.push_back(Output::Datapath(reserve));
     }
 
     fn create_session(

@@ -185,7 +185,7 @@ enum Key {
 impl Engine {
     /// A shard with nothing in it.
     pub fn new(config: EngineConfig, now: Time) -> Self {
-        Self {
+        let mut engine = Self {
             addresses: Addresses::new(&config.model),
             policy: Policy::new(config.model, config.host_name, &config.version),
             udp_port: config.udp_port,
@@ -213,7 +213,9 @@ impl Engine {
             shutdown: Shutdown::No,
             tracing: Tracing::default(),
             held_hooks: HeldHooks::new(),
-        }
+        };
+        engine.reserve_pools(&[]);
+        engine
     }
 
     /// Takes one input. Whatever it holds, the shard goes on.

@@ -28,6 +28,12 @@ impl Pool {
         }
     }
 
+    /// The first and the last address.
+    pub(crate) fn range(&self) -> (Ipv4Addr, Ipv4Addr) {
+        let last = self.first + self.len.saturating_sub(1);
+        (self.first.into(), last.into())
+    }
+
     /// Whether this is a pool of the same addresses as another.
     pub(crate) fn covers_what(&self, other: &Self) -> bool {
         (self.first, self.len) == (other.first, other.len)

@@ -108,6 +108,7 @@ impl Engine {
             ..state
         };
         engine.addresses.set_model(engine.policy.model());
+        engine.reserve_pools(&[]);
         engine
             .tunnels
             .values()

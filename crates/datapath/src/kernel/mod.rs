@@ -180,7 +180,8 @@ impl Kernel {
 
     /// Carries out one request, but for what the host's thread completes.
     pub(crate) fn carry_out(&mut self, request: Request) {
-        if self.lent.contains_key(&request.handle()) {
+        let lent = |handle| self.lent.contains_key(&handle);
+        if request.handle().is_some_and(lent) {
             return self.carry_out_lent(request);
         }
         match request {
@@ -248,6 +249,8 @@ impl Kernel {
                 let result = self.join(handle, with);
                 self.complete(token, result.map(|()| Completion::Joined));
             }
+            // Whose sessions share a device keeps their addresses.
+            Request::Reserve { .. } => {}
             Request::Remove { token, handle } => match self.forget(handle) {
                 Ok(session) => {
                     let stats = session.stats(self.family.as_mut().ok());
@@ -264,7 +267,7 @@ impl Kernel {
 
     /// Carries out a request about a session that another program speaks PPP in.
     fn carry_out_lent(&mut self, request: Request) {
-        let Some(lent) = self.lent.get(&request.handle()) else {
+        let Some(lent) = request.handle().and_then(|handle| self.lent.get(&handle)) else {
             return;
         };
         match request {
@@ -288,7 +291,7 @@ impl Kernel {
                 let why = "another program speaks PPP in it".to_owned();
                 self.complete(token, Err(DatapathError::Unsupported(why)));
             }
-            Request::Send { .. } => {}
+            Request::Send { .. } | Request::Reserve { .. } => {}
         }
     }
 
@@ -483,6 +486,8 @@ impl Reports {
     fn take(&self, report: Report<Unit>) {
         let (token, result) = match report {
             Report::Stats { token, stats } => (token, Ok(Completion::Stats(stats))),
+            // It has none.
+            Report::Shared(_) => return,
             Report::Configured {
                 token,
                 handle,

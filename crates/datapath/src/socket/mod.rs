@@ -25,7 +25,7 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::Listener;
 pub(crate) use errors::Complaint;
-pub(crate) use options::{can_merge, can_segment};
+pub(crate) use options::{can_merge, can_segment, hear_no_icmp};
 pub(crate) use receive::{Datagram, ReceiveBuffers};
 pub use send::Headers;
 use send::{Outward, Senders};

@@ -9,13 +9,16 @@ use libc::c_int;
 /// `UDP_NO_CHECK6_TX` and `UDP_NO_CHECK6_RX` of `linux/udp.h`.
 const UDP_NO_CHECK6_TX: c_int = 101;
 const UDP_NO_CHECK6_RX: c_int = 102;
+/// `ICMP_FILTER` of `linux/icmp.h`, `ICMPV6_FILTER` of `linux/icmpv6.h`: what is set is not heard.
+const ICMP_FILTER: c_int = 1;
+const ICMP6_FILTER: c_int = 1;
 /// `SOL_UDP`.
 const SOL_UDP: c_int = libc::IPPROTO_UDP;
 
 const ON: c_int = 1;
 const OFF: c_int = 0;
 
-fn set<T: Copy>(socket: &UdpSocket, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+fn set<T: Copy>(socket: &impl AsRawFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     // SAFETY: the descriptor is open for the call, and the option's value is a live `T` whose size is given.
     let result = unsafe {
         libc::setsockopt(
@@ -75,6 +78,14 @@ pub(super) fn take_without_checksum(socket: &UdpSocket) -> io::Result<()> {
 /// Lets the kernel merge the datagrams of a stream, or hand up each as it came.
 pub(super) fn merge(socket: &UdpSocket, on: bool) -> io::Result<()> {
     set(socket, SOL_UDP, libc::UDP_GRO, &c_int::from(on))
+}
+
+/// Has nothing of what comes to a raw socket of ICMP, or ICMPv6, wait in it.
+pub(crate) fn hear_no_icmp(socket: &impl AsRawFd, ipv6: bool) -> io::Result<()> {
+    match ipv6 {
+        true => set(socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &[u32::MAX; 8]),
+        false => set(socket, libc::SOL_RAW, ICMP_FILTER, &u32::MAX),
+    }
 }
 
 /// Whether the kernel merges the datagrams of a stream.

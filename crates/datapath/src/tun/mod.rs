@@ -24,6 +24,7 @@ mod packet;
 mod paths;
 mod table;
 mod traffic;
+mod unreachable;
 mod worker;
 
 use std::mem;

@@ -18,6 +18,7 @@ use super::offload::segment::Segments;
 use super::outgoing::Outgoing;
 use super::packet::{IpHeader, Layer, put_header, set_ecn};
 use super::table::{EarlyPacket, HeldFrame, Network, Session, Slot, Table};
+use super::unreachable::Unreachable;
 use crate::capture::{Way, show};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
@@ -40,6 +41,7 @@ pub(super) struct Traffic {
     pub(super) changed: Vec<Slot>,
     datagram: Vec<u8>,
     clock: Clock,
+    unreachable: Unreachable,
     /// The sessions that hold frames back for what is missing before them, and some that did.
     holding: BTreeSet<Slot>,
     /// No frame has been held for long enough before.
@@ -58,6 +60,7 @@ impl Traffic {
             changed: Vec::new(),
             datagram: Vec::new(),
             clock,
+            unreachable: Unreachable::open(),
             holding: BTreeSet::new(),
             wake: None,
         }
@@ -203,6 +206,10 @@ impl Traffic {
     pub(super) fn outbound(&mut self, owner: Option<Slot>, octets: &mut [u8]) {
         if let Err(reason) = self.send_packet(owner, octets) {
             self.drops.count(reason, 1);
+            if reason == Drop::NoSession {
+                let packet = octets.get(PacketHeader::LEN..).unwrap_or_default();
+                self.unreachable.tell(packet, self.clock.now());
+            }
         }
     }
 

@@ -374,6 +374,7 @@ impl Worker {
                     self.complete(token, Err(error));
                 }
             }
+            Request::Reserve { nets } => self.submit(Job::Reserve { nets, seed: () }),
             Request::Join { token, .. } => self.complete(token, Err(DatapathError::cannot_join())),
             Request::Remove { token, handle } => match self.remove(handle) {
                 Ok(stats) => self.submit(Job::Remove {
@@ -490,6 +491,11 @@ impl Worker {
 
     fn take_report(&mut self, report: Report<TunDevice>) {
         match report {
+            Report::Shared(device) => {
+                if let Err(error) = self.attach(device, None) {
+                    tracing::warn!("{error}");
+                }
+            }
             Report::Stats { token, stats } => self.complete(token, Ok(Completion::Stats(stats))),
             Report::Configured {
                 token,
@@ -521,6 +527,11 @@ impl Worker {
         let owner = (session.spec.device != Device::Shared).then_some(slot);
         let device = Arc::clone(&network.device);
         table.open(slot, network);
+        self.attach(device, owner)
+    }
+
+    /// Reads from a device from now on.
+    fn attach(&mut self, device: Arc<TunDevice>, owner: Option<Slot>) -> Result<(), DatapathError> {
         let index = device.index();
         if !self.devices.contains_key(&index) {
             watch(&self.poll, &device, Source::Device(index))?;

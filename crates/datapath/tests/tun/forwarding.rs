@@ -1,9 +1,9 @@
 //! What a router does that is an LNS: packets between subscribers' sessions and the networks behind it.
 
-use datapath::{NetworkSpec, Route};
+use datapath::{Device, NetworkSpec, Request, Route};
 
-use super::bed::{Bed, End, Namespace, dual_stack};
-use super::one_session;
+use super::bed::{Bed, End, Namespace, dual_stack, session};
+use super::{LAC, LNS, one_session};
 
 /// A prefix that the subscriber has behind it.
 const DELEGATED: &str = "fd55::/64";
@@ -96,6 +96,95 @@ fn what_is_too_large_for_a_session_is_told_its_sender_with_the_size_that_is_not(
     let said = ping(&bed.lac, "-M do -s 1300 10.8.0.1");
     assert!(
         said.contains("Frag needed and DF set (mtu = 1300)"),
+        "{said}"
+    );
+}
+
+fn reserve(nets: &[&str]) -> Request {
+    Request::Reserve {
+        nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+    }
+}
+
+#[test]
+fn a_reserved_address_that_no_session_has_is_unreachable_and_goes_round_nowhere() {
+    let Some(bed) = Bed::new() else { return };
+    let before = bed.lns.configuration();
+    // Whatever the LNS has no route for goes to the LAC, and the LAC sends it back.
+    bed.lns.run("ip route add default via 10.9.0.2");
+    bed.lac.run("ip route add 10.0.0.0/24 via 10.9.0.1");
+    for end in [&bed.lns, &bed.lac] {
+        end.sysctl(&["ipv4/ip_forward=1"]);
+    }
+    let mut lns = End::start(&bed.lns, LNS);
+    lns.submit(reserve(&["10.0.0.0/24", "10.1.0.0/24"]));
+    let unreachable = || {
+        let said = ping(&bed.lac, "10.0.0.77");
+        assert!(
+            said.contains("From 10.9.0.1 icmp_seq=1 Destination Host Unreachable"),
+            "{said}"
+        );
+    };
+    let way = |to: &str| bed.lns.run(&format!("ip route get {to}"));
+    // Before the first session, too.
+    lns.create(1, session(1, true, LNS, LAC, Device::Shared))
+        .unwrap();
+    for _ in 0..1000 {
+        if way("10.0.0.77").contains("dev l2tp0") {
+            break;
+        }
+        lns.stats(1);
+    }
+    unreachable();
+
+    let [lns_side, _] = dual_stack();
+    lns.configure(1, lns_side.clone()).unwrap();
+    unreachable();
+    assert!(way("10.0.0.2").contains("dev l2tp0"));
+    // Who asks is on the LNS itself.
+    let said = ping(&bed.lns, "10.0.0.78");
+    assert!(said.contains("Destination Host Unreachable"), "{said}");
+
+    lns.submit(reserve(&["10.0.0.0/24"]));
+    lns.configure(1, lns_side).unwrap();
+    let other = way("10.1.0.77");
+    assert!(other.contains("via 10.9.0.2"), "{other}");
+    drop(lns);
+    bed.lns.run("ip route del default");
+    assert_eq!(bed.lns.configuration(), before);
+}
+
+#[test]
+fn what_is_sent_to_nobody_behind_a_session_is_told_by_ipv6_too() {
+    let Some(bed) = Bed::new() else { return };
+    let (_lns, _lac, far) = subscriber(&bed, 1500);
+    // The longest prefix decides: beside the delegated one there is nobody.
+    bed.lns.run("ip route add fd56::/64 dev l2tp0");
+    far.run("ip route add fd56::/64 via fd08::254");
+    far.ping("fd55::1");
+    let said = ping(&far, "fd56::1");
+    assert!(
+        said.contains("From fd08::254 icmp_seq=1 Destination unreachable: No route"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_subscriber_is_told_that_another_is_not_there() {
+    let Some(bed) = Bed::new() else { return };
+    let (mut lns, _lac, _far) = subscriber(&bed, 1500);
+    bed.lac.run("ip route add 10.0.0.0/24 dev ppp0");
+    lns.submit(reserve(&["10.0.0.0/24"]));
+    lns.stats(1);
+    for _ in 0..1000 {
+        if bed.lns.run("ip route get 10.0.0.77").contains("dev l2tp0") {
+            break;
+        }
+        lns.stats(1);
+    }
+    let said = ping(&bed.lac, "10.0.0.77");
+    assert!(
+        said.contains("From 10.0.0.1 icmp_seq=1 Destination Host Unreachable"),
         "{said}"
     );
 }

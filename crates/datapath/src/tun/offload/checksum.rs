@@ -49,7 +49,7 @@ pub(super) fn fold(mut sum: u64) -> u16 {
 }
 
 /// The checksum of what has this sum, as the octets of a header.
-pub(super) fn finish(sum: u64) -> [u8; 2] {
+pub(in super::super) fn finish(sum: u64) -> [u8; 2] {
     (!fold(sum)).to_ne_bytes()
 }
 

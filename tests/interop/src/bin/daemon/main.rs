@@ -61,6 +61,10 @@ const CASES: &[(&str, Case)] = &[
     ("files of a dead daemon are taken over", stale_files),
     ("files of a live daemon are its own", live_files),
     (
+        "a pool's addresses are the daemon's for as long as it lives, however it ends",
+        pools,
+    ),
+    (
         "SIGUSR1 turns debug on and off, SIGUSR2 does nothing",
         user_signals,
     ),
@@ -368,6 +372,37 @@ fn stale_files(world: &World) -> Result<String> {
     second.tunnels()?;
     second.shut_down()?;
     ensure!(!world.file("a.pid").exists() && !world.file("a.socket").exists());
+    Ok(String::new())
+}
+
+fn pools(world: &World) -> Result<String> {
+    let namespace = &world.namespace;
+    // As the kernel prints its routes.
+    let is_kept = |net: [u8; 4]| -> Result<bool> {
+        let route = format!("l2tp0\t{:08X}\t", u32::from_le_bytes(net));
+        Ok(namespace.state()?.contains(&route))
+    };
+    let before = namespace.state()?;
+    let pool = |range: &str| format!("ip_pool create pool_name=p range={range}\n");
+    let mut daemon = world.start("a", &pool("10.77.0.8-10.77.0.15"))?;
+    until(PROMPT, "the pool's route", || {
+        Ok(is_kept([10, 77, 0, 8])?.then_some(()))
+    })?;
+    daemon.query(&[
+        "ip_pool",
+        "modify",
+        "pool_name=p",
+        "range=10.78.0.8-10.78.0.15",
+    ])?;
+    until(PROMPT, "the other route", || {
+        let moved = is_kept([10, 78, 0, 8])? && !is_kept([10, 77, 0, 8])?;
+        Ok(moved.then_some(()))
+    })?;
+    daemon.process().signal(Signal::KILL)?;
+    daemon.process().wait(PROMPT)?;
+    until(PROMPT, "nothing is left", || {
+        Ok((namespace.state()? == before).then_some(()))
+    })?;
     Ok(String::new())
 }
 
