@@ -12,13 +12,13 @@ use super::bed::{Bed, dual_stack, ipv4_udp, network, session};
 use super::{LAC, LNS, one_session, packet_to_lns};
 
 #[derive(Debug)]
-struct Viewer {
+pub(crate) struct Viewer {
     seen: Mutex<Sender<(Way, Vec<u8>)>>,
     open: AtomicBool,
 }
 
 impl Viewer {
-    fn new() -> (Arc<Self>, Receiver<(Way, Vec<u8>)>) {
+    pub(crate) fn new() -> (Arc<Self>, Receiver<(Way, Vec<u8>)>) {
         let (seen, packets) = channel();
         let viewer = Self {
             seen: Mutex::new(seen),

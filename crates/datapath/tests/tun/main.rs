@@ -6,6 +6,8 @@ mod bed;
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod drops;
 #[cfg(all(test, feature = "ebpf"))]
 mod ebpf;
