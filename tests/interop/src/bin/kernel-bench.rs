@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Octets that each TCP transfer sends each way.
-const TRANSFER: usize = 20_000_000;
+const TRANSFER: usize = 60_000_000;
 
 /// What the kernel's datapath does and costs, beside `tun`, our LNS with pppd, and xl2tpd with pppd, all in one boot of User-Mode Linux.
 ///
