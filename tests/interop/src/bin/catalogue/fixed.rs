@@ -15,6 +15,7 @@ type Case = fn(&World) -> Result<()>;
 /// The commands that are no object's, by the words that help has.
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("tunnel trace", trace),
+    ("session capture", capture),
     ("peer show", peer_show),
     ("peer list", peer_list),
     ("debug modify", debug),
@@ -69,6 +70,12 @@ fn trace(world: &World) -> Result<()> {
         NOT_UNDERSTOOD,
         "count",
     )
+}
+
+fn capture(world: &World) -> Result<()> {
+    let of = Words::of("session capture tunnel_name=nowhere session_name=none");
+    world.refuses(&of, NOT_FOUND, "nowhere")?;
+    world.refuses(&Words::of("session capture"), NOT_UNDERSTOOD, "tunnel_id")
 }
 
 fn peer_show(world: &World) -> Result<()> {
