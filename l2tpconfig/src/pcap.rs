@@ -10,7 +10,9 @@ use std::time::Duration;
 use api::{CapturedPacket, Direction, TraceEvent};
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use pcap_file::{DataLink, PcapError};
 
 /// Ethernet types.
@@ -32,11 +34,7 @@ impl Capture {
         let file = File::create(path)
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
         let mut writer = PcapNgWriter::new(file).map_err(io::Error::other)?;
-        let interface = InterfaceDescriptionBlock {
-            linktype: DataLink::ETHERNET,
-            snaplen: 0,
-            options: vec![],
-        };
+        let interface = interface(DataLink::ETHERNET);
         writer
             .write_pcapng_block(interface)
             .map_err(io::Error::other)?;
@@ -79,11 +77,7 @@ impl<W: Write> Packets<W> {
     /// No packets yet.
     pub(crate) fn begin(out: W) -> io::Result<Self> {
         let mut writer = PcapNgWriter::new(out).map_err(io::Error::other)?;
-        let interface = InterfaceDescriptionBlock {
-            linktype: DataLink::RAW,
-            snaplen: 0,
-            options: vec![],
-        };
+        let interface = interface(DataLink::RAW);
         writer
             .write_pcapng_block(interface)
             .map_err(io::Error::other)?;
@@ -114,6 +108,15 @@ impl<W: Write> Packets<W> {
             Err(PcapError::IoError(error)) => Err(error),
             Err(error) => Err(io::Error::other(error)),
         }
+    }
+}
+
+/// What packets of this kind come from. Their times are nanoseconds, as the writer of blocks writes them whatever is said here.
+fn interface(linktype: DataLink) -> InterfaceDescriptionBlock<'static> {
+    InterfaceDescriptionBlock {
+        linktype,
+        snaplen: 0,
+        options: vec![InterfaceDescriptionOption::IfTsResol(9)],
     }
 }
 

@@ -825,8 +825,16 @@ fn a_trace_is_a_ladder_json_and_a_file_for_wireshark() {
     let mut reader = PcapNgReader::new(std::fs::File::open(&file).unwrap()).unwrap();
     let mut packets = Vec::new();
     while let Some(block) = reader.next_block() {
-        if let Block::EnhancedPacket(packet) = block.unwrap() {
-            packets.push((packet.timestamp, packet.data.to_vec()));
+        match block.unwrap() {
+            // The library reads times as nanoseconds, whatever is said of them.
+            Block::InterfaceDescription(interface) => {
+                let options = format!("{:?}", interface.options);
+                assert_eq!(options, "[IfTsResol(9)]");
+            }
+            Block::EnhancedPacket(packet) => {
+                packets.push((packet.timestamp, packet.data.to_vec()));
+            }
+            _ => {}
         }
     }
     let payloads: Vec<_> = packets
@@ -863,6 +871,8 @@ fn a_capture_is_a_file_of_raw_ip_with_directions_and_what_was_lost() {
         match block.unwrap() {
             Block::InterfaceDescription(interface) => {
                 assert_eq!(interface.linktype, pcap_file::DataLink::RAW);
+                let options = format!("{:?}", interface.options);
+                assert_eq!(options, "[IfTsResol(9)]");
             }
             Block::EnhancedPacket(packet) => packets.push((
                 packet.timestamp.as_micros(),
