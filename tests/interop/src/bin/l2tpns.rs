@@ -141,10 +141,12 @@ fn ended_by_l2tpns(world: &mut World) -> Result<String> {
     })?;
     // Its last error is there when it is over; by then it may be on its way again, to nobody.
     let reason = last_error(&lac)?;
-    ensure!(
-        !has_address(&world.bed.lac, INNER_LAC)?,
-        "the LAC still has its address inside"
-    );
+    // The host takes its time over devices.
+    until(
+        Duration::from_secs(5),
+        "the LAC's address inside is gone",
+        || Ok((!has_address(&world.bed.lac, INNER_LAC)?).then_some(())),
+    )?;
     Ok(reason)
 }
 
