@@ -53,7 +53,7 @@ impl Carrier {
         let without_ebpf = ebpf.as_ref().err().cloned().flatten();
         let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
         let programs = match &without_ebpf {
-            None => "programs in the kernel carry what is common on the TUN device".to_owned(),
+            None => "programs in the kernel carry what is common on TUN devices".to_owned(),
             Some(why) => format!("no programs in the kernel (ebpf): {why}"),
         };
         match (usual, engines.without_kernel()) {
@@ -111,9 +111,9 @@ impl Carrier {
         let has_kernel = self.engines.without_kernel().is_none();
         let (datapath, shared, own) = match self.usual {
             Choice::Auto if has_kernel => ("auto", on_tun, Engine::Kernel),
-            Choice::Auto => ("auto", on_tun, Engine::Tun),
+            Choice::Auto => ("auto", on_tun, on_tun),
             Choice::Kernel => ("kernel", Engine::Kernel, Engine::Kernel),
-            Choice::Ebpf => ("ebpf", Engine::Ebpf, Engine::Tun),
+            Choice::Ebpf => ("ebpf", Engine::Ebpf, Engine::Ebpf),
             Choice::Tun => ("tun", Engine::Tun, Engine::Tun),
             Choice::Null => ("null", Engine::Null, Engine::Null),
         };
