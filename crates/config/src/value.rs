@@ -598,7 +598,7 @@ choices! {
         Auto = "auto",
         /// The Linux kernel's L2TP and PPP.
         Kernel = "kernel",
-        /// Programs in the kernel, for what is common on the TUN device; `tun` has the rest.
+        /// Programs in the kernel, for what is common on TUN devices; `tun` has the rest.
         Ebpf = "ebpf",
         /// User space, on a TUN device.
         Tun = "tun",
