@@ -30,7 +30,7 @@ const TRANSFER: usize = 60_000_000;
 
 /// What the kernel's datapath does and costs, beside `tun`, our LNS with pppd, and xl2tpd with pppd, all in one boot of User-Mode Linux.
 ///
-/// Of each server: PPP sessions that come up a second when a LAC asks for all of them at once; of each session the processor time and the private
+/// Of each server: PPP sessions that come up a second when a LAC asks for all of them at once; of each session the processor time (the LAC's beside it) and the private
 /// memory of the server and what it started, and the kernel's own memory; and through one session TCP, and IP packets of 64 octets, as parts of what the plain veth
 /// pair under it carries. Of packets there are two figures: what comes out while as many are sent as can be (`delivered`), and the highest
 /// rate of which none is lost (`loss_free`). What is done on the way is told on standard error; the last line is one JSON object, where each figure
@@ -216,7 +216,7 @@ impl Measured for Xl2tpd {
 }
 
 /// Has so many sessions come up; a LAC of ours that carries no traffic asks for all at once.
-fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f64); 4]> {
+fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f64); 5]> {
     let bed = Bed::new()?;
     let folder = tempfile::tempdir_in("/run")?;
     let mut lns = server(who, &bed, folder.path(), programs)?;
@@ -245,10 +245,13 @@ fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f
     })
     .with_context(|| format!("LAC:\n{}LNS:\n{}", last(&lac.log()), last(&lns.log())))?;
     let after = Costs::of(pid)?;
+    let client = Costs::of(lac.process().id())?;
     let count = f64::from(count);
     let figures = [
         ("a_second", count / up),
         ("cpu_ms_a_session", (after.cpu_ms - before.cpu_ms) / count),
+        // It has the same processor.
+        ("client_cpu_ms_a_session", client.cpu_ms / count),
         (
             "private_kib_a_session",
             (after.private_kib - before.private_kib) / count,
