@@ -10,8 +10,8 @@ use pppd_abi::{Level, log};
 
 use crate::{SOCKET, pppol2tp_session_id, pppol2tp_tunnel_id};
 
-/// How long openl2tpd may take for an answer, or for reading what it is told.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long openl2tpd may take for an answer, or for reading what it is told: it has one processor with hundreds of pppds at times. One that is gone is noticed at once.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer, octets.
 const LONGEST: u64 = 4096;
 

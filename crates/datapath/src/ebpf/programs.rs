@@ -169,7 +169,6 @@ pub(super) struct Programs {
 
 /// The kernel's refusal, or that of the object, in one line.
 pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    tracing::trace!("{error:?}");
     let mut text = in_one_line(&error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {

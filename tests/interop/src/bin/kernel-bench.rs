@@ -243,7 +243,7 @@ fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f
         let up = status["sessions_established"].as_u64() == Some(count.into());
         Ok(up.then(|| began.elapsed().as_secs_f64()))
     })
-    .with_context(|| format!("LAC:\n{}LNS:\n{}", last(&lac.log()), last(&lns.log())))?;
+    .with_context(|| format!("LAC:\n{}LNS:\n{}", told(&lac.log()), told(&lns.log())))?;
     let after = Costs::of(pid)?;
     let client = Costs::of(lac.process().id())?;
     let count = f64::from(count);
@@ -266,13 +266,19 @@ fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f
     Ok(figures)
 }
 
-fn last(log: &str) -> String {
-    let lines: Vec<_> = log.lines().rev().take(20).collect();
-    lines
-        .into_iter()
-        .rev()
-        .flat_map(|line| [line, "\n"])
-        .collect()
+/// What went wrong first, or else what was last.
+fn told(log: &str) -> String {
+    let wrong = |line: &&str| {
+        [" WARN ", "ERROR", " down: "]
+            .iter()
+            .any(|sign| line.contains(sign))
+    };
+    let mut lines: Vec<_> = log.lines().filter(wrong).take(20).collect();
+    if lines.is_empty() {
+        lines = log.lines().rev().take(20).collect();
+        lines.reverse();
+    }
+    lines.into_iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 /// What a process and those that it started have cost so far, and what the kernel holds beside the memory of processes.
