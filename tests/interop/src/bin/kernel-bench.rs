@@ -229,8 +229,10 @@ fn come_up(who: Server, count: u32, programs: &Path) -> Result<[(&'static str, f
             )
         })
         .collect();
+    // Of hundreds of pppds on one processor the last begin after half a minute.
     let configuration = format!(
-        "tunnel create tunnel_name=t dest_ipaddr={}\n{sessions}",
+        "ppp profile modify profile_name=default lcp_max_config_requests=100\n\
+         tunnel create tunnel_name=t dest_ipaddr={}\n{sessions}",
         netns::LNS
     );
     let mut command = Ours::command(programs, folder.path(), "lac", &configuration)?;
