@@ -1,11 +1,13 @@
 //! Answers in words and tables.
 
+mod survey;
+
 use std::io::{self, IsTerminal};
 use std::time::{Duration, UNIX_EPOCH};
 
 use api::{
-    CallStatus, DatapathStatus, EndReason, Few, LineStatus, ReloadReport, SessionStatus,
-    Statistics, SystemStatus, TransportStatus, TunnelStatus, TunnelTraffic, UserStatus,
+    CallStatus, EndReason, Few, LineStatus, ReloadReport, SessionStatus, Statistics, SystemStatus,
+    TransportStatus, TunnelStatus, TunnelTraffic, UserStatus,
 };
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
@@ -77,7 +79,7 @@ fn session_name(session: &SessionStatus) -> String {
 pub(crate) fn answer(command: &Command, answer: Value) -> serde_json::Result<String> {
     Ok(match (command.object, command.verb) {
         (Object::System, _) if command.has_flag("statistics") => statistics(&from_value(answer)?),
-        (Object::System, _) if command.has_flag("datapath") => datapath(&from_value(answer)?),
+        (Object::System, _) if command.has_flag("datapath") => survey::shown(&from_value(answer)?),
         (Object::System, _) if command.has_flag("configuration") => {
             object(Object::System, &from_value(answer)?)
         }
@@ -576,37 +578,6 @@ fn statistics(statistics: &Statistics) -> String {
             .map(|(name, count)| (name.as_str(), count.to_string()))
             .collect(),
     )
-}
-
-/// What carries sessions, and below what was tried: a line each.
-fn datapath(status: &DatapathStatus) -> String {
-    let summary = pairs(vec![
-        ("datapath", status.datapath.clone()),
-        ("shared device", status.shared_device.clone()),
-        ("devices of their own", status.own_device.clone()),
-        ("kernel", status.kernel_release.clone()),
-    ]);
-    let rows = status.engines.iter().flat_map(|engine| {
-        let mut missing = engine.parts.iter().filter(|p| p.needed && !p.available);
-        let missing = missing.next().map(|part| format!("needs {}", part.part));
-        let whole = vec![
-            engine.engine.clone(),
-            "-".to_owned(),
-            yes_or_no(engine.usable),
-            text(missing),
-        ];
-        let parts = engine.parts.iter().map(|part| {
-            let optional = if part.needed { "" } else { " (optional)" };
-            vec![
-                engine.engine.clone(),
-                format!("{}{optional}", part.part),
-                yes_or_no(part.available),
-                part.detail.clone(),
-            ]
-        });
-        std::iter::once(whole).chain(parts)
-    });
-    summary + "\n" + &table(&["ENGINE", "PART", "THERE", "DETAIL"], rows)
 }
 
 /// One object of the configuration, its parameters in the order of their declaration.

@@ -1,9 +1,8 @@
-use std::fmt::Write;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Direction;
+use crate::trace::{hexadecimal, is_zero};
 
 /// An IP packet of a session, as its device gave or took it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,22 +18,13 @@ pub struct CapturedPacket {
     pub lost: u64,
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 impl CapturedPacket {
     /// A packet at `time` microseconds since 1970 began.
     pub fn new(time: u64, direction: Direction, packet: &[u8], lost: u64) -> Self {
-        let mut octets = String::with_capacity(packet.len() * 2);
-        for octet in packet {
-            // Writing to a String does not fail.
-            let _ = write!(octets, "{octet:02x}");
-        }
         Self {
             time,
             direction,
-            octets,
+            octets: hexadecimal(packet),
             lost,
         }
     }

@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
@@ -140,7 +141,17 @@ pub struct TracePpp {
     pub text: String,
 }
 
-fn is_zero(number: &u64) -> bool {
+/// Octets in hexadecimal digits.
+pub(crate) fn hexadecimal(octets: &[u8]) -> String {
+    let mut digits = String::with_capacity(octets.len() * 2);
+    for octet in octets {
+        // Writing to a String does not fail.
+        let _ = write!(digits, "{octet:02x}");
+    }
+    digits
+}
+
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -153,7 +164,7 @@ impl TraceEvent {
         payload: &[u8],
     ) -> Self {
         let mut event = Self::new(time, direction, local, remote);
-        event.octets = Some(payload.iter().map(|octet| format!("{octet:02x}")).collect());
+        event.octets = Some(hexadecimal(payload));
         match Header::decode(payload) {
             Ok((Header::Control(header), avps)) => {
                 event.name = readable::message_name(avps);

@@ -17,10 +17,10 @@ mod interface;
 mod interface;
 
 pub use interface::{
-    Event, IpcpOptions, Ipv6cpOptions, add_options, disestablish, establish, interface, later,
-    name_device, name_interface, no_modem, notify, peer_name, set_mppe_keys, unit,
+    Event, IpcpOptions, Ipv6cpOptions, add_options, interface, name_device, name_interface,
+    no_modem, notify, peer_name, set_mppe_keys, unit,
 };
-use interface::{SERIES, USUAL, option_error};
+use interface::{SERIES, USUAL, disestablish_ppp, establish_ppp, option_error, timeout};
 
 /// The version of pppd that the plugins are built for, which pppd compares with its own when it loads them. `PPPD_VERSION` at build time says another of the
 /// same interface.
@@ -367,6 +367,30 @@ unsafe extern "C" {
     pub static mut snoop_send_hook: Option<Snoop>;
     fn info(format: *const c_char, ...);
     fn error(format: *const c_char, ...);
+}
+
+/// Makes a descriptor a channel and a unit of the kernel's PPP: the descriptor of the unit, or -1.
+///
+/// # Safety
+/// It is that of a PPP channel.
+pub unsafe fn establish(descriptor: c_int) -> c_int {
+    // SAFETY: the caller says so.
+    unsafe { establish_ppp(descriptor) }
+}
+
+/// Undoes that.
+///
+/// # Safety
+/// It is the same descriptor.
+pub unsafe extern "C" fn disestablish(descriptor: c_int) {
+    // SAFETY: the caller says so.
+    unsafe { disestablish_ppp(descriptor) };
+}
+
+/// Calls a function after so many seconds, 0 for as soon as pppd has done what it is at.
+pub fn later(function: extern "C" fn(*mut c_void), seconds: c_int) {
+    // SAFETY: pppd's one thread.
+    unsafe { timeout(function, null_mut(), seconds, 0) };
 }
 
 /// Has LCP take a frame that came before pppd read any, from `FF 03` or the protocol field on; those of other protocols are dropped.

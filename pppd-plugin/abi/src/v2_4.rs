@@ -63,9 +63,11 @@ unsafe extern "C" {
     /// Adds a list of options, which [`PppdOption::END`] ends.
     pub fn add_options(options: *mut PppdOption);
     fn add_notifier(list: *mut *mut Notifier, function: NotifyFunction, given: *mut c_void);
-    fn generic_establish_ppp(descriptor: c_int) -> c_int;
-    fn generic_disestablish_ppp(descriptor: c_int);
-    fn timeout(
+    #[link_name = "generic_establish_ppp"]
+    pub(crate) fn establish_ppp(descriptor: c_int) -> c_int;
+    #[link_name = "generic_disestablish_ppp"]
+    pub(crate) fn disestablish_ppp(descriptor: c_int);
+    pub(crate) fn timeout(
         function: extern "C" fn(*mut c_void),
         given: *mut c_void,
         seconds: c_int,
@@ -151,30 +153,6 @@ pub fn set_mppe_keys(send: [u8; 16], receive: [u8; 16]) {
         (mppe_send_key, mppe_recv_key) = (send, receive);
         mppe_keys_set = 1;
     }
-}
-
-/// Makes a descriptor a channel and a unit of the kernel's PPP: the descriptor of the unit, or -1.
-///
-/// # Safety
-/// It is that of a PPP channel.
-pub unsafe fn establish(descriptor: c_int) -> c_int {
-    // SAFETY: the caller says so.
-    unsafe { generic_establish_ppp(descriptor) }
-}
-
-/// Undoes that.
-///
-/// # Safety
-/// It is the same descriptor.
-pub unsafe extern "C" fn disestablish(descriptor: c_int) {
-    // SAFETY: the caller says so.
-    unsafe { generic_disestablish_ppp(descriptor) };
-}
-
-/// Calls a function after so many seconds, 0 for as soon as pppd has done what it is at.
-pub fn later(function: extern "C" fn(*mut c_void), seconds: c_int) {
-    // SAFETY: pppd's one thread.
-    unsafe { timeout(function, std::ptr::null_mut(), seconds, 0) };
 }
 
 #[cfg(test)]

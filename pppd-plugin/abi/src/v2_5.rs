@@ -44,16 +44,21 @@ pub struct Ipv6cpOptions {
 unsafe extern "C" {
     static mut req_ifname: [c_char; 16];
 
-    fn ppp_add_options(options: *mut PppdOption);
+    /// Adds a list of options, which [`PppdOption::END`] ends.
+    #[link_name = "ppp_add_options"]
+    pub fn add_options(options: *mut PppdOption);
     fn ppp_add_notify(event: c_int, function: NotifyFunction, given: *mut c_void);
     fn ppp_ifunit() -> c_int;
     fn ppp_ifname() -> *const c_char;
     fn ppp_peer_authname(room: *mut c_char, size: usize) -> *const c_char;
     fn ppp_set_modem(on: bool);
     fn ppp_set_pppdevnam(name: *const c_char) -> c_int;
-    fn ppp_generic_establish(descriptor: c_int) -> c_int;
-    fn ppp_generic_disestablish(descriptor: c_int);
-    fn ppp_timeout(
+    #[link_name = "ppp_generic_establish"]
+    pub(crate) fn establish_ppp(descriptor: c_int) -> c_int;
+    #[link_name = "ppp_generic_disestablish"]
+    pub(crate) fn disestablish_ppp(descriptor: c_int);
+    #[link_name = "ppp_timeout"]
+    pub(crate) fn timeout(
         function: extern "C" fn(*mut c_void),
         given: *mut c_void,
         seconds: c_int,
@@ -77,15 +82,6 @@ pub enum Event {
     Ipv6Up = 6,
     /// And down again.
     Ipv6Down = 7,
-}
-
-/// Adds a list of options, which [`PppdOption::END`] ends.
-///
-/// # Safety
-/// The list lives as long as pppd, and ends so.
-pub unsafe fn add_options(options: *mut PppdOption) {
-    // SAFETY: the caller says so.
-    unsafe { ppp_add_options(options) };
 }
 
 /// Has a function called, with what is given, each time that something happens.
@@ -143,30 +139,6 @@ pub fn set_mppe_keys(mut send: [u8; 16], mut receive: [u8; 16]) {
     let length = send.len() as c_int;
     // SAFETY: both have that length; pppd copies and wipes them.
     unsafe { mppe_set_keys(send.as_mut_ptr(), receive.as_mut_ptr(), length) };
-}
-
-/// Makes a descriptor a channel and a unit of the kernel's PPP: the descriptor of the unit, or -1.
-///
-/// # Safety
-/// It is that of a PPP channel.
-pub unsafe fn establish(descriptor: c_int) -> c_int {
-    // SAFETY: the caller says so.
-    unsafe { ppp_generic_establish(descriptor) }
-}
-
-/// Undoes that.
-///
-/// # Safety
-/// It is the same descriptor.
-pub unsafe extern "C" fn disestablish(descriptor: c_int) {
-    // SAFETY: the caller says so.
-    unsafe { ppp_generic_disestablish(descriptor) };
-}
-
-/// Calls a function after so many seconds, 0 for as soon as pppd has done what it is at.
-pub fn later(function: extern "C" fn(*mut c_void), seconds: c_int) {
-    // SAFETY: pppd's one thread.
-    unsafe { ppp_timeout(function, std::ptr::null_mut(), seconds, 0) };
 }
 
 #[cfg(test)]

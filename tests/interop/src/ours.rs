@@ -158,15 +158,9 @@ impl Ours {
     /// # Errors
     /// It does not answer, or not with JSON.
     pub fn get(&self, path: &str) -> Result<Value> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-        serde_json::from_str(body).with_context(|| format!("GET {path}: not JSON: {answer}"))
+        let (status, body) = http(&self.socket, &format!("GET {path}"), "")?;
+        ensure!(status == 200, "GET {path}: {status}: {body}");
+        serde_json::from_str(&body).with_context(|| format!("GET {path}: not JSON: {body}"))
     }
 
     /// The sessions that it knows, as `l2tpconfig` lists them.
@@ -312,4 +306,22 @@ pub fn lac(secret: bool, dest: &str, password: &str) -> String {
          session create tunnel_name=office session_name=me user_name={USER} user_password={password} interface_name=ppp0\n",
         tunnel_profile(secret)
     )
+}
+
+/// What is answered at a socket of the API to a request line without its version, with this JSON: the status, and the body.
+///
+/// # Errors
+/// Nobody answers, or not in HTTP.
+pub fn http(socket: &Path, request: &str, body: &str) -> Result<(u16, String)> {
+    let mut stream = UnixStream::connect(socket)?;
+    let length = body.len();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
 }

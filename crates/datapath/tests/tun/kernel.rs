@@ -10,7 +10,7 @@ use datapath::{
 };
 
 use super::{LAC, LCP, LNS, to_lns};
-use crate::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
+use crate::bed::{Bed, End, Namespace, Wire, dual_stack, ipv4_udp, network, own, session};
 use crate::proxy::{answered, proxies};
 
 /// A session that nothing but the kernel may carry.
@@ -389,6 +389,22 @@ fn an_interface_has_the_name_that_is_wanted_or_there_is_none() {
     assert_eq!(lns.create(9, spec), Err(DatapathError::InUse));
 }
 
+fn set_sequencing(spec: &mut SessionSpec, to: Sequencing) {
+    let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation else {
+        panic!("{spec:?}")
+    };
+    *sequencing = to;
+}
+
+/// The datagram that a packet from a host of the LNS to the peer leaves in.
+fn on_the_wire(host: &UdpSocket, wire: &Wire) -> Vec<u8> {
+    host.send_to(b"x", "10.0.0.2:5000").unwrap();
+    wire.find(|packet| {
+        let ours = packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
+        ours.then(|| packet.to_vec())
+    })
+}
+
 #[test]
 #[ignore = "needs the kernel's l2tp_ppp"]
 fn what_the_kernel_sends_looks_as_it_is_told_to() {
@@ -397,22 +413,12 @@ fn what_the_kernel_sends_looks_as_it_is_told_to() {
     let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
     spec.outer.dscp = 46;
     spec.outer.no_checksum = true;
-    let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation else {
-        panic!("{spec:?}")
-    };
-    *sequencing = Sequencing::Required;
+    set_sequencing(&mut spec, Sequencing::Required);
     lns.create(1, spec).unwrap();
     lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
     let wire = bed.lns.wire();
     let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
-    let sent = || {
-        host.send_to(b"x", "10.0.0.2:5000").unwrap();
-        wire.find(|packet| {
-            let ours =
-                packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
-            ours.then(|| packet.to_vec())
-        })
-    };
+    let sent = || on_the_wire(&host, &wire);
     let packet = sent();
     assert_eq!(packet[1], 46 << 2, "DSCP");
     assert_eq!(packet[26..28], [0, 0], "no checksum");
@@ -448,10 +454,7 @@ fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start_with_kernel(&bed.lns, LNS);
     let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
-    let Encapsulation::V2 { sequencing, .. } = &mut spec.encapsulation else {
-        panic!("{spec:?}")
-    };
-    *sequencing = Sequencing::Own(false);
+    set_sequencing(&mut spec, Sequencing::Own(false));
     lns.create(1, spec).unwrap();
     lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
     let wire = bed.lns.wire();
@@ -461,12 +464,7 @@ fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
         lns.submit(Request::SetSequencing { handle, send });
         let stats = lns.stats(1).sequencing;
         assert_eq!(stats.tx_sequenced, send);
-        host.send_to(b"x", "10.0.0.2:5000").unwrap();
-        let flags = wire.find(|packet| {
-            let ours =
-                packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
-            ours.then(|| packet[28])
-        });
+        let flags = on_the_wire(&host, &wire)[28];
         assert_eq!(flags & 0x08 != 0, send, "{flags:x}");
     }
 }

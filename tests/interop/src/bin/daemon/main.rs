@@ -9,7 +9,6 @@ mod hooks;
 mod logging;
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -472,17 +471,7 @@ fn user_signals(world: &World) -> Result<String> {
 
 /// Asks the API as any program might: the status, and the body.
 fn http(world: &World, name: &str, request: &str, body: &str) -> Result<(u16, String)> {
-    let mut stream = UnixStream::connect(world.file(&format!("{name}.socket")))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
+    ours::http(&world.file(&format!("{name}.socket")), request, body)
 }
 
 fn reload(world: &World, name: &str, dry_run: bool) -> Result<(u16, Value)> {

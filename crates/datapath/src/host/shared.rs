@@ -1,0 +1,68 @@
+//! The device that sessions share, and the addresses that are its whether a session has them or not.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::{Host, Maker, warn_of};
+use crate::DatapathError;
+use crate::device::Interface;
+use crate::netlink::RouteEntry;
+
+impl<M: Maker> Host<M> {
+    /// The shared device, which is made for whoever wants it first.
+    pub(super) fn shared_device(
+        &mut self,
+        seed: &M::Seed,
+    ) -> Result<Arc<M::Device>, DatapathError> {
+        if let Some(device) = &self.shared_device {
+            return Ok(Arc::clone(device));
+        }
+        let name = self.shared.name.clone();
+        let device = self.new_device(Some(&name), seed, self.shared.mtu)?;
+        for &net in &self.reserved {
+            warn_of(self.netlink.add_route(&reserved(net, device.index())));
+        }
+        Ok(Arc::clone(self.shared_device.insert(device)))
+    }
+
+    /// Has the shared device have these addresses in place of those before; it goes with the process, and its routes with it. Returns it where it
+    /// has any.
+    pub(super) fn reserve(
+        &mut self,
+        nets: BTreeSet<IpNet>,
+        seed: &M::Seed,
+    ) -> Option<Arc<M::Device>> {
+        let before = std::mem::replace(&mut self.reserved, nets);
+        if let Some(device) = &self.shared_device {
+            let route = |net: &IpNet| reserved(*net, device.index());
+            for net in before.difference(&self.reserved) {
+                warn_of(self.netlink.remove_route(&route(net)));
+            }
+            for net in self.reserved.difference(&before) {
+                warn_of(self.netlink.add_route(&route(net)));
+            }
+        }
+        if self.reserved.is_empty() {
+            return None;
+        }
+        self.shared_device(seed)
+            .inspect_err(|error| {
+                tracing::warn!("addresses of pools are not kept for sessions: {error}");
+            })
+            .ok()
+    }
+}
+
+/// The last route of all to `net`.
+fn reserved(net: IpNet, device: u32) -> RouteEntry {
+    RouteEntry {
+        to: net,
+        device,
+        gateway: None,
+        source: None,
+        mtu: None,
+        metric: Some(u32::MAX),
+    }
+}
