@@ -71,9 +71,14 @@ struct Waiting {
     packet: usize,
 }
 
-/// What became of a packet.
+/// What became of datagrams of a session.
+#[derive(Clone, Copy)]
 pub(super) struct Sent {
     pub(super) slot: Slot,
+    pub(super) datagrams: u64,
+    /// IP packets in them: a frame of the control plane has none.
+    pub(super) packets: u64,
+    /// Octets of those.
     pub(super) octets: u64,
     /// Whether the kernel took it.
     pub(super) taken: bool,
@@ -140,7 +145,21 @@ impl Outgoing {
         };
         let (end, first) = (last.end, self.datagrams[0].end);
         let several = self.datagrams.len() > 1;
-        let merged = several && way.may_be_merged() && way.send_merged(&self.octets[..end], first);
+        if several && way.may_be_merged() && way.send_merged(&self.octets[..end], first) {
+            let all = self.datagrams.iter();
+            all.for_each(|waiting| record(&mut self.sent, waiting, true));
+        } else {
+            self.send_apart();
+        }
+        self.datagrams.clear();
+        self.octets.drain(..end);
+    }
+
+    /// Sends them in as few calls as what hinders some of them leaves.
+    fn send_apart(&mut self) {
+        let Some(way) = &self.way else {
+            return;
+        };
         let mut begin = 0;
         let cut = |waiting: &Waiting| {
             let datagram = &self.octets[begin..waiting.end];
@@ -148,19 +167,35 @@ impl Outgoing {
             datagram
         };
         let datagrams: Vec<&[u8]> = self.datagrams.iter().map(cut).collect();
-        let mut together = if merged { datagrams.len() } else { 0 };
+        let several = datagrams.len() > 1;
+        let mut together = 0;
         for (at, waiting) in self.datagrams.iter().enumerate() {
             if at == together && several {
                 together += way.send_each(&datagrams[at..]);
             }
-            self.sent.push(Sent {
-                slot: waiting.slot,
-                octets: waiting.packet as u64,
-                taken: at < together || way.send(datagrams[at], waiting.packet),
-            });
+            let taken = at < together || way.send(datagrams[at], waiting.packet);
+            record(&mut self.sent, waiting, taken);
             together = together.max(at + 1);
         }
-        self.datagrams.clear();
-        self.octets.drain(..end);
+    }
+}
+
+/// Adds what became of a datagram to what became of those of its session before it.
+fn record(sent: &mut Vec<Sent>, waiting: &Waiting, taken: bool) {
+    let &Waiting { slot, packet, .. } = waiting;
+    let (packets, octets) = (u64::from(packet > 0), packet as u64);
+    match sent.last_mut() {
+        Some(last) if (last.slot, last.taken) == (slot, taken) => {
+            last.datagrams += 1;
+            last.packets += packets;
+            last.octets += octets;
+        }
+        _ => sent.push(Sent {
+            slot,
+            datagrams: 1,
+            packets,
+            octets,
+            taken,
+        }),
     }
 }

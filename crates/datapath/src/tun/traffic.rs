@@ -310,17 +310,16 @@ impl Traffic {
         }
         for sent in self.outgoing.flush() {
             if !sent.taken {
-                self.drops.count(Drop::SendRefused, 1);
+                self.drops.count(Drop::SendRefused, sent.datagrams);
             }
             let Some(session) = self.table.get_mut(sent.slot) else {
                 continue;
             };
-            // A frame of the control plane has no packet.
-            if !sent.taken {
-                session.stats.tx_errors += 1;
-            } else if sent.octets > 0 {
-                session.stats.tx_packets += 1;
+            if sent.taken {
+                session.stats.tx_packets += sent.packets;
                 session.stats.tx_bytes += sent.octets;
+            } else {
+                session.stats.tx_errors += sent.datagrams;
             }
         }
     }

@@ -25,14 +25,19 @@ fn sum_with_avx2(octets: &[u8]) -> u64 {
 
 #[inline(always)]
 fn sum_of_words(octets: &[u8]) -> u64 {
-    let (words, rest) = octets.as_chunks::<4>();
-    let words: u64 = words
-        .iter()
-        .map(|w| u64::from(u32::from_ne_bytes(*w)))
-        .sum();
-    let mut last = [0; 4];
+    let (blocks, rest) = octets.as_chunks::<8>();
+    let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    words + u64::from(u32::from_ne_bytes(last))
+    // Sums of 64 bits, which lose their carries, and of the upper halves, which have none: the lower halves are the difference.
+    let (mut all, mut upper) = (0_u64, 0_u64);
+    let mut add = |block: &[u8; 8]| {
+        let block = u64::from_ne_bytes(*block);
+        all = all.wrapping_add(block);
+        upper += block >> 32;
+    };
+    blocks.iter().for_each(&mut add);
+    add(&last);
+    all.wrapping_sub(upper << 32) + upper
 }
 
 /// A number of a header, as a sum takes it.

@@ -19,8 +19,10 @@ struct Whole<'a> {
     start: usize,
     /// Octets of payload in each but the last.
     size: usize,
-    /// The sum of the pseudo header without a length.
-    pseudo: u64,
+    /// The sum of what all their IPv4 headers say alike.
+    ip: u64,
+    /// The same of the pseudo header and the transport header.
+    same: u64,
 }
 
 /// The segments of a packet.
@@ -52,17 +54,23 @@ impl<'a> Segments<'a> {
             return None;
         }
         let said = of_transport.get(place..place + 2)?;
-        // The kernel's part has the length of all; taking one's complement away is adding what is not there.
-        let pseudo = checksum::sum(said)
-            + (0xffff - u64::from(checksum::fold(word(of_transport.len() as u16))));
+        // The kernel's part has the length of all, too.
+        let pseudo = without(checksum::sum(said), word(of_transport.len() as u16));
         let (headers, payload) = packet.split_at(headers);
+        let (ip, of_transport) = headers.split_at(start);
+        let ip = common(ip, &[2, 4, 10]);
+        let differ: &[usize] = match transport {
+            Transport::Tcp => &[4, 6, 12, 16],
+            Transport::Udp => &[4, 6],
+        };
         let whole = Whole {
             layer,
             transport,
             headers,
             start,
             size,
-            pseudo,
+            ip,
+            same: pseudo + common(of_transport, differ),
         };
         Some(Self {
             whole,
@@ -70,6 +78,19 @@ impl<'a> Segments<'a> {
             index: 0,
         })
     }
+}
+
+/// A sum without a word that is in it: adding its complement takes it away.
+fn without(sum: u64, word: u64) -> u64 {
+    sum + (0xffff - u64::from(checksum::fold(word)))
+}
+
+/// The sum of a header without the words at these places, in which segments differ.
+fn common(header: &[u8], places: &[usize]) -> u64 {
+    let differ = places.iter().filter_map(|&at| header.get(at..at + 2));
+    differ.fold(checksum::sum(header), |sum, word| {
+        without(sum, checksum::sum(word))
+    })
 }
 
 impl<'a> Iterator for Segments<'a> {
@@ -115,6 +136,7 @@ impl Segment<'_> {
         let (ip, transport) = out[at..].split_at_mut(self.whole.start);
         self.number(ip);
         let len = transport.len() as u16;
+        let mut sum = self.whole.same + word(len) + checksum::sum(self.payload);
         match self.whole.transport {
             Transport::Tcp => {
                 let field = [transport[4], transport[5], transport[6], transport[7]];
@@ -123,12 +145,15 @@ impl Segment<'_> {
                 transport[4..8].copy_from_slice(&sequence.to_be_bytes());
                 transport[13] &= !if self.last { 0 } else { ONLY_LAST };
                 transport[13] &= !if self.index == 0 { 0 } else { ONLY_FIRST };
+                sum += word((sequence >> 16) as u16) + word(sequence as u16);
+                sum += word(u16::from_be_bytes([transport[12], transport[13]]));
             }
-            Transport::Udp => transport[4..6].copy_from_slice(&len.to_be_bytes()),
+            Transport::Udp => {
+                transport[4..6].copy_from_slice(&len.to_be_bytes());
+                sum += word(len);
+            }
         }
         let place = self.whole.transport.checksum_offset();
-        transport[place..place + 2].fill(0);
-        let sum = self.whole.pseudo + word(len) + checksum::sum(transport);
         transport[place..place + 2].copy_from_slice(&finish_transport(sum));
     }
 
@@ -140,9 +165,8 @@ impl Segment<'_> {
                 ip[2..4].copy_from_slice(&len.to_be_bytes());
                 let id = u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(self.index as u16);
                 ip[4..6].copy_from_slice(&id.to_be_bytes());
-                ip[10..12].fill(0);
-                let checksum = finish(checksum::sum(ip));
-                ip[10..12].copy_from_slice(&checksum);
+                let sum = self.whole.ip + word(len) + word(id);
+                ip[10..12].copy_from_slice(&finish(sum));
             }
             Layer::Ipv6 => ip[4..6].copy_from_slice(&(len - 40).to_be_bytes()),
         }
