@@ -126,9 +126,9 @@ impl Interface for TunDevice {
         self.index
     }
 
-    /// Of the smallest, what comes in some milliseconds.
+    /// Of the smallest, what comes in some milliseconds, for which a scheduler lets others run where all processors are busy.
     fn queue(&self) -> Option<u32> {
-        Some(2000)
+        Some(4000)
     }
 }
 
