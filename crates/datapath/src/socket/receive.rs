@@ -11,6 +11,9 @@ use crate::{Ecn, Listener};
 /// Octets of one receive buffer: what the kernel merges at most into one read (UDP GRO).
 const MERGED_MAX: usize = 1 << 16;
 
+/// Datagrams of a batch after one of more octets than a buffer has: they may be as large as that each, and others wait.
+const LARGE_MAX: usize = 4;
+
 /// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a> {
@@ -30,6 +33,8 @@ pub(crate) struct Datagram<'a> {
 pub(crate) struct ReceiveBuffers {
     octets: Vec<u8>,
     meta: [RecvMeta; BATCH_SIZE],
+    /// Datagrams of the next batch, at most.
+    room: usize,
 }
 
 impl ReceiveBuffers {
@@ -37,6 +42,7 @@ impl ReceiveBuffers {
         Self {
             octets: vec![0; MERGED_MAX * BATCH_SIZE],
             meta: [RecvMeta::default(); BATCH_SIZE],
+            room: BATCH_SIZE,
         }
     }
 
@@ -48,10 +54,13 @@ impl ReceiveBuffers {
         let mut buffers = self.octets.chunks_exact_mut(MERGED_MAX);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
-        let received =
-            socket
-                .state
-                .recv(UdpSockRef::from(&socket.io), &mut slices, &mut self.meta)?;
+        let (io, room) = (UdpSockRef::from(&socket.io), self.room);
+        let received = socket.state.recv(io, &mut slices[..room], &mut self.meta)?;
+        let came: usize = self.meta[..received].iter().map(|meta| meta.len).sum();
+        self.room = match came > MERGED_MAX {
+            true => LARGE_MAX,
+            false => BATCH_SIZE,
+        };
         let merged = self.octets.chunks_exact(MERGED_MAX).zip(&self.meta);
         Ok(merged.take(received).flat_map(move |(octets, meta)| {
             let ecn = Ecn::of(meta.ecn.map_or(0, |codepoint| codepoint as u8));

@@ -30,8 +30,9 @@ use crate::{
 
 /// Descriptors looked at in one turn; the kernel brings the others first in the next.
 const READY_PER_TURN: usize = 64;
-/// Packets taken from one device in one turn; from a socket it is one batch.
+/// Packets taken from one device in one turn, and octets of them, as they may be large and others wait; from a socket it is one batch.
 const PACKETS_PER_TURN: usize = 64;
+const OCTETS_PER_TURN: usize = 1 << 18;
 /// The most batches that wait at a socket, and more than a receive buffer holds: what comes meanwhile is not waited for.
 const WAITING_MAX: usize = 1024;
 /// Requests carried out in one turn.
@@ -246,9 +247,16 @@ impl Worker {
         let Some(Attached { device, owner }) = self.devices.get(&index) else {
             return;
         };
+        let mut octets = 0;
         for _ in 0..PACKETS_PER_TURN {
+            if octets >= OCTETS_PER_TURN {
+                return;
+            }
             match device.read(&mut self.packet) {
-                Ok(len) => self.traffic.outbound(*owner, &mut self.packet[..len]),
+                Ok(len) => {
+                    octets += len;
+                    self.traffic.outbound(*owner, &mut self.packet[..len]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.lose_device(index),
