@@ -15,7 +15,8 @@
 // Octets of what is carried, L = 6 or 8, P = 1 to 4:
 //   Ethernet 14 | IPv4 20, no options | UDP 8 | L2TPv2 L: flags, [length], tunnel id, session id | PPP P: [FF 03] [00] 21 or 57 | IP packet
 //
-// Numbers that end in `_be` are as on the wire; all others are the host's.
+// Numbers that end in `_be` are as on the wire; all others are the host's. A packet inside a message begins at any octet, and not every processor reads
+// words from there: its header is looked at in a copy. What is outside lies at even octets, and IPv4 at a multiple of four, as drivers see to it.
 
 #include <linux/bpf.h>
 
@@ -23,7 +24,6 @@
 #define INLINE static inline __attribute__((always_inline))
 
 // What is older in some headers than in the kernels that we run on (linux/bpf.h).
-#define ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 
 // linux/if_ether.h, linux/pkt_cls.h, linux/in.h, linux/socket.h
@@ -48,6 +48,7 @@
 #define SWAP16(x) __builtin_bswap16(x)
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*skb_load)(const struct __sk_buff *, __u32 at, void *, __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*skb_store)(struct __sk_buff *, __u32 at, const void *, __u32 len, __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
 static long (*skb_pull)(struct __sk_buff *, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
 static long (*skb_adjust_room)(struct __sk_buff *, __s32 by, __u32 mode, __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
@@ -120,21 +121,27 @@ struct map SEC("maps") own_devices = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 17, BPF_F_NO
 struct map SEC("maps") near_ends = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 16, BPF_F_NO_PREALLOC};
 // the same as of `sessions` -> what was carried
 struct map SEC("maps") counted = {BPF_MAP_TYPE_PERCPU_HASH, 4, sizeof(struct counters), 1 << 17, BPF_F_NO_PREALLOC};
-// an inner destination -> {tunnel id, session id}
+// a single inner destination -> {tunnel id, session id}: what a trie of thousands takes a dozen steps for is one of a hash
+struct map SEC("maps") hosts4 = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 20, BPF_F_NO_PREALLOC};
+struct map SEC("maps") hosts6 = {BPF_MAP_TYPE_HASH, 16, 4, 1 << 20, BPF_F_NO_PREALLOC};
+// a network of inner destinations -> {tunnel id, session id}
 struct map SEC("maps") inside4 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix4), 4, 1 << 20, BPF_F_NO_PREALLOC};
 struct map SEC("maps") inside6 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix6), 4, 1 << 20, BPF_F_NO_PREALLOC};
 struct map SEC("maps") this_host = {BPF_MAP_TYPE_ARRAY, 4, sizeof(struct host), 1, 0};
 
+// The longest prefix wins, and none is longer than a single address.
 INLINE __u32 *behind4(__u32 address_be)
 {
 	struct prefix4 key = {32, address_be};
-	return map_lookup(&inside4, &key);
+	__u32 *found = map_lookup(&hosts4, &key.address_be);
+	return found ? found : map_lookup(&inside4, &key);
 }
 
 INLINE __u32 *behind6(const __u32 *address_be)
 {
 	struct prefix6 key = {128, {address_be[0], address_be[1], address_be[2], address_be[3]}};
-	return map_lookup(&inside6, &key);
+	__u32 *found = map_lookup(&hosts6, key.address_be);
+	return found ? found : map_lookup(&inside6, &key);
 }
 
 INLINE struct host *host(void)
@@ -174,67 +181,69 @@ struct inner {
 	__u16 is_ipv6;
 };
 
+// Its fixed header: of IPv4 the first half.
+struct header {
+	__u8 octets[IPV6_LEN];
+} __attribute__((aligned(8)));
+
 enum side { SOURCE, DESTINATION };
 
-// The session that the source or destination of the IP packet at `at` is behind. It is linear as far as its fixed header goes.
-INLINE __u32 *behind(__u8 *at, __u8 *end, enum side side, const struct inner *inner)
+// The session that the source or destination of an IP packet is behind.
+INLINE __u32 *behind(const struct header *header, enum side side, const struct inner *inner)
 {
 	if (inner->is_ipv6)
-		return at + IPV6_LEN > end ? 0 : behind6((__u32 *)(at + (side == SOURCE ? 8 : 24)));
-	return at + IPV4_LEN > end ? 0 : behind4(*(__u32 *)(at + (side == SOURCE ? 12 : 16)));
+		return behind6((const __u32 *)(header->octets + (side == SOURCE ? 8 : 24)));
+	return behind4(*(const __u32 *)(header->octets + (side == SOURCE ? 12 : 16)));
 }
 
-// Reads the IP packet at `at`, if it is linear as far as its fixed header goes.
-INLINE int read_inner(__u8 *at, __u8 *end, struct inner *inner)
+// Reads the IP packet at `at`.
+INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct header *header, struct inner *inner)
 {
-	if (at + IPV4_LEN > end)
+	int whole = !skb_load(skb, at, header, IPV6_LEN);
+	if (!whole && skb_load(skb, at, header, IPV4_LEN))
 		return 0;
-	if (at[0] >> 4 == 4) {
-		inner->head_len = (at[0] & 15) * 4;
+	const __u8 *octets = header->octets;
+	if (octets[0] >> 4 == 4) {
+		inner->head_len = (octets[0] & 15) * 4;
 		if (inner->head_len < IPV4_LEN)
 			return 0;
 		inner->is_ipv6 = 0;
-		inner->destination_be = *(__u32 *)(at + 16);
-		inner->len = SWAP16(*(__u16 *)(at + 2));
-		inner->ecn = at[1] & 3;
-		inner->protocol = *(__u16 *)(at + 6) & SWAP16(0x3fff) ? 0 : at[9];
-	} else if (at[0] >> 4 == 6) {
-		if (at + IPV6_LEN > end)
-			return 0;
-		__u32 len = IPV6_LEN + SWAP16(*(__u16 *)(at + 4));
+		inner->destination_be = *(const __u32 *)(octets + 16);
+		inner->len = SWAP16(*(const __u16 *)(octets + 2));
+		inner->ecn = octets[1] & 3;
+		inner->protocol = *(const __u16 *)(octets + 6) & SWAP16(0x3fff) ? 0 : octets[9];
+	} else if (octets[0] >> 4 == 6 && whole) {
+		__u32 len = IPV6_LEN + SWAP16(*(const __u16 *)(octets + 4));
 		if (len > 0xffff)
 			return 0;
 		inner->head_len = IPV6_LEN;
 		inner->is_ipv6 = 1;
 		inner->len = len;
-		inner->ecn = at[1] >> 4 & 3;
-		inner->protocol = at[6];
+		inner->ecn = octets[1] >> 4 & 3;
+		inner->protocol = octets[6];
 	} else {
 		return 0;
 	}
 	return inner->len >= inner->head_len;
 }
 
-// The largest packet that `skb` is on the wire: it may be a super-packet. 0: it is not known.
-INLINE __u32 largest(struct __sk_buff *skb, __u32 link_len, const struct inner *inner)
+// The largest packet that `skb` is on the wire, which has it at `at`: it may be a super-packet. 0: it is not known.
+INLINE __u32 largest(struct __sk_buff *skb, __u32 at, const struct inner *inner)
 {
 	if (!skb->gso_size)
 		return inner->len;
-	__u8 *data = (void *)(long)skb->data + link_len, *end = (void *)(long)skb->data_end;
-	__u32 at = inner->head_len & 63, head;
+	__u32 head;
 	if (inner->protocol == PROTO_TCP) {
-		__u8 *tcp = data + at;
-		// Or the compiler looks at one sum and reads from another, which the verifier does not see to be the same.
-		asm volatile("" : "+r"(tcp));
-		if (tcp + 13 > end)
+		__u8 words;
+		if (skb_load(skb, at + inner->head_len + 12, &words, 1))
 			return 0;
-		head = tcp[12] >> 4 << 2;
+		head = words >> 4 << 2;
 	} else if (inner->protocol == PROTO_UDP) {
 		head = UDP_LEN;
 	} else {
 		return 0;
 	}
-	return at + head + skb->gso_size;
+	return inner->head_len + head + skb->gso_size;
 }
 
 // How many packets `skb` is on the wire, with `len` octets of IP. What made the super-packet may not have said.
@@ -250,34 +259,29 @@ INLINE __u32 packets(struct __sk_buff *skb, __u32 len)
 //
 // It needs none of the payload: what a checksum covers adds up to its complement, so TCP, UDP and ICMP are together what their pseudo-header is short
 // of nothing, and the header of IPv4 is nothing. That holds for checksums that hardware has still to fill in (see "local checksum offload" of Linux).
-INLINE __u16 sum_inner(struct __sk_buff *skb, __u32 link_len, __u32 packet, const struct inner *inner)
+INLINE __u16 sum_inner(struct __sk_buff *skb, __u32 at, __u32 packet, const struct header *header, const struct inner *inner)
 {
-	__u8 *at = (void *)(long)skb->data + link_len, *end = (void *)(long)skb->data_end;
-	__u32 size = skb->gso_size, head_len = inner->head_len & 63;
+	const __u8 *octets = header->octets;
+	__u32 size = skb->gso_size, head_len = inner->head_len;
 	// The last segment is shorter than the others, and so is its sum.
 	if (size && (inner->len - (packet - size)) % size)
 		return 0;
 	if (inner->is_ipv6) {
-		if (at + IPV6_LEN > end)
-			return 0;
 		if (inner->protocol != PROTO_TCP && inner->protocol != PROTO_UDP && inner->protocol != PROTO_ICMP6)
 			return 0;
 		// Addresses and length are in the header and in the pseudo-header.
-		return fold(sum_words(at, 2) + *(__u16 *)(at + 6) + (__u16)~SWAP16((__u16)inner->protocol));
+		return fold(sum_words(octets, 2) + *(const __u16 *)(octets + 6) + (__u16)~SWAP16((__u16)inner->protocol));
 	}
-	if (at + IPV4_LEN > end)
-		return 0;
 	if (inner->protocol == PROTO_ICMP)
 		return 0xffff;
 	if (inner->protocol == PROTO_UDP) {
-		__u8 *udp = at + head_len;
-		asm volatile("" : "+r"(udp));
-		if (udp + UDP_LEN > end || !*(__u16 *)(udp + 6))
+		__u16 checksum;
+		if (skb_load(skb, at + head_len + 6, &checksum, 2) || !checksum)
 			return 0;
 	} else if (inner->protocol != PROTO_TCP) {
 		return 0;
 	}
-	__u32 pseudo = sum_words(at + 12, 4) + SWAP16((__u16)inner->protocol) + SWAP16((__u16)(packet - head_len));
+	__u32 pseudo = sum_words(octets + 12, 4) + SWAP16((__u16)inner->protocol) + SWAP16((__u16)(packet - head_len));
 	__u16 sum = ~fold(pseudo);
 	return sum ? sum : 0xffff;
 }
@@ -290,14 +294,11 @@ int l2tp_encap(struct __sk_buff *skb)
 		return TC_PASS;
 	__u32 link_len = here->link_len ? ETH_LEN : 0, len = skb->len - link_len;
 	struct inner inner = {};
-	__u32 want = skb->len < 80 ? skb->len : 80;
-	if ((void *)(long)skb->data + want > (void *)(long)skb->data_end && skb_pull(skb, want))
-		return TC_PASS;
-	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	if (!read_inner(data + link_len, end, &inner))
+	struct header header;
+	if (!read_inner(skb, link_len, &header, &inner))
 		return TC_PASS;
 	__u32 from = skb->ifindex;
-	__u32 *whose = from == here->shared ? behind(data + link_len, end, DESTINATION, &inner) : map_lookup(&own_devices, &from);
+	__u32 *whose = from == here->shared ? behind(&header, DESTINATION, &inner) : map_lookup(&own_devices, &from);
 	if (!whose)
 		return TC_PASS;
 	__u32 ids = *whose;
@@ -317,7 +318,7 @@ int l2tp_encap(struct __sk_buff *skb)
 		return TC_PASS;
 	__u16 inner_sum = 0;
 	if (session->flags & CHECKSUM) {
-		inner_sum = sum_inner(skb, link_len, packet, &inner);
+		inner_sum = sum_inner(skb, link_len, packet, &header, &inner);
 		if (!inner_sum)
 			return TC_PASS;
 	}
@@ -352,7 +353,7 @@ int l2tp_encap(struct __sk_buff *skb)
 		__u16 sport_be, dport_be, len_be, checksum;
 		__u8 head[HEAD_MAX];
 		__u8 end[2];
-	} out = {};
+	} __attribute__((aligned(8))) out = {};
 	*(__u16 *)(out.ethernet + 12) = ETH_P_IPV4_BE;
 	out.ip[0] = 0x45;
 	out.ip[1] = tos;
@@ -489,16 +490,17 @@ int l2tp_decap(struct __sk_buff *skb)
 	ppp += 1;
 
 	struct inner inner = {};
-	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(ppp, end, &inner))
+	struct header header;
+	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
+	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(skb, ETH_LEN + around, &header, &inner))
 		return TC_PASS;
 	if (!(session->flags & OWN_DEVICE)) {
-		__u32 *source = behind(ppp, end, SOURCE, &inner);
+		__u32 *source = behind(&header, SOURCE, &inner);
 		if (!source || *source != ids)
 			return TC_PASS;
 	}
 	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
 		return TC_PASS;
-	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
 	if (inner.len > ip_len - around)
 		return TC_PASS;
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
@@ -516,7 +518,8 @@ int l2tp_decap(struct __sk_buff *skb)
 	__u16 is_ipv6 = inner.is_ipv6;
 	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
-	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | (is_ipv6 ? ADJ_ROOM_DECAP_L3_IPV6 : ADJ_ROOM_DECAP_L3_IPV4);
+	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and IPv6 is left to `tun`.
+	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | (is_ipv6 ? ADJ_ROOM_DECAP_L3_IPV6 : 0);
 	if (skb_adjust_room(skb, -(__s32)around, BPF_ADJ_ROOM_MAC, how))
 		return TC_PASS;
 	data = (void *)(long)skb->data;

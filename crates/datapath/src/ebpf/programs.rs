@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
@@ -155,9 +155,38 @@ pub(super) struct Maps {
     sessions: HashMap<MapData, WireIds, Record>,
     counted: PerCpuHashMap<MapData, WireIds, Counters>,
     own_devices: HashMap<MapData, u32, WireIds>,
-    inside4: LpmTrie<MapData, [u8; 4], WireIds>,
-    inside6: LpmTrie<MapData, [u8; 16], WireIds>,
+    inside4: Inside<4>,
+    inside6: Inside<16>,
     cpus: usize,
+}
+
+/// Inner destinations of one family, whose addresses have so many octets: single addresses, and networks.
+struct Inside<const N: usize> {
+    hosts: HashMap<MapData, [u8; N], WireIds>,
+    nets: LpmTrie<MapData, [u8; N], WireIds>,
+}
+
+impl<const N: usize> Inside<N> {
+    fn insert(&mut self, network: [u8; N], length: u8, ids: WireIds) -> Result<(), MapError> {
+        match usize::from(length) == 8 * N {
+            true => self.hosts.insert(network, ids, 0),
+            false => self.nets.insert(&Key::new(length.into(), network), ids, 0),
+        }
+    }
+
+    /// Takes a destination out, if it is this session's still.
+    fn forget(&mut self, network: [u8; N], length: u8, ids: WireIds) {
+        if usize::from(length) == 8 * N {
+            if self.hosts.get(&network, 0).is_ok_and(|known| known == ids) {
+                let _ = self.hosts.remove(&network);
+            }
+            return;
+        }
+        let prefix = Key::new(length.into(), network);
+        if self.nets.get(&prefix, 0).is_ok_and(|known| known == ids) {
+            let _ = self.nets.remove(&prefix);
+        }
+    }
 }
 
 /// The programs, and the maps that say where packets go on this host.
@@ -211,8 +240,14 @@ pub(super) fn load() -> Result<(Programs, Maps), String> {
         sessions: take("sessions")?.try_into().map_err(|e| refusal(&e))?,
         own_devices: take("own_devices")?.try_into().map_err(|e| refusal(&e))?,
         counted: take("counted")?.try_into().map_err(|e| refusal(&e))?,
-        inside4: take("inside4")?.try_into().map_err(|e| refusal(&e))?,
-        inside6: take("inside6")?.try_into().map_err(|e| refusal(&e))?,
+        inside4: Inside {
+            hosts: take("hosts4")?.try_into().map_err(|e| refusal(&e))?,
+            nets: take("inside4")?.try_into().map_err(|e| refusal(&e))?,
+        },
+        inside6: Inside {
+            hosts: take("hosts6")?.try_into().map_err(|e| refusal(&e))?,
+            nets: take("inside6")?.try_into().map_err(|e| refusal(&e))?,
+        },
         cpus: nr_cpus().map_err(|(what, e)| format!("{what}: {e}"))?,
     };
     let here = take("this_host")?.try_into().map_err(|e| refusal(&e))?;
@@ -276,12 +311,12 @@ impl Maps {
         for net in inside {
             match net {
                 IpNet::V4(net) => {
-                    let prefix = Key::new(net.prefix_len().into(), net.network().octets());
-                    self.inside4.insert(&prefix, key, 0)
+                    let network = net.network().octets();
+                    self.inside4.insert(network, net.prefix_len(), key)
                 }
                 IpNet::V6(net) => {
-                    let prefix = Key::new(net.prefix_len().into(), net.network().octets());
-                    self.inside6.insert(&prefix, key, 0)
+                    let network = net.network().octets();
+                    self.inside6.insert(network, net.prefix_len(), key)
                 }
             }
             .map_err(|e| refusal(&e))?;
@@ -324,20 +359,15 @@ impl Maps {
         stats
     }
 
-    /// Takes a prefix out, if it is this session's still.
     fn forget(&mut self, net: &IpNet, key: WireIds) {
         match net {
             IpNet::V4(net) => {
-                let prefix = Key::new(net.prefix_len().into(), net.network().octets());
-                if self.inside4.get(&prefix, 0).is_ok_and(|ids| ids == key) {
-                    let _ = self.inside4.remove(&prefix);
-                }
+                let network = net.network().octets();
+                self.inside4.forget(network, net.prefix_len(), key);
             }
             IpNet::V6(net) => {
-                let prefix = Key::new(net.prefix_len().into(), net.network().octets());
-                if self.inside6.get(&prefix, 0).is_ok_and(|ids| ids == key) {
-                    let _ = self.inside6.remove(&prefix);
-                }
+                let network = net.network().octets();
+                self.inside6.forget(network, net.prefix_len(), key);
             }
         }
     }

@@ -142,7 +142,7 @@ impl Contender {
     pub(crate) fn set_up(kind: Kind, programs: &Path) -> Result<Self> {
         let bed = Bed::new()?;
         let folder = tempfile::tempdir()?;
-        let host = behind(&bed, kind)?;
+        let host = behind(&bed)?;
         let running = match kind {
             Kind::Veth => Running::Nothing,
             Kind::Vxlan => vxlan(&bed)?,
@@ -315,8 +315,8 @@ fn device(kind: Kind) -> &'static str {
 }
 
 /// A host that the server routes to.
-fn behind(bed: &Bed, kind: Kind) -> Result<Namespace> {
-    let host = Namespace::new(&format!("{}-host", kind.name()))?;
+fn behind(bed: &Bed) -> Result<Namespace> {
+    let host = Namespace::new(&format!("host-of-{}", bed.lns.name()))?;
     bed.lns.ip(&format!(
         "link add lan type veth peer name lan netns {}\naddress add {LAN_LNS} dev lan\nlink set lan up\n",
         host.name()

@@ -80,7 +80,7 @@ fn iperf(way: &Way<'_>, streams: u32, direction: Direction, seconds: u32) -> Res
 }
 
 /// Seconds that the CPUs have worked.
-fn busy() -> Result<f64> {
+pub(crate) fn busy() -> Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     let ticks: Vec<f64> = line

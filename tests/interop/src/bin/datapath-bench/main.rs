@@ -9,7 +9,8 @@ mod load;
 mod naive;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -20,6 +21,9 @@ use serde_json::{Value, json};
 use contender::{Contender, Kind, Mode};
 use load::{Direction, Tcp};
 use table::Samples;
+
+/// Half of the time between two LCP echoes of a session.
+const KEPT_ALIVE: Duration = Duration::from_secs(15);
 
 /// Throughput, packet rates and latency of our datapaths in network namespaces, each as a ratio to plain veth of the same repetition. Needs root.
 #[derive(Debug, Parser)]
@@ -68,12 +72,17 @@ fn main() -> Result<()> {
             }
         }
     }
-    let many = match contenders.iter().find(|c| c.kind == Kind::Tun) {
-        Some(tun) if options.sessions > 0 => {
-            among_others(tun, options.sessions, options.seconds, programs)?
+    let mut many = serde_json::Map::new();
+    let may_be_crowded = |c: &&Contender| matches!(c.kind, Kind::Tun | Kind::Ebpf);
+    if options.sessions > 0 {
+        for alone in contenders.iter().filter(may_be_crowded) {
+            let among = among_others(alone, &options, programs);
+            many.insert(
+                alone.kind.name().to_owned(),
+                among.with_context(|| alone.story())?,
+            );
         }
-        _ => Value::Null,
-    };
+    }
     let carried: serde_json::Map<String, Value> = contenders
         .iter()
         .filter_map(|c| Some((c.kind.name().to_owned(), c.carried().transpose()?)))
@@ -86,7 +95,7 @@ fn main() -> Result<()> {
             "seconds": options.seconds,
             "repetitions": options.repetitions,
             "modes": samples.json(),
-            "among_sessions": many,
+            "among_sessions": Value::from(many),
             "carried": carried,
         })
     );
@@ -126,26 +135,34 @@ fn measure(contender: &Contender, mode: Mode, seconds: u32, samples: &mut Sample
     Ok(())
 }
 
-/// Throughput of one session before and after so many others joined it on the server's device.
-fn among_others(
-    tun: &Contender,
-    count: u32,
-    seconds: u32,
-    programs: &std::path::Path,
-) -> Result<Value> {
-    tun.set_mode(Mode::Full)?;
-    let alone = throughput(tun, seconds)?;
-    eprintln!("{count} more sessions come up");
-    let _others = tun.crowd(count, programs)?;
-    let ratio = middle_of_three(|| Ok(throughput(tun, seconds)? / alone))?;
-    Ok(json!({ "sessions": count, "ratio": table::rounded(ratio) }))
-}
-
-fn throughput(contender: &Contender, seconds: u32) -> Result<f64> {
-    middle_of_three(|| Ok(load::tcp(&contender.to_lns(), 1, Direction::Up, seconds)?.gbit))
-}
-
-fn middle_of_three(mut read: impl FnMut() -> Result<f64>) -> Result<f64> {
-    let readings = vec![read()?, read()?, read()?];
-    Ok(Spread::of(readings).context("no reading")?.median)
+/// Throughput of a session that so many others are beside on the server's device, by that of one without: both take turns, as they share a machine that is
+/// busy with the others, too. How busy is told.
+fn among_others(alone: &Contender, options: &Options, programs: &Path) -> Result<Value> {
+    let Options {
+        sessions, seconds, ..
+    } = *options;
+    eprintln!("{}: {sessions} more sessions come up", alone.kind.name());
+    let crowded = Contender::set_up(alone.kind, programs)?;
+    let _others = crowded.crowd(sessions, programs)?;
+    for contender in [alone, &crowded] {
+        contender.set_mode(Mode::Full)?;
+    }
+    let before = load::busy()?;
+    std::thread::sleep(KEPT_ALIVE);
+    let kept_alive = (load::busy()? - before) / KEPT_ALIVE.as_secs_f64();
+    let mut result = serde_json::Map::new();
+    for direction in Direction::ALL {
+        let gbit = |of: &Contender| Ok(load::tcp(&of.to_lns(), 1, direction, seconds)?.gbit);
+        let ratios: Result<Vec<f64>> = (0..options.repetitions)
+            .map(|_| Ok(gbit(&crowded)? / gbit(alone)?))
+            .collect();
+        let spread = Spread::of(ratios?).context("no reading")?;
+        let [median, least, most] = [spread.median, spread.least, spread.most].map(table::rounded);
+        let told = json!({ "ratio": median, "ratio_min": least, "ratio_max": most });
+        result.insert(direction.name().to_owned(), told);
+    }
+    result.insert("sessions".to_owned(), sessions.into());
+    let kept_alive = table::rounded(kept_alive).into();
+    result.insert("cpus_that_keep_them_alive".to_owned(), kept_alive);
+    Ok(result.into())
 }
