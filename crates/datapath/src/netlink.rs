@@ -2,6 +2,8 @@
 //!
 //! Every operation is idempotent: adding what is there and removing what is not there are no errors. An error says what was tried.
 
+#[cfg(feature = "ebpf")]
+mod clsact;
 mod conversation;
 #[cfg(feature = "ebpf")]
 mod ethernet;

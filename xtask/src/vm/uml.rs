@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use super::{BOOT_LOG, Machine, STATUS, quote, run_shell, shell_command};
 
 /// The modules loaded before COMMAND runs.
-const MODULES: &str = "l2tp_ppp ppp_mppe veth tun xfrm_user";
+const MODULES: &str = "l2tp_ppp ppp_mppe veth tun xfrm_user sch_ingress cls_bpf cls_u32";
 
 /// Boots a machine, runs `command` in it in the current directory, and returns the command's exit status.
 /// Its standard output goes to `stdout`, its standard error to ours. An empty `command` is an interactive shell.

@@ -17,6 +17,8 @@ use crate::{
 pub(super) const ETHERNET: usize = 14;
 /// What the programs answer when a packet goes to another device (`linux/pkt_cls.h`).
 pub(super) const REDIRECT: i32 = 7;
+/// And when it is the next program's turn.
+pub(super) const PASS: i32 = -1;
 
 /// `BPF_PROG_TEST_RUN` of `linux/bpf.h`.
 const TEST_RUN: libc::c_int = 10;
@@ -86,7 +88,12 @@ pub(super) fn self_test(programs: &mut Programs, maps: &mut Maps) -> Result<(), 
             ));
         }
         let (inner, message) = (sample.packet(ipv6, false), sample.received(ipv6));
-        let (answer, made) = run(programs, DECAP, &sample.framed(&message, false))?;
+        let message = sample.framed(&message, false);
+        let (answer, made) = run(programs, DECAP, &message)?;
+        if ipv6 && answer == PASS && made == message {
+            // Before Linux 6.3: it is `tun`'s.
+            return Ok(());
+        }
         if answer != REDIRECT || made.get(ETHERNET..) != Some(&inner[..]) {
             return Err(format!(
                 "the kernel makes {answer} {made:02x?} of a message, not {inner:02x?}"

@@ -1,6 +1,6 @@
 //! Where the programs are attached: a thread of its own that follows the devices of this host, as the kernel takes its time over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,7 +9,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use aya::programs::TcAttachType;
-use aya::programs::tc::SchedClassifierLinkId;
+use aya::programs::tc::{self, SchedClassifierLinkId};
+use aya::util::KernelVersion;
 use netlink_sys::{Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -162,6 +163,8 @@ struct Host<F> {
     netlink: Netlink,
     notify: F,
     attached: Option<Attached>,
+    /// The devices that have a `clsact` of ours.
+    with_clsact: BTreeSet<u32>,
 }
 
 impl<F: FnMut(Notice)> Host<F> {
@@ -171,6 +174,7 @@ impl<F: FnMut(Notice)> Host<F> {
             netlink,
             notify,
             attached: None,
+            with_clsact: BTreeSet::new(),
         }
     }
 
@@ -233,7 +237,7 @@ impl<F: FnMut(Notice)> Host<F> {
             self.tell_policies();
             self.begin(name)?;
         }
-        let hooked = self.hook(ENCAP, name, TcAttachType::Egress);
+        let hooked = self.hook(ENCAP, (index, name), TcAttachType::Egress);
         let encap = hooked.inspect_err(|_| self.end_if_unused())?;
         let Some(attached) = &mut self.attached else {
             return Err("what the programs need is gone".to_owned());
@@ -248,7 +252,8 @@ impl<F: FnMut(Notice)> Host<F> {
     /// Makes what the first TUN device needs, whose name is part of the helper's names.
     fn begin(&mut self, name: &str) -> Result<(), String> {
         let helper = self.make_helper(name)?;
-        let hooked = self.hook(MERGED, &helper.far.name, TcAttachType::Ingress);
+        let far = (helper.far.index, helper.far.name.as_str());
+        let hooked = self.hook(MERGED, far, TcAttachType::Ingress);
         let merged = hooked.inspect_err(|_| self.remove_helper(&helper))?;
         let here = Here {
             helper: helper.near.index,
@@ -270,7 +275,7 @@ impl<F: FnMut(Notice)> Host<F> {
     fn leave(&mut self, index: u32) {
         let attached = self.attached.as_mut();
         if let Some(encap) = attached.and_then(|attached| attached.devices.remove(&index)) {
-            self.unhook(ENCAP, encap);
+            self.unhook(ENCAP, index, encap);
         }
         self.end_if_unused();
     }
@@ -286,11 +291,20 @@ impl<F: FnMut(Notice)> Host<F> {
     fn hook(
         &mut self,
         program: &str,
-        device: &str,
+        (index, name): (u32, &str),
         to: TcAttachType,
     ) -> Result<SchedClassifierLinkId, String> {
-        let attached = self.programs.get(program)?.attach(device, to);
-        attached.map_err(|e| format!("attach {program} to {device}: {}", refusal(&e)))
+        if !has_tcx() {
+            let added = self.netlink.add_clsact(index).map_err(|e| e.to_string())?;
+            if added {
+                self.with_clsact.insert(index);
+            }
+        }
+        let attached = self.programs.get(program)?.attach(name, to);
+        attached.map_err(|error| {
+            self.leave_clsact(index);
+            format!("attach {program} to {name}: {}", refusal(&error))
+        })
     }
 
     /// Makes the helper's two devices, in place of those that a killed process left.
@@ -299,6 +313,7 @@ impl<F: FnMut(Notice)> Host<F> {
         let names = [format!("{stem}-in"), format!("{stem}-gro")];
         for left in self.find(&names)?.into_iter().flatten() {
             let _ = self.netlink.remove_index(left.index);
+            self.remove_programs_left()?;
         }
         let queues = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let [near, far] = &names;
@@ -311,6 +326,16 @@ impl<F: FnMut(Notice)> Host<F> {
         self.set_up(&helper)
             .inspect_err(|_| self.remove_helper(&helper))?;
         Ok(helper)
+    }
+
+    /// Removes the programs that a killed process left: those of `clsact` stay with the device. Another daemon here that has them there, too, goes on without.
+    fn remove_programs_left(&self) -> Result<(), String> {
+        if !has_tcx() {
+            for device in self.netlink.ethernets().map_err(|e| e.to_string())? {
+                let _ = tc::qdisc_detach_program(&device.name, TcAttachType::Ingress, DECAP);
+            }
+        }
+        Ok(())
     }
 
     fn set_up(&self, helper: &Helper) -> Result<(), String> {
@@ -376,14 +401,15 @@ impl<F: FnMut(Notice)> Host<F> {
             if !uplinks.iter().any(|uplink| uplink.index == index)
                 && let Some(link) = attached.uplinks.remove(&index)
             {
-                self.unhook(DECAP, link);
+                self.unhook(DECAP, index, link);
             }
         }
         for uplink in uplinks {
             if attached.uplinks.contains_key(&uplink.index) {
                 continue;
             }
-            match self.hook(DECAP, &uplink.name, TcAttachType::Ingress) {
+            let device = (uplink.index, uplink.name.as_str());
+            match self.hook(DECAP, device, TcAttachType::Ingress) {
                 Ok(link) => drop(attached.uplinks.insert(uplink.index, link)),
                 // What comes there is `tun`'s.
                 Err(why) => tracing::warn!("{why}"),
@@ -397,12 +423,22 @@ impl<F: FnMut(Notice)> Host<F> {
         self.programs.set_near_ends(&near_ends)
     }
 
-    fn unhook(&mut self, program: &str, link: SchedClassifierLinkId) {
+    fn unhook(&mut self, program: &str, device: u32, link: SchedClassifierLinkId) {
         // A device that is gone took the link along.
         if let Ok(program) = self.programs.get(program)
             && let Err(error) = program.detach(link)
         {
             tracing::debug!("detach: {}", refusal(&error));
+        }
+        self.leave_clsact(device);
+    }
+
+    /// Nothing of ours is on a device any more.
+    fn leave_clsact(&mut self, device: u32) {
+        if self.with_clsact.remove(&device)
+            && let Err(error) = self.netlink.remove_unused_clsact(device)
+        {
+            tracing::debug!("{error}");
         }
     }
 
@@ -410,16 +446,22 @@ impl<F: FnMut(Notice)> Host<F> {
         let Some(attached) = self.attached.take() else {
             return;
         };
-        for link in attached.devices.into_values() {
-            self.unhook(ENCAP, link);
+        for (device, link) in attached.devices {
+            self.unhook(ENCAP, device, link);
         }
-        for link in attached.uplinks.into_values() {
-            self.unhook(DECAP, link);
+        for (device, link) in attached.uplinks {
+            self.unhook(DECAP, device, link);
         }
-        self.unhook(MERGED, attached.merged);
+        let far = attached.helper.far.index;
+        self.unhook(MERGED, far, attached.merged);
         self.remove_helper(&attached.helper);
         tracing::debug!("ebpf: detached");
     }
+}
+
+/// Whether devices take programs without a queueing discipline, and `aya` attaches them so.
+pub(super) fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
 /// Lets paths be looked up as those of packets that came through this device.

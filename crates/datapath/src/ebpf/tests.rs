@@ -9,12 +9,9 @@ use ipnet::IpNet;
 use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
 
-use super::check::{ETHERNET, REDIRECT, Sample, checksum, run};
+use super::check::{ETHERNET, PASS, REDIRECT, Sample, checksum, run};
 use super::programs::{DECAP, ENCAP, Maps, Programs, load};
 use crate::{Framing, Route, Stats};
-
-/// The next program's turn.
-const PASS: i32 = -1;
 
 /// The programs with one session.
 struct Bench {

@@ -1,8 +1,8 @@
 //! Programs of which nothing is asked but to be tried.
 
 use aya::programs::TcAttachType;
-use aya::util::KernelVersion;
 
+use super::links::has_tcx;
 use super::programs::{ENCAP, refusal};
 use super::{Loaded, check};
 use crate::device;
@@ -16,18 +16,19 @@ impl Loaded {
 
     /// Attaches one to a device and takes it away again: by what means.
     pub(crate) fn try_attach(&mut self, device: &str) -> Result<&'static str, String> {
+        let by_tcx = has_tcx();
+        if !by_tcx {
+            // It goes with the device.
+            let netlink = Netlink::open().map_err(|e| e.to_string())?;
+            let index = device::index_of(device).map_err(|e| e.to_string())?;
+            netlink.add_clsact(index).map_err(|e| e.to_string())?;
+        }
         let program = self.programs.get(ENCAP)?;
         let link = program
             .attach(device, TcAttachType::Egress)
             .map_err(|e| refusal(&e))?;
         program.detach(link).map_err(|e| refusal(&e))?;
-        let version = KernelVersion::current().map_err(|e| refusal(&e))?;
-        // From here on devices take programs without a queueing discipline, and `aya` attaches them so.
-        Ok(if version >= KernelVersion::new(6, 6, 0) {
-            "TCX"
-        } else {
-            "clsact"
-        })
+        Ok(if by_tcx { "TCX" } else { "clsact" })
     }
 }
 

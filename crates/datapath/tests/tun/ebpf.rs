@@ -18,7 +18,7 @@ fn carried(number: u16, lns: bool) -> SessionSpec {
 }
 
 /// Session 1 between two ends, carried by programs at both.
-fn both_ends(bed: &Bed) -> [End; 2] {
+pub(crate) fn both_ends(bed: &Bed) -> [End; 2] {
     both_ends_with(bed, |_| {})
 }
 
@@ -117,7 +117,7 @@ fn sessions_with_devices_of_their_own_are_carried_too_whatever_they_have_inside(
     assert_eq!([&bed.lns, &bed.lac].map(|end| end.configuration()), before);
 }
 
-fn through_tun(place: &Namespace) -> u64 {
+pub(crate) fn through_tun(place: &Namespace) -> u64 {
     through(place, "l2tp0")
 }
 

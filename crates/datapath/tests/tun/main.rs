@@ -5,6 +5,8 @@
 mod bed;
 #[cfg(test)]
 mod capture;
+#[cfg(all(test, feature = "ebpf"))]
+mod clsact;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -34,6 +34,9 @@ struct Options {
     /// How often everything is measured, the contenders taking turns.
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
+    /// How often throughput is measured among other sessions.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
     /// Measure these only, beside plain veth.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Kind>,
@@ -152,9 +155,9 @@ fn among_others(alone: &Contender, options: &Options, programs: &Path) -> Result
     let kept_alive = (load::busy()? - before) / KEPT_ALIVE.as_secs_f64();
     let mut result = serde_json::Map::new();
     for direction in Direction::ALL {
-        let gbit = |of: &Contender| Ok(load::tcp(&of.to_lns(), 1, direction, seconds)?.gbit);
-        let ratios: Result<Vec<f64>> = (0..options.repetitions)
-            .map(|_| Ok(gbit(&crowded)? / gbit(alone)?))
+        let tcp = |of: &Contender| load::tcp(&of.to_lns(), 1, direction, seconds);
+        let ratios: Result<Vec<f64>> = (0..options.rounds)
+            .map(|_| Ok(tcp(&crowded)?.gbit / tcp(alone)?.gbit))
             .collect();
         let spread = Spread::of(ratios?).context("no reading")?;
         let [median, least, most] = [spread.median, spread.least, spread.most].map(table::rounded);
