@@ -42,6 +42,8 @@
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define UDP_LEN 8
+#define TCP_LEN 20
+#define TCP_SYN 2
 #define HEAD_MAX 10
 #define OUTER_LEN (IPV4_LEN + UDP_LEN)
 
@@ -246,6 +248,24 @@ INLINE __u32 largest(struct __sk_buff *skb, __u32 at, const struct inner *inner)
 	return inner->head_len + head + skb->gso_size;
 }
 
+// Whether the TCP of a packet announces segments (MSS) no larger than `mtu` has room for, and says so first of all, if it announces any. `tun` lowers what is larger.
+INLINE int announces_what_fits(struct __sk_buff *skb, __u32 at, __u32 mtu, const struct inner *inner)
+{
+	__u32 tcp = at + inner->head_len;
+	__u8 flags;
+	if (skb_load(skb, tcp + 13, &flags, 1))
+		return 0;
+	if (!(flags & TCP_SYN))
+		return 1;
+	struct {
+		__u8 kind, len;
+		__u16 mss_be;
+	} option;
+	if (skb_load(skb, tcp + TCP_LEN, &option, sizeof(option)) || option.kind != 2 || option.len != 4)
+		return 0;
+	return SWAP16(option.mss_be) + TCP_LEN + (inner->is_ipv6 ? IPV6_LEN : IPV4_LEN) <= mtu;
+}
+
 // How many packets `skb` is on the wire, with `len` octets of IP. What made the super-packet may not have said.
 INLINE __u32 packets(struct __sk_buff *skb, __u32 len)
 {
@@ -315,6 +335,8 @@ int l2tp_encap(struct __sk_buff *skb)
 		return TC_PASS;
 	__u32 around = OUTER_LEN + head_len;
 	if (!packet || packet > session->mtu || len + around > 0xffff)
+		return TC_PASS;
+	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, link_len, session->mtu, &inner))
 		return TC_PASS;
 	__u16 inner_sum = 0;
 	if (session->flags & CHECKSUM) {
@@ -502,6 +524,8 @@ int l2tp_decap(struct __sk_buff *skb)
 	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
 		return TC_PASS;
 	if (inner.len > ip_len - around)
+		return TC_PASS;
+	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, ETH_LEN + around, session->mtu, &inner))
 		return TC_PASS;
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;

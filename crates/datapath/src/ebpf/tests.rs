@@ -315,6 +315,7 @@ fn transports(sample: &Sample) -> Vec<(String, Vec<u8>)> {
                 let place = at + if protocol == 6 { 16 } else { 6 };
                 if protocol == 6 {
                     packet[at + 12] = 0x50;
+                    packet[at + 13] = 0x10;
                 } else {
                     packet[at + 4..at + 6].copy_from_slice(&(len as u16).to_be_bytes());
                 }

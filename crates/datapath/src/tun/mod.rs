@@ -18,6 +18,7 @@
 mod accelerate;
 mod cipher;
 mod clock;
+mod mss;
 mod offload;
 mod outgoing;
 mod packet;

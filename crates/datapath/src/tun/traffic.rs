@@ -11,6 +11,7 @@ use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
 
 use super::clock::Clock;
+use super::mss::Excess;
 use super::offload::PacketHeader;
 use super::offload::checksum;
 use super::offload::coalesce::Coalescer;
@@ -239,6 +240,11 @@ impl Traffic {
             });
             return Ok(());
         }
+        let network = session.network.as_ref();
+        let excess = network.and_then(|n| Excess::of(packet, header.layer, n.spec.mtu));
+        if let Some(excess) = excess {
+            excess.lower(packet, large.partial.is_none());
+        }
         let whole = |partial| checksum::complete(packet, partial);
         if !large.partial.is_none_or(whole) {
             session.stats.tx_errors += 1;
@@ -433,12 +439,18 @@ impl Session {
         }
         let delivered = self.marked(layer, packet, outer).map(|(ecn, network)| {
             let (device, slot) = (&network.device, onward.slot);
-            let marked = ecn.map(|ecn| {
-                let mut marked = packet.to_vec();
-                set_ecn(&mut marked, layer, ecn);
-                marked
+            let excess = Excess::of(packet, layer, network.spec.mtu);
+            let changed = (ecn.is_some() || excess.is_some()).then(|| {
+                let mut changed = packet.to_vec();
+                if let Some(ecn) = ecn {
+                    set_ecn(&mut changed, layer, ecn);
+                }
+                if let Some(excess) = excess {
+                    excess.lower(&mut changed, true);
+                }
+                changed
             });
-            let packet = marked.as_deref().unwrap_or(packet);
+            let packet = changed.as_deref().unwrap_or(packet);
             show(&self.taps, Way::Received, packet);
             onward.coalescer.take(device, slot, layer, packet);
         });

@@ -17,16 +17,16 @@ use super::capture::Viewer;
 use super::{LAC, LNS};
 
 /// The engines that can be tried here.
-const ENGINES: &[Choice] = match cfg!(feature = "ebpf") {
+pub(crate) const ENGINES: &[Choice] = match cfg!(feature = "ebpf") {
     true => &[Choice::Tun, Choice::Ebpf],
     false => &[Choice::Tun],
 };
 
 /// An LNS with session 1 on an engine, its peer, and what goes through its device.
-struct Place {
-    _bed: Bed,
+pub(crate) struct Place {
+    pub(crate) bed: Bed,
     lns: End,
-    lac: UdpSocket,
+    pub(crate) lac: UdpSocket,
     stranger: UdpSocket,
     host: UdpSocket,
     seen: Receiver<(Way, Vec<u8>)>,
@@ -34,7 +34,7 @@ struct Place {
 }
 
 impl Place {
-    fn new(choice: Choice, framing: Framing) -> Option<Self> {
+    pub(crate) fn new(choice: Choice, framing: Framing) -> Option<Self> {
         let bed = Bed::new()?;
         // As on a wire, where a socket of this machine at a veth's other end would get checksums that nobody has made yet.
         bed.lns.run("ethtool -K wire tx off");
@@ -60,7 +60,7 @@ impl Place {
             .unwrap();
         let host = bed.lns.udp("10.0.0.1:5000");
         Some(Self {
-            _bed: bed,
+            bed,
             lns,
             lac,
             stranger,
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// What the host gets of a datagram, from the peer or from somebody else.
-    fn gets(&mut self, datagram: &[u8], stranger: bool) -> Vec<Vec<u8>> {
+    pub(crate) fn gets(&mut self, datagram: &[u8], stranger: bool) -> Vec<Vec<u8>> {
         let from = if stranger { &self.stranger } else { &self.lac };
         from.send_to(datagram, LNS).unwrap();
         // The engine has taken it by the second answer.
@@ -128,13 +128,19 @@ fn inner(payload: &[u8]) -> Vec<u8> {
 }
 
 /// The IP packet in a datagram of ours.
-fn packet_in(datagram: &[u8]) -> &[u8] {
+pub(crate) fn packet_in(datagram: &[u8]) -> &[u8] {
     let at = datagram.iter().skip(6).position(|&octet| octet == 0x45);
     &datagram[6 + at.unwrap()..]
 }
 
 /// A data message of the peer's with these fields: length, offset, priority, and this before the packet.
-fn message(length: bool, offset: Option<u8>, priority: bool, ppp: &[u8], packet: &[u8]) -> Vec<u8> {
+pub(crate) fn message(
+    length: bool,
+    offset: Option<u8>,
+    priority: bool,
+    ppp: &[u8],
+    packet: &[u8],
+) -> Vec<u8> {
     let mut message = vec![0, 2];
     if length {
         message[0] |= 0x40;
@@ -156,10 +162,10 @@ fn message(length: bool, offset: Option<u8>, priority: bool, ppp: &[u8], packet:
     message
 }
 
-const PPP: [&[u8]; 4] = [&[0xff, 3, 0, 0x21], &[0xff, 3, 0x21], &[0, 0x21], &[0x21]];
+pub(crate) const PPP: [&[u8]; 4] = [&[0xff, 3, 0, 0x21], &[0xff, 3, 0x21], &[0, 0x21], &[0x21]];
 
 /// The Internet checksum of what has a right one in it: 0xffff.
-fn sum(octets: &[u8]) -> u16 {
+pub(crate) fn sum(octets: &[u8]) -> u16 {
     let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
     let sum: u32 = octets.chunks(2).map(word).sum();
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -22,6 +22,8 @@ mod kernel;
 #[cfg(test)]
 mod mppe;
 #[cfg(test)]
+mod mss;
+#[cfg(test)]
 mod outer;
 mod proxy;
 #[cfg(test)]
