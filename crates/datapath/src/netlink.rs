@@ -9,13 +9,14 @@ mod conversation;
 mod ethernet;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, Stats64,
@@ -259,6 +260,38 @@ impl Netlink {
         Ok((path.header.kind == RouteType::Unicast)
             .then(|| host_route(destination, &path))
             .flatten())
+    }
+
+    /// The next hops of all routes, with the devices that they are on.
+    pub(crate) fn gateways(&self) -> Result<BTreeSet<(IpAddr, u32)>, DatapathError> {
+        let mut gateways = BTreeSet::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut query = RouteMessage::default();
+            query.header.address_family = family;
+            let replies = self
+                .request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP)
+                .map_err(|e| DatapathError::system("list routes", &e))?;
+            let hops = replies.iter().filter_map(|reply| match reply {
+                RouteNetlinkMessage::NewRoute(route) => {
+                    host_route(Ipv4Addr::UNSPECIFIED.into(), route)
+                }
+                _ => None,
+            });
+            gateways.extend(hops.filter_map(|hop| Some((hop.gateway?, hop.device))));
+        }
+        Ok(gateways)
+    }
+
+    /// A device's name; its number where it is gone.
+    pub(crate) fn name_of(&self, device: u32) -> String {
+        let attributes = self.link(device).unwrap_or_default();
+        let name = attributes
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name),
+                _ => None,
+            });
+        name.unwrap_or_else(|| device.to_string())
     }
 
     fn request(

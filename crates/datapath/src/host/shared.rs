@@ -24,6 +24,7 @@ impl<M: Maker> Host<M> {
         for &net in &self.reserved {
             warn_of(self.netlink.add_route(&reserved(net, device.index())));
         }
+        self.warn_of_gateways(&self.reserved, device.index());
         Ok(Arc::clone(self.shared_device.insert(device)))
     }
 
@@ -40,9 +41,11 @@ impl<M: Maker> Host<M> {
             for net in before.difference(&self.reserved) {
                 warn_of(self.netlink.remove_route(&route(net)));
             }
-            for net in self.reserved.difference(&before) {
+            let new: BTreeSet<IpNet> = self.reserved.difference(&before).copied().collect();
+            for net in &new {
                 warn_of(self.netlink.add_route(&route(net)));
             }
+            self.warn_of_gateways(&new, device.index());
         }
         if self.reserved.is_empty() {
             return None;
@@ -52,6 +55,26 @@ impl<M: Maker> Host<M> {
                 tracing::warn!("addresses of pools are not kept for sessions: {error}");
             })
             .ok()
+    }
+
+    /// Says which gateways of this host have an address that goes to sessions from now on: what is routed through them gets no further.
+    fn warn_of_gateways(&self, nets: &BTreeSet<IpNet>, shared: u32) {
+        let gateways = match self.netlink.gateways() {
+            Ok(gateways) => gateways,
+            Err(error) => return tracing::warn!("{error}"),
+        };
+        for (gateway, device) in gateways.into_iter().filter(|(_, device)| *device != shared) {
+            let taken =
+                || matches!(self.netlink.path_to(gateway), Ok(Some(path)) if path.device == shared);
+            if let Some(net) = nets.iter().find(|net| net.contains(&gateway))
+                && taken()
+            {
+                let name = self.netlink.name_of(device);
+                tracing::warn!(
+                    "addresses of a pool, {net}, have the gateway {gateway} of {name} among them, which is cut off"
+                );
+            }
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Each reason for which a packet goes no further has its own count.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use crypto::mppe::{KeyLength, Mode};
-use datapath::{Device, Drop, Route, Sequencing};
+use datapath::{Device, Drop, Handle, Request, Route, Sequencing};
+use ipnet::IpNet;
 
 use crate::bed::{Bed, End, ipv4_udp, network, own, sequenced, session};
 use crate::mppe::{encrypted, encryption};
@@ -136,6 +137,36 @@ fn what_a_peer_sends_and_goes_no_further_is_counted_by_reason() {
     socket2::SockRef::from(&end.lac).set_tos_v4(0).unwrap();
     end.bed.lns.run("ip link set l2tp0 down");
     end.receives(&datagram, Drop::DeviceRefused);
+}
+
+#[test]
+fn what_waits_for_a_device_in_too_long_a_line_is_counted() {
+    let Some(mut end) = Watched::new() else {
+        return;
+    };
+    let spec = session(1, true, LNS, LAC, Device::Shared);
+    end.lns.create(1, spec).unwrap();
+    // What the host is busy with for longer than it takes to send the packets.
+    let nets = (0..20_000).map(|i| Ipv4Addr::from(0x0a40_0000 + i));
+    let nets = nets
+        .map(|address| IpNet::from(IpAddr::from(address)))
+        .collect();
+    end.lns.submit(Request::Reserve { nets });
+    let (handle, network) = (Handle(1), network("10.0.0.1", "10.0.0.2"));
+    let wanted = network.clone();
+    end.lns.begin(|token| Request::Configure {
+        token,
+        handle,
+        network,
+    });
+    let datagram = packet_to_lns(1, &packet("10.0.0.2"));
+    for _ in 0..32 {
+        end.lac.send_to(&datagram, LNS).unwrap();
+    }
+    end.receives(&datagram, Drop::NoDevice);
+    end.lns.configure(1, wanted).unwrap();
+    let stats = end.lns.stats(1);
+    assert_eq!((stats.rx_packets, stats.rx_errors), (32, 1));
 }
 
 #[test]

@@ -25,6 +25,8 @@ mod mppe;
 mod mss;
 #[cfg(test)]
 mod outer;
+#[cfg(test)]
+mod pools;
 mod proxy;
 #[cfg(test)]
 mod sequencing;
