@@ -70,6 +70,7 @@ static long (*redirect_neigh)(__u32 device, struct bpf_redir_neigh *, int len, _
 struct session {
 	__u32 device;      // where its packets come from and go to on this host
 	__u32 local_be, remote_be;
+	__u32 peer4_be, peer6_be[4]; // what the peer's end of it has inside
 	__u16 local_port_be, remote_port_be;
 	__u16 mtu;         // the largest packet inside
 	__u8 flags;
@@ -188,6 +189,13 @@ struct header {
 	__u8 octets[IPV6_LEN];
 } __attribute__((aligned(8)));
 
+// Whether two addresses of IPv6 are one.
+INLINE int same(const __u8 *address, const __u32 *other_be)
+{
+	const __u32 *words = (const __u32 *)address;
+	return words[0] == other_be[0] && words[1] == other_be[1] && words[2] == other_be[2] && words[3] == other_be[3];
+}
+
 enum side { SOURCE, DESTINATION };
 
 // The session that the source or destination of an IP packet is behind.
@@ -196,6 +204,15 @@ INLINE __u32 *behind(const struct header *header, enum side side, const struct i
 	if (inner->is_ipv6)
 		return behind6((const __u32 *)(header->octets + (side == SOURCE ? 8 : 24)));
 	return behind4(*(const __u32 *)(header->octets + (side == SOURCE ? 12 : 16)));
+}
+
+// Whether a session's packet is from its peer itself, or from behind that.
+INLINE int is_from_there(const struct session *session, __u32 ids, const struct header *header, const struct inner *inner)
+{
+	if (inner->is_ipv6 ? same(header->octets + 8, session->peer6_be) : *(const __u32 *)(header->octets + 12) == session->peer4_be)
+		return 1;
+	__u32 *source = behind(header, SOURCE, inner);
+	return source && *source == ids;
 }
 
 // Reads the IP packet at `at`.
@@ -516,11 +533,8 @@ int l2tp_decap(struct __sk_buff *skb)
 	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
 	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(skb, ETH_LEN + around, &header, &inner))
 		return TC_PASS;
-	if (!(session->flags & OWN_DEVICE)) {
-		__u32 *source = behind(&header, SOURCE, &inner);
-		if (!source || *source != ids)
-			return TC_PASS;
-	}
+	if (!(session->flags & OWN_DEVICE) && !is_from_there(session, ids, &header, &inner))
+		return TC_PASS;
 	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
 		return TC_PASS;
 	if (inner.len > ip_len - around)

@@ -47,6 +47,8 @@ pub(super) struct Record {
     device: u32,
     local: [u8; 4],
     remote: [u8; 4],
+    peer4: [u8; 4],
+    peer6: [u8; 16],
     local_port: [u8; 2],
     remote_port: [u8; 2],
     mtu: u16,
@@ -77,6 +79,8 @@ impl Record {
             device,
             local: local.ip().octets(),
             remote: remote.ip().octets(),
+            peer4: network.ipv4.map_or([0; 4], |link| link.peer.octets()),
+            peer6: network.ipv6.map_or([0; 16], |link| link.peer.octets()),
             local_port: local.port().to_be_bytes(),
             remote_port: remote.port().to_be_bytes(),
             mtu: network.mtu,
@@ -143,7 +147,7 @@ pub(super) struct Here {
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 4 + 8 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
+// SAFETY: 4 + 8 + 20 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}
