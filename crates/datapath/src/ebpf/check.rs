@@ -1,7 +1,7 @@
 //! Whether this kernel does with the programs what they say: each is run on a packet (BPF_PROG_TEST_RUN) before any is attached.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -74,23 +74,28 @@ pub(super) fn run(
     Ok((test.answer.cast_signed(), out))
 }
 
-/// Whether a packet each way comes out as it should, of IPv4 and of IPv6.
+/// Whether a packet each way comes out as it should, of IPv4 and of IPv6, through sessions over either.
 pub(super) fn self_test(programs: &mut Programs, maps: &mut Maps) -> Result<(), String> {
-    let sample = Sample::new();
+    test(&Sample::new(), programs, maps)?;
+    test(&Sample::over_ipv6(), programs, maps)
+}
+
+fn test(sample: &Sample, programs: &mut Programs, maps: &mut Maps) -> Result<(), String> {
     sample.open(programs, maps)?;
     let tried = [false, true].into_iter().try_for_each(|ipv6| {
         let (inner, message) = (sample.packet(ipv6, true), sample.sent(ipv6));
-        let expected = (REDIRECT, sample.framed(&message, false));
-        let made = run(programs, ENCAP, &sample.framed(&inner, ipv6))?;
+        let expected = (REDIRECT, sample.framed(&message));
+        let made = run(programs, ENCAP, &sample.framed(&inner))?;
         if made != expected {
             return Err(format!(
                 "the kernel makes {made:02x?} of a packet, not {expected:02x?}"
             ));
         }
         let (inner, message) = (sample.packet(ipv6, false), sample.received(ipv6));
-        let message = sample.framed(&message, false);
+        let message = sample.framed(&message);
         let (answer, made) = run(programs, DECAP, &message)?;
-        if ipv6 && answer == PASS && made == message {
+        let of_two = ipv6 != sample.spec.transport.remote.is_ipv6();
+        if of_two && answer == PASS && made == message {
             // Before Linux 6.3: it is `tun`'s.
             return Ok(());
         }
@@ -114,8 +119,10 @@ pub(super) struct Sample {
 
 /// The device that a packet is on when a program is only run.
 const LOOPBACK: u32 = 1;
-const LOCAL: [u8; 4] = [192, 0, 2, 1];
-const REMOTE: [u8; 4] = [192, 0, 2, 2];
+const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const LOCAL_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+const REMOTE_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 
 impl Sample {
     pub(super) fn new() -> Self {
@@ -160,6 +167,16 @@ impl Sample {
         Self { spec, network }
     }
 
+    /// With UDP checksums, as IPv6 has none of its own.
+    pub(super) fn over_ipv6() -> Self {
+        let mut sample = Self::new();
+        let transport = &mut sample.spec.transport;
+        transport.local.set_ip(LOCAL_IPV6.into());
+        transport.remote.set_ip(REMOTE_IPV6.into());
+        sample.spec.outer.no_checksum = false;
+        sample
+    }
+
     fn ids(&self) -> Ids {
         super::local_ids(&self.spec)
     }
@@ -171,7 +188,6 @@ impl Sample {
             ..Here::default()
         })?;
         let record = Record::of(&self.spec, &self.network, LOOPBACK, false);
-        let record = record.ok_or_else(|| "no record".to_owned())?;
         maps.open(self.ids(), record, &[], &self.inside())
     }
 
@@ -209,7 +225,7 @@ impl Sample {
     pub(super) fn sent(&self, ipv6: bool) -> Vec<u8> {
         let head = [0, 2, 5, 6, 7, 8, 0xff, 3, 0, protocol(ipv6)];
         let payload = [&head[..], &self.packet(ipv6, true)].concat();
-        udp(LOCAL, REMOTE, [1701, 1702], 0x4000, &payload)
+        self.datagram(true, 0x4000, &payload)
     }
 
     /// The IP packet around a packet of the peer's.
@@ -220,11 +236,41 @@ impl Sample {
 
     /// The IP packet around an L2TP message of the peer's.
     pub(super) fn of_peer(&self, message: &[u8]) -> Vec<u8> {
-        udp(REMOTE, LOCAL, [1702, 1701], 0, message)
+        self.datagram(false, 0, message)
+    }
+
+    /// A datagram of ours or of the peer's, with these flags of IPv4.
+    fn datagram(&self, ours: bool, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let Transport { local, remote, .. } = self.spec.transport;
+        let [from, to] = turn([local, remote], ours);
+        let len = 8 + payload.len() as u16;
+        let ports = [from.port(), to.port()].map(u16::to_be_bytes).concat();
+        let mut datagram = [&ports[..], &len.to_be_bytes(), &[0, 0], payload].concat();
+        let octets = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let addresses = [octets(from), octets(to)].concat();
+        if !self.spec.outer.no_checksum {
+            let pseudo = [&addresses[..], &[0, 17], &len.to_be_bytes(), &datagram].concat();
+            let sum = checksum(&pseudo);
+            datagram[6..8].copy_from_slice(if sum == [0, 0] { &[0xff, 0xff] } else { &sum });
+        }
+        let header = match (from.ip(), to.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                ipv4_header(from.octets(), to.octets(), 17, len, flags).to_vec()
+            }
+            _ => {
+                let [high, low] = len.to_be_bytes();
+                [&[0x60, 0, 0, 0, high, low, 17, 64], &addresses[..]].concat()
+            }
+        };
+        [header, datagram].concat()
     }
 
     /// With an Ethernet header.
-    pub(super) fn framed(&self, packet: &[u8], ipv6: bool) -> Vec<u8> {
+    pub(super) fn framed(&self, packet: &[u8]) -> Vec<u8> {
+        let ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
         let ethertype = if ipv6 { [0x86, 0xdd] } else { [8, 0] };
         [&[0; 12][..], &ethertype, packet].concat()
     }
@@ -236,13 +282,6 @@ fn protocol(ipv6: bool) -> u8 {
 
 fn turn<T: Copy>([local, peer]: [T; 2], ours: bool) -> [T; 2] {
     if ours { [local, peer] } else { [peer, local] }
-}
-
-fn udp(from: [u8; 4], to: [u8; 4], ports: [u16; 2], flags: u16, payload: &[u8]) -> Vec<u8> {
-    let len = 8 + payload.len() as u16;
-    let [source, destination] = ports.map(u16::to_be_bytes);
-    let header = [&source[..], &destination, &len.to_be_bytes(), &[0, 0]].concat();
-    [&ipv4_header(from, to, 17, len, flags)[..], &header, payload].concat()
 }
 
 fn ipv4_header(from: [u8; 4], to: [u8; 4], protocol: u8, len: u16, flags: u16) -> [u8; 20] {

@@ -13,10 +13,10 @@
 // pair merges them as they are after decapsulation.
 //
 // Octets of what is carried, L = 6 or 8, P = 1 to 4:
-//   Ethernet 14 | IPv4 20, no options | UDP 8 | L2TPv2 L: flags, [length], tunnel id, session id | PPP P: [FF 03] [00] 21 or 57 | IP packet
+//   Ethernet 14 | IPv4 20, no options, or IPv6 40 | UDP 8 | L2TPv2 L: flags, [length], tunnel id, session id | PPP P: [FF 03] [00] 21 or 57 | IP packet
 //
 // Numbers that end in `_be` are as on the wire; all others are the host's. A packet inside a message begins at any octet, and not every processor reads
-// words from there: its header is looked at in a copy. What is outside lies at even octets, and IPv4 at a multiple of four, as drivers see to it.
+// words from there: its header is looked at in a copy. What is outside lies at even octets, and IP at a multiple of four, as drivers see to it.
 
 #include <linux/bpf.h>
 
@@ -24,6 +24,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 // What is older in some headers than in the kernels that we run on (linux/bpf.h).
+#define ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 
 // linux/if_ether.h, linux/pkt_cls.h, linux/in.h, linux/socket.h
@@ -38,6 +39,7 @@
 #define PROTO_UDP 17
 #define PROTO_ICMP6 58
 #define FAMILY_IPV4 2
+#define FAMILY_IPV6 10
 
 #define IPV4_LEN 20
 #define IPV6_LEN 40
@@ -45,9 +47,9 @@
 #define TCP_LEN 20
 #define TCP_SYN 2
 #define HEAD_MAX 10
-#define OUTER_LEN (IPV4_LEN + UDP_LEN)
 
 #define SWAP16(x) __builtin_bswap16(x)
+#define SWAP32(x) __builtin_bswap32(x)
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*skb_load)(const struct __sk_buff *, __u32 at, void *, __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
@@ -66,10 +68,11 @@ static long (*redirect_neigh)(__u32 device, struct bpf_redir_neigh *, int len, _
 #define CHECKSUM 8      // the UDP checksum is wanted
 #define FAR_ONLY 16     // nothing is sent into `near_ends`
 #define OWN_DEVICE 32   // nothing else is on `device`, and nothing is asked of where packets are from
+#define OUTER_IPV6 64   // it goes over IPv6
 
 struct session {
 	__u32 device;      // where its packets come from and go to on this host
-	__u32 local_be, remote_be;
+	__u32 local_be[4], remote_be[4]; // of IPv4 the first word alone
 	__u32 peer4_be, peer6_be[4]; // what the peer's end of it has inside
 	__u16 local_port_be, remote_port_be;
 	__u16 mtu;         // the largest packet inside
@@ -323,6 +326,137 @@ INLINE __u16 sum_inner(struct __sk_buff *skb, __u32 at, __u32 packet, const stru
 	return sum ? sum : 0xffff;
 }
 
+// An IP packet on its way out.
+struct outgoing {
+	__u32 ids;
+	__u32 len;      // octets, of a super-packet all
+	__u32 packet;   // octets of the largest packet that it is on the wire
+	__u32 link_len; // octets before it
+	__u16 sum;      // of its words; 0: there is no UDP checksum
+};
+
+// Finds the path of a session's datagrams of `len` octets: what `fib_lookup` answers.
+INLINE long find_path(struct __sk_buff *skb, struct bpf_fib_lookup *path, const struct session *session, __u32 len, __u8 tos, const int outer_ipv6)
+{
+	path->l4_protocol = PROTO_UDP;
+	path->sport = session->local_port_be;
+	path->dport = session->remote_port_be;
+	path->tot_len = len;
+	if (outer_ipv6) {
+		path->family = FAMILY_IPV6;
+		path->flowinfo = SWAP32((__u32)(tos & 0xfc) << 20);
+		__builtin_memcpy(path->ipv6_src, session->local_be, 16);
+		__builtin_memcpy(path->ipv6_dst, session->remote_be, 16);
+	} else {
+		path->family = FAMILY_IPV4;
+		path->tos = tos & 0xfc;
+		path->ipv4_src = session->local_be[0];
+		path->ipv4_dst = session->remote_be[0];
+	}
+	return path->ifindex ? fib_lookup(skb, path, sizeof(*path), 0) : BPF_FIB_LKUP_RET_SUCCESS;
+}
+
+// Writes the IP header of a datagram of `len` octets, which has zeros; the sum of its addresses.
+INLINE __u32 put_ip(__u8 *ip, const struct session *session, __u16 len, __u8 tos, const int outer_ipv6)
+{
+	if (outer_ipv6) {
+		*(__u32 *)ip = SWAP32(6U << 28 | (__u32)tos << 20);
+		*(__u16 *)(ip + 4) = SWAP16((__u16)(len - IPV6_LEN));
+		ip[6] = PROTO_UDP;
+		ip[7] = 64;
+		__builtin_memcpy(ip + 8, session->local_be, 16);
+		__builtin_memcpy(ip + 24, session->remote_be, 16);
+		return sum_words(ip + 8, 16);
+	}
+	ip[0] = 0x45;
+	ip[1] = tos;
+	*(__u16 *)(ip + 2) = SWAP16(len);
+	// What is larger than the path is not carried here, so it is never in fragments, and needs no identification (RFC 6864).
+	*(__u16 *)(ip + 6) = SWAP16(0x4000);
+	ip[8] = 64;
+	ip[9] = PROTO_UDP;
+	*(__u32 *)(ip + 12) = session->local_be[0];
+	*(__u32 *)(ip + 16) = session->remote_be[0];
+	*(__u16 *)(ip + 10) = ~fold(sum_words(ip, IPV4_LEN / 2));
+	return sum_words(ip + 12, 4);
+}
+
+// Sends a packet to the peer of its session.
+INLINE int leave(struct __sk_buff *skb, const struct host *here, const struct session *session, const struct inner *inner,
+		 const struct outgoing *outgoing, const int outer_ipv6)
+{
+	const __u32 ip_len = outer_ipv6 ? IPV6_LEN : IPV4_LEN;
+	__u32 head_len = session->head_len, len = outgoing->len, packet = outgoing->packet;
+	if (head_len > HEAD_MAX || head_len < 7)
+		return TC_PASS;
+	__u32 around = ip_len + UDP_LEN + head_len;
+	if (len + around > 0xffff)
+		return TC_PASS;
+	__u8 tos = session->tos | (session->flags & ECN ? inner->ecn : 0);
+	struct bpf_fib_lookup path = {};
+	path.ifindex = here->path;
+	long found = find_path(skb, &path, session, packet + around, tos, outer_ipv6);
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return TC_PASS;
+	__u32 uplink = path.ifindex;
+	if (here->path && uplink == skb->ifindex)
+		return TC_PASS;
+	if (session->flags & FAR_ONLY && map_lookup(&near_ends, &uplink))
+		return TC_PASS;
+
+	// Whatever is before UDP ends there.
+	struct {
+		__u8 before[2 + ETH_LEN + IPV6_LEN];
+		__u16 sport_be, dport_be, len_be, checksum;
+		__u8 head[HEAD_MAX];
+		__u8 end[6];
+	} __attribute__((aligned(8))) out = {};
+	__u8 *ip = out.before + sizeof(out.before) - ip_len, *ethernet = ip - ETH_LEN;
+	*(__u16 *)(ethernet + 12) = outer_ipv6 ? ETH_P_IPV6_BE : ETH_P_IPV4_BE;
+	__u32 sum = put_ip(ip, session, len + around, tos, outer_ipv6);
+	out.sport_be = session->local_port_be;
+	out.dport_be = session->remote_port_be;
+	out.len_be = SWAP16((__u16)(len + around - ip_len));
+	__builtin_memcpy(out.head, session->head, HEAD_MAX);
+	if (inner->is_ipv6)
+		out.head[(head_len - 1) & 15] = 0x57;
+	if (outgoing->sum) {
+		__u16 udp_len_be = SWAP16((__u16)(packet + head_len + UDP_LEN));
+		sum += SWAP16((__u16)PROTO_UDP) + udp_len_be;
+		sum += out.sport_be + out.dport_be + udp_len_be + sum_words(out.head, HEAD_MAX / 2);
+		sum += head_len & 1 ? SWAP16(outgoing->sum) : outgoing->sum;
+		out.checksum = ~fold(sum);
+		if (!out.checksum)
+			out.checksum = 0xffff;
+	}
+
+	__u32 count = packets(skb, len), ids = outgoing->ids;
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | (__u64)head_len << BPF_ADJ_ROOM_ENCAP_L2_SHIFT |
+		      (outer_ipv6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
+	if (skb_adjust_room(skb, around, BPF_ADJ_ROOM_MAC, flags))
+		return TC_PASS;
+	// The way back is closed from here on.
+	if ((!outgoing->link_len && skb_change_head(skb, ETH_LEN, 0)) || skb_store(skb, 0, ethernet, ETH_LEN + around, 0))
+		return TC_DROP;
+	struct counters *counters = map_lookup(&counted, &ids);
+	if (counters) {
+		counters->tx_packets += count;
+		counters->tx_bytes += len;
+	}
+	// A packet that waits for its next hop's address is sent by its route then, which is still that of the packet inside.
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return redirect_neigh(uplink, 0, 0, 0);
+	struct bpf_redir_neigh next = {};
+	if (outer_ipv6) {
+		next.nh_family = FAMILY_IPV6;
+		__builtin_memcpy(next.ipv6_nh, path.ipv6_dst, 16);
+	} else {
+		next.nh_family = FAMILY_IPV4;
+		next.ipv4_nh = path.ipv4_dst;
+	}
+	return redirect_neigh(uplink, &next, sizeof(next), 0);
+}
+
 SEC("classifier")
 int l2tp_encap(struct __sk_buff *skb)
 {
@@ -344,102 +478,25 @@ int l2tp_encap(struct __sk_buff *skb)
 		return TC_PASS;
 	if (inner.len != len)
 		return TC_PASS;
+	int outer_ipv6 = session->flags & OUTER_IPV6;
 	// The tunnel's own datagrams must not go into it.
-	if (inner.destination_be == session->remote_be)
+	if (!outer_ipv6 && !inner.is_ipv6 && inner.destination_be == session->remote_be[0])
 		return TC_PASS;
-	__u32 head_len = session->head_len, packet = largest(skb, link_len, &inner);
-	if (head_len > HEAD_MAX || head_len < 7)
+	if (outer_ipv6 && inner.is_ipv6 && same(header.octets + 24, session->remote_be))
 		return TC_PASS;
-	__u32 around = OUTER_LEN + head_len;
-	if (!packet || packet > session->mtu || len + around > 0xffff)
+	__u32 packet = largest(skb, link_len, &inner);
+	if (!packet || packet > session->mtu)
 		return TC_PASS;
 	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, link_len, session->mtu, &inner))
 		return TC_PASS;
-	__u16 inner_sum = 0;
+	__u16 sum = 0;
 	if (session->flags & CHECKSUM) {
-		inner_sum = sum_inner(skb, link_len, packet, &header, &inner);
-		if (!inner_sum)
+		sum = sum_inner(skb, link_len, packet, &header, &inner);
+		if (!sum)
 			return TC_PASS;
 	}
-	__u8 tos = session->tos | (session->flags & ECN ? inner.ecn : 0);
-
-	struct bpf_fib_lookup path = {};
-	path.family = FAMILY_IPV4;
-	path.l4_protocol = PROTO_UDP;
-	path.sport = session->local_port_be;
-	path.dport = session->remote_port_be;
-	path.tot_len = packet + around;
-	path.ifindex = here->path;
-	path.tos = tos & 0xfc;
-	path.ipv4_src = session->local_be;
-	path.ipv4_dst = session->remote_be;
-	long found = BPF_FIB_LKUP_RET_SUCCESS;
-	if (here->path) {
-		found = fib_lookup(skb, &path, sizeof(path), 0);
-		if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
-			return TC_PASS;
-		if (path.ifindex == from)
-			return TC_PASS;
-	}
-	__u32 uplink = path.ifindex;
-	if (session->flags & FAR_ONLY && map_lookup(&near_ends, &uplink))
-		return TC_PASS;
-
-	struct {
-		__u8 pad[2];
-		__u8 ethernet[ETH_LEN];
-		__u8 ip[IPV4_LEN];
-		__u16 sport_be, dport_be, len_be, checksum;
-		__u8 head[HEAD_MAX];
-		__u8 end[2];
-	} __attribute__((aligned(8))) out = {};
-	*(__u16 *)(out.ethernet + 12) = ETH_P_IPV4_BE;
-	out.ip[0] = 0x45;
-	out.ip[1] = tos;
-	*(__u16 *)(out.ip + 2) = SWAP16((__u16)(len + around));
-	// What is larger than the path is not carried here, so it is never in fragments, and needs no identification (RFC 6864).
-	*(__u16 *)(out.ip + 6) = SWAP16(0x4000);
-	out.ip[8] = 64;
-	out.ip[9] = PROTO_UDP;
-	*(__u32 *)(out.ip + 12) = session->local_be;
-	*(__u32 *)(out.ip + 16) = session->remote_be;
-	*(__u16 *)(out.ip + 10) = ~fold(sum_words(out.ip, IPV4_LEN / 2));
-	out.sport_be = session->local_port_be;
-	out.dport_be = session->remote_port_be;
-	out.len_be = SWAP16((__u16)(len + around - IPV4_LEN));
-	__builtin_memcpy(out.head, session->head, HEAD_MAX);
-	if (inner.is_ipv6)
-		out.head[(head_len - 1) & 15] = 0x57;
-	if (inner_sum) {
-		__u16 udp_len_be = SWAP16((__u16)(packet + head_len + UDP_LEN));
-		__u32 sum = sum_words(out.ip + 12, 4) + SWAP16((__u16)PROTO_UDP) + udp_len_be;
-		sum += out.sport_be + out.dport_be + udp_len_be + sum_words(out.head, HEAD_MAX / 2);
-		sum += head_len & 1 ? SWAP16(inner_sum) : inner_sum;
-		out.checksum = ~fold(sum);
-		if (!out.checksum)
-			out.checksum = 0xffff;
-	}
-
-	__u32 count = packets(skb, len);
-	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
-		      (__u64)head_len << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
-	if (skb_adjust_room(skb, around, BPF_ADJ_ROOM_MAC, flags))
-		return TC_PASS;
-	// The way back is closed from here on.
-	if ((!link_len && skb_change_head(skb, ETH_LEN, 0)) || skb_store(skb, 0, out.ethernet, ETH_LEN + around, 0))
-		return TC_DROP;
-	struct counters *counters = map_lookup(&counted, &ids);
-	if (counters) {
-		counters->tx_packets += count;
-		counters->tx_bytes += len;
-	}
-	// A packet that waits for its next hop's address is sent by its route then, which is still that of the packet inside.
-	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
-		return redirect_neigh(uplink, 0, 0, 0);
-	struct bpf_redir_neigh next = {};
-	next.nh_family = FAMILY_IPV4;
-	next.ipv4_nh = path.ipv4_dst;
-	return redirect_neigh(uplink, &next, sizeof(next), 0);
+	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
+	return outer_ipv6 ? leave(skb, here, session, &inner, &outgoing, 1) : leave(skb, here, session, &inner, &outgoing, 0);
 }
 
 // The ECN field with which a packet leaves the tunnel (RFC 6040 section 4.2): -1 if it is not to.
@@ -464,31 +521,52 @@ INLINE void set_ecn(__u8 *at, int is_ipv6, __u8 ecn)
 	*(__u16 *)(at + 10) = ~fold(sum);
 }
 
-SEC("classifier")
-int l2tp_decap(struct __sk_buff *skb)
+// Whether a datagram of IPv4 or IPv6 is from a session's peer to its end here.
+INLINE int is_of(const __u8 *ip, const __u8 *udp, const struct session *session, const int outer_ipv6)
 {
+	if (session->local_port_be != *(const __u16 *)(udp + 2) || session->remote_port_be != *(const __u16 *)udp)
+		return 0;
+	// Without a checksum it is refused, where that was not asked for (RFC 8200 section 8.1, RFC 6935).
+	if (outer_ipv6 && session->flags & CHECKSUM && !*(const __u16 *)(udp + 6))
+		return 0;
+	if (outer_ipv6)
+		return session->flags & OUTER_IPV6 && same(ip + 8, session->remote_be) && same(ip + 24, session->local_be);
+	return !(session->flags & OUTER_IPV6) && session->remote_be[0] == *(const __u32 *)(ip + 12) &&
+	       session->local_be[0] == *(const __u32 *)(ip + 16);
+}
+
+INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
+{
+	const __u32 outer_len = outer_ipv6 ? IPV6_LEN : IPV4_LEN;
 	// A tag says that the packet is another device's, which it comes to next.
-	if (skb->protocol != ETH_P_IPV4_BE || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+	if (skb->vlan_present || skb->pkt_type != PACKET_HOST)
 		return TC_PASS;
-	__u32 want = ETH_LEN + OUTER_LEN + 8 + 4 + IPV6_LEN;
+	__u32 want = ETH_LEN + outer_len + UDP_LEN + 8 + 4 + IPV6_LEN;
 	want = skb->len < want ? skb->len : want;
-	if (skb->len < ETH_LEN + OUTER_LEN + 6 + 1 + IPV4_LEN)
+	if (skb->len < ETH_LEN + outer_len + UDP_LEN + 6 + 1 + IPV4_LEN)
 		return TC_PASS;
 	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	if (data + want > end) {
 		// Nothing is pulled for what is none of ours.
-		if (data + ETH_LEN + 10 <= end && data[ETH_LEN + 9] != PROTO_UDP)
+		if (data + ETH_LEN + 10 <= end && data[ETH_LEN + (outer_ipv6 ? 6 : 9)] != PROTO_UDP)
 			return TC_PASS;
 		if (skb_pull(skb, want))
 			return TC_PASS;
 		data = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
 	}
-	__u8 *ip = data + ETH_LEN, *udp = ip + IPV4_LEN, *l2tp = udp + UDP_LEN;
-	if (l2tp + 12 > end || ip[0] != 0x45 || ip[9] != PROTO_UDP)
+	__u8 *ip = data + ETH_LEN, *udp = ip + outer_len, *l2tp = udp + UDP_LEN;
+	if (l2tp + 12 > end)
 		return TC_PASS;
-	__u16 ip_len = SWAP16(*(__u16 *)(ip + 2)), udp_len = SWAP16(*(__u16 *)(udp + 4));
-	if (*(__u16 *)(ip + 6) & SWAP16(0x3fff) || ip_len > skb->len - ETH_LEN || udp_len != ip_len - IPV4_LEN)
+	__u32 ip_len = SWAP16(*(__u16 *)(ip + (outer_ipv6 ? 4 : 2))), udp_len = SWAP16(*(__u16 *)(udp + 4));
+	if (outer_ipv6) {
+		ip_len += IPV6_LEN;
+		if (ip[0] >> 4 != 6 || ip[6] != PROTO_UDP)
+			return TC_PASS;
+	} else if (ip[0] != 0x45 || ip[9] != PROTO_UDP || *(__u16 *)(ip + 6) & SWAP16(0x3fff)) {
+		return TC_PASS;
+	}
+	if (ip_len > skb->len - ETH_LEN || udp_len != ip_len - outer_len)
 		return TC_PASS;
 	__u16 flags = SWAP16(*(__u16 *)l2tp);
 	__u32 ids, l2tp_len;
@@ -504,10 +582,9 @@ int l2tp_decap(struct __sk_buff *skb)
 		return TC_PASS;
 	}
 	struct session *session = map_lookup(&sessions, &ids);
-	if (!session || session->local_be != *(__u32 *)(ip + 16) || session->remote_be != *(__u32 *)(ip + 12) ||
-	    session->local_port_be != *(__u16 *)(udp + 2) || session->remote_port_be != *(__u16 *)udp)
+	if (!session || !is_of(ip, udp, session, outer_ipv6))
 		return TC_PASS;
-	if (fold(sum_words(ip, IPV4_LEN / 2)) != 0xffff)
+	if (!outer_ipv6 && fold(sum_words(ip, IPV4_LEN / 2)) != 0xffff)
 		return TC_PASS;
 
 	__u8 *ppp = l2tp + l2tp_len;
@@ -530,7 +607,7 @@ int l2tp_decap(struct __sk_buff *skb)
 
 	struct inner inner = {};
 	struct header header;
-	__u32 around = OUTER_LEN + l2tp_len + ppp_len;
+	__u32 around = outer_len + UDP_LEN + l2tp_len + ppp_len;
 	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(skb, ETH_LEN + around, &header, &inner))
 		return TC_PASS;
 	if (!(session->flags & OWN_DEVICE) && !is_from_there(session, ids, &header, &inner))
@@ -547,7 +624,7 @@ int l2tp_decap(struct __sk_buff *skb)
 		return TC_PASS;
 	int ecn = inner.ecn;
 	if (session->flags & ECN)
-		ecn = merge_ecn(ecn, ip[1] & 3);
+		ecn = merge_ecn(ecn, (outer_ipv6 ? ip[1] >> 4 : ip[1]) & 3);
 	if (ecn < 0)
 		return TC_PASS;
 	struct host *here = host();
@@ -556,8 +633,12 @@ int l2tp_decap(struct __sk_buff *skb)
 	__u16 is_ipv6 = inner.is_ipv6;
 	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
-	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and IPv6 is left to `tun`.
-	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO | (is_ipv6 ? ADJ_ROOM_DECAP_L3_IPV6 : 0);
+	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and such are left to `tun`.
+	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
+	if (is_ipv6 && !outer_ipv6)
+		how |= ADJ_ROOM_DECAP_L3_IPV6;
+	if (!is_ipv6 && outer_ipv6)
+		how |= ADJ_ROOM_DECAP_L3_IPV4;
 	if (skb_adjust_room(skb, -(__s32)around, BPF_ADJ_ROOM_MAC, how))
 		return TC_PASS;
 	data = (void *)(long)skb->data;
@@ -583,6 +664,14 @@ int l2tp_decap(struct __sk_buff *skb)
 	__builtin_memcpy(passage->device, &to, 4);
 	passage->protocol_be = is_ipv6 ? ETH_P_IPV6_BE : ETH_P_IPV4_BE;
 	return redirect(here->helper, 0);
+}
+
+SEC("classifier")
+int l2tp_decap(struct __sk_buff *skb)
+{
+	if (skb->protocol == ETH_P_IPV4_BE)
+		return arrive(skb, 0);
+	return skb->protocol == ETH_P_IPV6_BE ? arrive(skb, 1) : TC_PASS;
 }
 
 SEC("classifier")

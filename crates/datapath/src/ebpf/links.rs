@@ -19,9 +19,10 @@ use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
 use crate::netlink::{Ethernet, Netlink};
 use crate::thread::{self, Wake};
 
-/// Groups of rtnetlink: devices, IPv4 addresses (`linux/rtnetlink.h`).
+/// Groups of rtnetlink: devices, addresses (`linux/rtnetlink.h`).
 const DEVICES: u32 = 1;
 const IPV4_ADDRESSES: u32 = 5;
+const IPV6_ADDRESSES: u32 = 9;
 
 /// `linux/sockios.h`, `linux/ethtool.h`.
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
@@ -122,6 +123,7 @@ fn doorbell() -> io::Result<NetlinkSocket> {
     socket.bind(&NetlinkAddr::new(0, 0))?;
     socket.add_membership(DEVICES)?;
     socket.add_membership(IPV4_ADDRESSES)?;
+    socket.add_membership(IPV6_ADDRESSES)?;
     socket.set_non_blocking(true)?;
     Ok(socket)
 }
@@ -379,10 +381,10 @@ impl<F: FnMut(Notice)> Host<F> {
         }
     }
 
-    /// Attaches to the Ethernet devices that have an IPv4 address by now.
+    /// Attaches to the Ethernet devices that have an address by now.
     fn follow_uplinks(&mut self) -> Result<(), String> {
         let all = self.netlink.ethernets().map_err(|e| e.to_string())?;
-        let with_ipv4 = self.netlink.with_ipv4().map_err(|e| e.to_string())?;
+        let addressed = self.netlink.addressed().map_err(|e| e.to_string())?;
         let Some(mut attached) = self.attached.take() else {
             return Ok(());
         };
@@ -390,7 +392,7 @@ impl<F: FnMut(Notice)> Host<F> {
         let there = |end: &Ethernet| all.iter().any(|link| link.index == end.index);
         let helper_is_there = there(near) && there(far);
         let is_uplink = |link: &&Ethernet| {
-            link.index != near.index && link.index != far.index && with_ipv4.contains(&link.index)
+            link.index != near.index && link.index != far.index && addressed.contains(&link.index)
         };
         let uplinks: Vec<&Ethernet> = all.iter().filter(is_uplink).collect();
         let near = uplinks.iter().any(|uplink| uplink.is_veth);
@@ -464,8 +466,9 @@ pub(super) fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
-/// Lets paths be looked up as those of packets that came through this device.
+/// Lets paths be looked up as those of packets that came through this device. Where there is no IPv6, `tun` says so of sessions over it.
 fn forward(name: &str) -> Result<(), String> {
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"), "1");
     let path = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
     let written = fs::write(&path, "1");
     match fs::read_to_string(&path) {

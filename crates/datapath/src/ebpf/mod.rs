@@ -23,6 +23,7 @@ mod trial;
 
 use std::collections::HashMap;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -174,7 +175,6 @@ impl Accelerator {
         }
         let far_only = session.spec.choice != Choice::Ebpf;
         let record = Record::of(session.spec, network, index, far_only);
-        let record = record.ok_or_else(|| Some("its outer addresses are IPv6".to_owned()))?;
         Ok((record, inside(session.spec, network)))
     }
 }
@@ -194,12 +194,18 @@ fn may_be_carried<'a>(
         _ if session.sends_numbers || sequencing == Sequencing::Required => {
             "its messages have sequence numbers"
         }
+        _ if is_link_local(spec.transport.remote.ip()) => "its peer's address is link-local",
         _ if session.elsewhere => "its listener has a device or a network namespace",
         Some((network, _)) if network.encryption.is_some() => "its packets are encrypted",
         Some(network) => return Ok(*network),
         None => return Err(None),
     };
     Err(Some(why.to_owned()))
+}
+
+/// Whether it takes a device to know where an address is.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// The inner destinations that say that a packet is a session's.

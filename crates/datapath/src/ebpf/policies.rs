@@ -1,7 +1,7 @@
 //! IPsec policies of this host (xfrm): what they cover is not for the programs, which are before them on the way in and past them on the way out.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
@@ -22,7 +22,7 @@ const POLICY_ID: usize = 64;
 const SELECTOR: usize = 56;
 const UDP: u8 = 17;
 
-/// What a policy applies to, of IPv4.
+/// What a policy applies to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Policy {
     to: IpNet,
@@ -76,29 +76,35 @@ pub(super) fn all() -> io::Result<Vec<Policy>> {
     }
 }
 
-/// What a `struct xfrm_userpolicy_info` begins with.
-fn policy(octets: &[u8]) -> Option<Policy> {
-    let selector: &[u8; SELECTOR] = octets.first_chunk()?;
-    let family = u16::from_ne_bytes([selector[40], selector[41]]);
-    let net = |at: usize, len: u8| {
-        let octets: [u8; 4] = selector[at..at + 4].try_into().ok()?;
-        IpNet::new(Ipv4Addr::from(octets).into(), len).ok()
+/// What a `struct xfrm_userpolicy_info` begins with; one for both families is two.
+fn policy(octets: &[u8]) -> Vec<Policy> {
+    let Some(selector) = octets.first_chunk::<SELECTOR>() else {
+        return Vec::new();
     };
-    let any = i32::from(family) == libc::AF_UNSPEC;
-    let ours = any || i32::from(family) == libc::AF_INET;
-    let (to_len, from_len) = if any {
-        (0, 0)
-    } else {
-        (selector[42], selector[43])
+    let family = i32::from(u16::from_ne_bytes([selector[40], selector[41]]));
+    let any = family == libc::AF_UNSPEC;
+    let of = |ipv6: bool| {
+        let net = |at: usize, len: u8| {
+            let octets: [u8; 16] = selector[at..at + 16].try_into().ok()?;
+            let [a, b, c, d, ..] = octets;
+            let address: IpAddr = match ipv6 {
+                true => Ipv6Addr::from(octets).into(),
+                false => Ipv4Addr::new(a, b, c, d).into(),
+            };
+            IpNet::new(address, if any { 0 } else { len }).ok()
+        };
+        Some(Policy {
+            to: net(0, selector[42])?,
+            from: net(16, selector[43])?,
+            protocol: selector[44],
+        })
     };
-    Some(Policy {
-        to: net(0, to_len).filter(|_| ours)?,
-        from: net(16, from_len).filter(|_| ours)?,
-        protocol: selector[44],
-    })
+    let ipv4 = (any || family == libc::AF_INET).then(|| of(false));
+    let ipv6 = (any || family == libc::AF_INET6).then(|| of(true));
+    [ipv4, ipv6].into_iter().flatten().flatten().collect()
 }
 
 /// Whether one of them is about a session's messages.
 pub(super) fn cover(policies: &[Policy], path: &Transport) -> bool {
-    matches!(path.remote, SocketAddr::V4(_)) && policies.iter().any(|policy| policy.covers(path))
+    policies.iter().any(|policy| policy.covers(path))
 }

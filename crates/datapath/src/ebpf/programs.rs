@@ -1,6 +1,6 @@
 //! The programs in the kernel and their maps: what `l2tp.bpf.c` declares, as Rust has it.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
@@ -27,6 +27,7 @@ const ECN: u8 = 4;
 const CHECKSUM: u8 = 8;
 const FAR_ONLY: u8 = 16;
 const OWN_DEVICE: u8 = 32;
+const OUTER_IPV6: u8 = 64;
 
 /// {tunnel id, session id} as on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +46,8 @@ impl From<Ids> for WireIds {
 #[repr(C)]
 pub(super) struct Record {
     device: u32,
-    local: [u8; 4],
-    remote: [u8; 4],
+    local: [u8; 16],
+    remote: [u8; 16],
     peer4: [u8; 4],
     peer6: [u8; 16],
     local_port: [u8; 2],
@@ -60,25 +61,21 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a session over IPv4 with this TUN device; none for any other. `far_only`: it sends nothing into devices that end on this machine.
+    /// Of a session with this TUN device. `far_only`: it sends nothing into devices that end on this machine.
     pub(super) fn of(
         spec: &SessionSpec,
         network: &NetworkSpec,
         device: u32,
         far_only: bool,
-    ) -> Option<Self> {
-        let (SocketAddr::V4(local), SocketAddr::V4(remote)) =
-            (spec.transport.local, spec.transport.remote)
-        else {
-            return None;
-        };
+    ) -> Self {
+        let (local, remote) = (spec.transport.local, spec.transport.remote);
         let crate::Encapsulation::V2 { peer, .. } = spec.encapsulation;
         let (head_len, head) = head(peer, network.framing);
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-        Some(Self {
+        Self {
             device,
-            local: local.ip().octets(),
-            remote: remote.ip().octets(),
+            local: octets(local.ip()),
+            remote: octets(remote.ip()),
             peer4: network.ipv4.map_or([0; 4], |link| link.peer.octets()),
             peer6: network.ipv6.map_or([0; 16], |link| link.peer.octets()),
             local_port: local.port().to_be_bytes(),
@@ -89,12 +86,24 @@ impl Record {
                 | flag(spec.outer.ecn, ECN)
                 | flag(!spec.outer.no_checksum, CHECKSUM)
                 | flag(far_only, FAR_ONLY)
-                | flag(spec.device != Device::Shared, OWN_DEVICE),
+                | flag(spec.device != Device::Shared, OWN_DEVICE)
+                | flag(remote.is_ipv6(), OUTER_IPV6),
             tos: spec.outer.dscp << 2,
             head_len,
             head,
             reserved: 0,
-        })
+        }
+    }
+}
+
+/// An address as the programs have it: of IPv4 the first four octets.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -147,7 +156,7 @@ pub(super) struct Here {
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 4 + 8 + 20 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
+// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}

@@ -42,13 +42,12 @@ impl Bench {
     }
 
     fn encap(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
-        let ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
-        let framed = self.sample.framed(packet, ipv6);
+        let framed = self.sample.framed(packet);
         self.outcome(ENCAP, &framed)
     }
 
     fn decap(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
-        let framed = self.sample.framed(packet, false);
+        let framed = self.sample.framed(packet);
         self.outcome(DECAP, &framed)
     }
 
@@ -118,9 +117,14 @@ fn a_refusal_is_the_verifiers_reason_in_one_line() {
 
 #[test]
 fn messages_are_taken_with_and_without_length_and_in_every_framing() {
-    let Some(mut bench) = Bench::new(|_| {}) else {
-        return;
-    };
+    for sample in [Sample::new(), Sample::over_ipv6()] {
+        if let Some(bench) = Bench::new(|it| *it = sample) {
+            takes_every_framing(bench);
+        }
+    }
+}
+
+fn takes_every_framing(mut bench: Bench) {
     for ipv6 in [false, true] {
         let packet = bench.sample.packet(ipv6, false);
         let long = if ipv6 { 0x57 } else { 0x21 };
@@ -250,6 +254,40 @@ fn what_is_around_a_message_has_to_be_its_sessions() {
 }
 
 #[test]
+fn what_is_around_a_message_over_ipv6_has_to_be_its_sessions() {
+    for checksums in [true, false] {
+        let Some(mut bench) = Bench::new(|sample| {
+            *sample = Sample::over_ipv6();
+            sample.spec.outer.no_checksum = !checksums;
+        }) else {
+            return;
+        };
+        let good = bench.sample.received(false);
+        assert!(bench.decap(&good).is_some());
+        for (what, at, octets) in [
+            ("another destination", 39, &[9][..]),
+            ("a spoofed source", 8, &[9]),
+            ("another port of ours", 42, &[0, 1]),
+            ("another port of theirs", 40, &[0, 1]),
+            ("a fragment", 6, &[44]),
+            ("IPv4", 0, &[0x45]),
+            ("a UDP length that lies", 44, &[0, 60]),
+            ("an IP length that lies", 4, &[0xff, 0xff]),
+        ] {
+            let mut packet = good.clone();
+            packet[at..at + octets.len()].copy_from_slice(octets);
+            assert_eq!(bench.decap(&packet), None, "{what}");
+        }
+        let mut without = good.clone();
+        without[46..48].fill(0);
+        assert_eq!(bench.decap(&without).is_some(), !checksums);
+        for len in 40..good.len() {
+            assert_eq!(bench.decap(&good[..len]), None, "cut at {len}");
+        }
+    }
+}
+
+#[test]
 fn a_packet_from_behind_the_peer_is_taken_and_one_to_there_sent() {
     let to: IpNet = "203.0.113.0/24".parse().unwrap();
     let Some(mut bench) = Bench::new(|sample| {
@@ -270,16 +308,23 @@ fn a_packet_from_behind_the_peer_is_taken_and_one_to_there_sent() {
 
 #[test]
 fn headers_are_as_short_as_the_peer_wants_and_checksums_right() {
+    for sample in [Sample::new, Sample::over_ipv6] {
+        headers_and_checksums(sample);
+    }
+}
+
+fn headers_and_checksums(sample: fn() -> Sample) {
     for (protocol, address_control) in [(false, false), (true, false), (false, true), (true, true)]
     {
         let framing = Framing {
             protocol_compression: protocol,
             address_control_compression: address_control,
         };
-        let Some(mut bench) = Bench::new(|sample| {
-            sample.network.framing = framing;
-            sample.spec.outer.no_checksum = false;
-            sample.spec.outer.dscp = 46;
+        let Some(mut bench) = Bench::new(|it| {
+            *it = sample();
+            it.network.framing = framing;
+            it.spec.outer.no_checksum = false;
+            it.spec.outer.dscp = 46;
         }) else {
             return;
         };
@@ -288,12 +333,20 @@ fn headers_are_as_short_as_the_peer_wants_and_checksums_right() {
                 panic!("{kind} is left");
             };
             let head = 10 - 2 * usize::from(address_control) - usize::from(protocol);
-            assert_eq!(made[28 + head..], packet, "{kind}");
-            assert_eq!(made[1], 46 << 2);
-            assert_eq!(checksum(&made[..20]), [0, 0]);
-            let udp = &made[20..];
+            let (ip, addresses) = match bench.sample.spec.transport.remote.is_ipv6() {
+                true => (40, &made[8..40]),
+                false => (20, &made[12..20]),
+            };
+            assert_eq!(made[ip + 8 + head..], packet, "{kind}");
+            if ip == 20 {
+                assert_eq!(made[1], 46 << 2);
+                assert_eq!(checksum(&made[..20]), [0, 0]);
+            } else {
+                assert_eq!(made[..4], [0x6b, 0x80, 0, 0]);
+            }
+            let udp = &made[ip..];
             let len = (udp.len() as u16).to_be_bytes();
-            let pseudo = [&made[12..20], &[0, 17], &len, udp].concat();
+            let pseudo = [addresses, &[0, 17], &len, udp].concat();
             assert_eq!(checksum(&pseudo), [0, 0], "{kind} {framing:?}");
             assert_ne!(udp[6..8], [0, 0], "{kind}");
         }

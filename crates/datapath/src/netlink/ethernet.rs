@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
@@ -34,15 +34,18 @@ impl Netlink {
         Ok(replies.iter().filter_map(ethernet).collect())
     }
 
-    /// The devices that have an IPv4 address, by index.
-    pub(crate) fn with_ipv4(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
+    /// The devices that have an address, by index; one of IPv6 that is link-local, as every device has, is none.
+    pub(crate) fn addressed(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let replies = self
-            .request(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP)
+            .request(message, NLM_F_DUMP)
             .map_err(|e| DatapathError::system("list addresses", &e))?;
         let index = |reply: RouteNetlinkMessage| match reply {
-            RouteNetlinkMessage::NewAddress(address) => Some(address.header.index),
+            RouteNetlinkMessage::NewAddress(AddressMessage { header, .. })
+                if header.family == AddressFamily::Inet || header.scope != AddressScope::Link =>
+            {
+                Some(header.index)
+            }
             _ => None,
         };
         Ok(replies.into_iter().filter_map(index).collect())

@@ -205,6 +205,45 @@ fn checksums_are_right_and_streams_are_whole_at_the_wire() {
 }
 
 #[test]
+fn a_session_over_ipv6_is_carried_with_right_checksums() {
+    let Some(bed) = Bed::new() else { return };
+    let (lns_address, lac_address) = ("[fd09::1]:1701", "[fd09::2]:1701");
+    let places = [(&bed.lns, lns_address), (&bed.lac, lac_address)];
+    let mut ends = places.map(|(place, address)| End::start_with_ebpf(place, address));
+    for ((end, lns), side) in ends.iter_mut().zip([true, false]).zip(dual_stack()) {
+        let mut spec = carried(1, lns);
+        let (local, remote) = match lns {
+            true => (lns_address, lac_address),
+            false => (lac_address, lns_address),
+        };
+        spec.transport.local = local.parse().unwrap();
+        spec.transport.remote = remote.parse().unwrap();
+        spec.outer.no_checksum = false;
+        end.create(1, spec).unwrap();
+        end.configure(1, side).unwrap();
+        assert_eq!(end.any_event(), carried_by(Engine::Ebpf));
+    }
+    let before = [&bed.lns, &bed.lac].map(wrong_sums);
+    for features in [
+        "tso on gro off",
+        "tso off tx-udp_tnl-segmentation off gso on gro on",
+    ] {
+        for end in [&bed.lns, &bed.lac] {
+            end.run(&format!("ethtool -K wire {features}"));
+        }
+        bed.lac.ping("10.0.0.1");
+        bed.lac.ping("fe80::1%l2tp0");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
+        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 4 << 20);
+    }
+    assert_eq!([&bed.lns, &bed.lac].map(wrong_sums), before);
+    let packets: u64 = ends.iter_mut().map(|end| end.stats(1).tx_packets).sum();
+    let left = through_tun(&bed.lns) + through_tun(&bed.lac);
+    // The last segments of what is not a whole number of them.
+    assert!(left < packets / 10, "{left} of {packets} were left to tun");
+}
+
+#[test]
 fn a_session_moves_to_tun_and_back_and_loses_nothing() {
     let Some(bed) = Bed::new() else { return };
     for end in [&bed.lns, &bed.lac] {
