@@ -444,7 +444,7 @@ mod tests {
             "hooks.lost",
         ];
         all.extend(own.map(|name| (name.to_owned(), 0)));
-        all.extend(datapath::Drop::ALL.map(|reason| (name_of_drop(reason), 0)));
+        all.extend(datapath::DropReason::ALL.map(|reason| (name_of_drop(reason), 0)));
         let numbered = all.iter_mut().zip(1_000_001..);
         numbered.for_each(|((_, value), number)| *value = number);
         all

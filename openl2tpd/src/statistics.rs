@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{CommandError, ErrorKind, MetricsFormat, Response, Selector, Statistics};
-use datapath::{Drop, Drops};
+use datapath::{DropReason, Drops};
 use engine::Command;
 use tokio::sync;
 
@@ -125,7 +125,7 @@ impl Daemon {
 }
 
 /// The statistic of packets that the engine `tun` dropped for this reason.
-pub(crate) fn name_of_drop(reason: Drop) -> String {
+pub(crate) fn name_of_drop(reason: DropReason) -> String {
     format!("engines.tun.dropped.{}", reason.name())
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why a packet, or a datagram with one, goes no further.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Drop {
+pub enum DropReason {
     /// From the host, to a destination that no session has.
     NoSession,
     /// Of a network layer that is not open on its session.
@@ -38,7 +38,7 @@ pub enum Drop {
     SendRefused,
 }
 
-impl Drop {
+impl DropReason {
     /// All of them.
     pub const ALL: [Self; 15] = [
         Self::NoSession,
@@ -83,7 +83,7 @@ impl Drop {
 
 /// The sums of an engine since its start.
 #[derive(Debug)]
-pub struct Drops([AtomicU64; Drop::ALL.len()]);
+pub struct Drops([AtomicU64; DropReason::ALL.len()]);
 
 impl Default for Drops {
     fn default() -> Self {
@@ -94,18 +94,18 @@ impl Default for Drops {
 impl Drops {
     /// Packets that went no further for this reason.
     #[must_use]
-    pub fn of(&self, reason: Drop) -> u64 {
+    pub fn of(&self, reason: DropReason) -> u64 {
         self.0[reason as usize].load(Ordering::Relaxed)
     }
 
     /// All reasons, and how many packets each has stopped.
-    pub fn all(&self) -> impl Iterator<Item = (Drop, u64)> {
-        Drop::ALL
+    pub fn all(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL
             .into_iter()
             .map(|reason| (reason, self.of(reason)))
     }
 
-    pub(crate) fn count(&self, reason: Drop, packets: u64) {
+    pub(crate) fn count(&self, reason: DropReason, packets: u64) {
         self.0[reason as usize].fetch_add(packets, Ordering::Relaxed);
     }
 }

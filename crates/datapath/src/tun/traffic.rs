@@ -24,7 +24,7 @@ use crate::capture::{Way, show};
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers, Path};
-use crate::{Device, Drop, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
+use crate::{Device, DropReason, Drops, Ecn, Event, Handle, Ids, NetworkSpec, Transport, Verdict};
 
 /// The most packets of a session that wait for its device or for a layer there, which takes some milliseconds.
 const EARLY_MAX: usize = 32;
@@ -88,7 +88,7 @@ impl Traffic {
                 let path = session.transport();
                 if (&path.listener, path.remote) != (listener, remote) {
                     session.stats.rx_errors += 1;
-                    self.drops.count(Drop::WrongPeer, 1);
+                    self.drops.count(DropReason::WrongPeer, 1);
                     return;
                 }
                 let ns = header.sequence.map(|sequence| sequence.ns);
@@ -124,7 +124,7 @@ impl Traffic {
                         self.wake = Some(self.wake.map_or(until, |wake| wake.min(until)));
                     }
                     Verdict::Drop => {
-                        let reason = ns.map_or(Drop::Unnumbered, |_| Drop::Late);
+                        let reason = ns.map_or(DropReason::Unnumbered, |_| DropReason::Late);
                         self.drops.count(reason, 1);
                     }
                 }
@@ -207,33 +207,33 @@ impl Traffic {
     pub(super) fn outbound(&mut self, owner: Option<Slot>, octets: &mut [u8]) {
         if let Err(reason) = self.send_packet(owner, octets) {
             self.drops.count(reason, 1);
-            if reason == Drop::NoSession {
+            if reason == DropReason::NoSession {
                 let packet = octets.get(PacketHeader::LEN..).unwrap_or_default();
                 self.unreachable.tell(packet, self.clock.now());
             }
         }
     }
 
-    fn send_packet(&mut self, owner: Option<Slot>, octets: &mut [u8]) -> Result<(), Drop> {
-        let (large, packet) = PacketHeader::decode(octets).map_err(|_| Drop::Malformed)?;
-        let header = IpHeader::decode(packet).map_err(|_| Drop::Malformed)?;
+    fn send_packet(&mut self, owner: Option<Slot>, octets: &mut [u8]) -> Result<(), DropReason> {
+        let (large, packet) = PacketHeader::decode(octets).map_err(|_| DropReason::Malformed)?;
+        let header = IpHeader::decode(packet).map_err(|_| DropReason::Malformed)?;
         let slot = owner.or_else(|| self.table.toward(header.destination));
-        let slot = slot.ok_or(Drop::NoSession)?;
-        let session = self.table.get_mut(slot).ok_or(Drop::NoSession)?;
+        let slot = slot.ok_or(DropReason::NoSession)?;
+        let session = self.table.get_mut(slot).ok_or(DropReason::NoSession)?;
         // What the kernel says of its own accord on a layer that is not open (IPv6 listener reports, say) is no error of the session's.
         if !session.carried.has(header.layer) {
-            return Err(Drop::LayerClosed);
+            return Err(DropReason::LayerClosed);
         }
         // The tunnel's own datagrams, when the path to the peer is lost and a route of the session is what is left: in the tunnel each
         // would come back here, longer, for ever.
         if header.destination == session.transport().remote.ip() {
             session.stats.tx_errors += 1;
-            return Err(Drop::Loop);
+            return Err(DropReason::Loop);
         }
         if large.oversized.is_some() {
             let Some(segments) = Segments::of(large, header.layer, packet) else {
                 session.stats.tx_errors += 1;
-                return Err(Drop::Malformed);
+                return Err(DropReason::Malformed);
             };
             segments.for_each(|segment| {
                 self.encapsulate(slot, &header, segment.len(), |out| segment.write(out));
@@ -248,7 +248,7 @@ impl Traffic {
         let whole = |partial| checksum::complete(packet, partial);
         if !large.partial.is_none_or(whole) {
             session.stats.tx_errors += 1;
-            return Err(Drop::Malformed);
+            return Err(DropReason::Malformed);
         }
         self.encapsulate(slot, &header, packet.len(), |out| {
             out.extend_from_slice(packet);
@@ -302,7 +302,8 @@ impl Traffic {
     pub(super) fn flush(&mut self) {
         for delivered in self.coalescer.flush() {
             if !delivered.taken {
-                self.drops.count(Drop::DeviceRefused, delivered.packets);
+                self.drops
+                    .count(DropReason::DeviceRefused, delivered.packets);
             }
             let Some(session) = self.table.get_mut(delivered.slot) else {
                 continue;
@@ -316,7 +317,7 @@ impl Traffic {
         }
         for sent in self.outgoing.flush() {
             if !sent.taken {
-                self.drops.count(Drop::SendRefused, sent.datagrams);
+                self.drops.count(DropReason::SendRefused, sent.datagrams);
             }
             let Some(session) = self.table.get_mut(sent.slot) else {
                 continue;
@@ -361,7 +362,7 @@ struct Onward<'a> {
 }
 
 impl Onward<'_> {
-    fn drop(&self, reason: Drop) {
+    fn drop(&self, reason: DropReason) {
         self.drops.count(reason, 1);
     }
 }
@@ -401,7 +402,7 @@ impl Session {
         // Whoever is on the way could have made it.
         if self.cipher.is_some() {
             self.stats.rx_errors += 1;
-            onward.drop(Drop::Unencrypted);
+            onward.drop(DropReason::Unencrypted);
         } else {
             self.deliver(layer, frame.payload, ecn, onward);
         }
@@ -417,13 +418,13 @@ impl Session {
             if self.carried.has(layer) {
                 self.deliver(layer, packet, ecn, onward);
             } else {
-                onward.drop(Drop::LayerClosed);
+                onward.drop(DropReason::LayerClosed);
             }
         });
         self.cipher = Some(cipher);
         if opened.is_err() {
             self.stats.rx_errors += 1;
-            onward.drop(Drop::Undecryptable);
+            onward.drop(DropReason::Undecryptable);
         }
         opened != Err(Lost::Synchronization)
     }
@@ -466,17 +467,17 @@ impl Session {
         layer: Layer,
         packet: &[u8],
         outer: Ecn,
-    ) -> Result<(Option<Ecn>, &Network), Drop> {
-        let network = self.network.as_ref().ok_or(Drop::NoDevice)?;
-        let header = IpHeader::decode(packet).map_err(|_| Drop::Malformed)?;
+    ) -> Result<(Option<Ecn>, &Network), DropReason> {
+        let network = self.network.as_ref().ok_or(DropReason::NoDevice)?;
+        let header = IpHeader::decode(packet).map_err(|_| DropReason::Malformed)?;
         if header.layer != layer {
-            return Err(Drop::Malformed);
+            return Err(DropReason::Malformed);
         }
         if self.spec.device == Device::Shared && !may_be_source(&header, &network.spec) {
-            return Err(Drop::SpoofedSource);
+            return Err(DropReason::SpoofedSource);
         }
         let ecn = match self.spec.outer.ecn {
-            true => header.ecn.merge(outer).ok_or(Drop::Congestion)?,
+            true => header.ecn.merge(outer).ok_or(DropReason::Congestion)?,
             false => header.ecn,
         };
         Ok(((ecn != header.ecn).then_some(ecn), network))
@@ -489,16 +490,16 @@ impl Session {
         len: usize,
         write: impl FnOnce(&mut Vec<u8>),
         out: &mut Vec<u8>,
-    ) -> Result<(), Drop> {
-        let Network { spec, .. } = self.network.as_ref().ok_or(Drop::NoDevice)?;
+    ) -> Result<(), DropReason> {
+        let Network { spec, .. } = self.network.as_ref().ok_or(DropReason::NoDevice)?;
         if len > spec.mtu.into() {
-            return Err(Drop::TooLarge);
+            return Err(DropReason::TooLarge);
         }
         let ns = self.sequencer.next_ns();
         let encapsulation = &self.spec.encapsulation;
         let header = |protocol, len, out: &mut Vec<u8>| {
             put_header(out, protocol, len, spec.framing, encapsulation, ns)
-                .map_err(|BufferFull| Drop::TooLarge)
+                .map_err(|BufferFull| DropReason::TooLarge)
         };
         let Some(cipher) = &mut self.cipher else {
             header(layer.protocol(), len, out)?;
@@ -514,7 +515,7 @@ impl Session {
         write(out);
         show(&self.taps, Way::Sent, &out[at + overhead..]);
         let sealed = cipher.seal(layer, &mut out[at..]);
-        sealed.map_err(|BufferFull| Drop::TooLarge)
+        sealed.map_err(|BufferFull| DropReason::TooLarge)
     }
 
     /// Where its datagrams go that have a packet with this ECN field in them.
