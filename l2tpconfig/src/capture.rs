@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
-use api::{CapturedPacket, Client, Selector};
+use api::{CapturedPacket, Client, Followed, Selector};
 
 use crate::pcap::Packets;
 use crate::vocabulary::Given;
@@ -17,14 +17,11 @@ enum To {
 }
 
 impl To {
+    /// Begins a file in place of what was there.
     fn open(flags: &Flags) -> Result<Self, Failure> {
         let out: Box<dyn Write> = match &flags.write {
             Some(path) => Box::new(File::create(path).map_err(|e| Failure::File(path.clone(), e))?),
             None if flags.json => return Ok(Self::Json),
-            None if io::stdout().is_terminal() => {
-                let instead = "-w FILE is needed, or a program that reads: | wireshark -k -i -";
-                return Err(Failure::Usage(instead.to_owned()));
-            }
             None => Box::new(io::stdout()),
         };
         Ok(Self::File(Packets::begin(out)?))
@@ -51,14 +48,28 @@ pub(crate) fn run(flags: &Flags, given: &Given) -> Result<(), Failure> {
         Some(Ok(count)) if count > 0 => count,
         Some(_) => return Err(Failure::Usage("count is a number from 1".to_owned())),
     };
+    if flags.write.is_none() && !flags.json && io::stdout().is_terminal() {
+        let instead = "-w FILE is needed, or a program that reads: | wireshark -k -i -";
+        return Err(Failure::Usage(instead.to_owned()));
+    }
     let client = Client::new(&flags.socket)?;
-    let mut to = To::open(flags)?;
-    let (mut captured, mut lost, mut result) = (0_u64, 0_u64, Ok(()));
-    client.capture((&tunnel, &session), |packet| {
-        result = to.add(&packet);
-        captured += 1;
-        lost += packet.lost;
-        left -= 1;
+    let (mut captured, mut lost) = (0_u64, 0_u64);
+    let (mut to, mut result) = (None, Ok(()));
+    client.capture((&tunnel, &session), |followed| {
+        match followed {
+            // What the daemon refuses leaves the file as it was.
+            Followed::Begun => match To::open(flags) {
+                Ok(opened) => to = Some(opened),
+                Err(failure) => result = Err(failure),
+            },
+            Followed::Item(packet) => {
+                let added = to.as_mut().map_or(Ok(()), |to| to.add(&packet));
+                result = added.map_err(Failure::from);
+                captured += 1;
+                lost += packet.lost;
+                left -= 1;
+            }
+        }
         match result.is_err() || left == 0 {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -66,7 +77,7 @@ pub(crate) fn run(flags: &Flags, given: &Given) -> Result<(), Failure> {
     })?;
     match result {
         // Who reads has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other?,
     }
     if !flags.quiet {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use api::ladder::{Ladder, Style};
-use api::{Client, Selector, TraceEvent, TraceOf, TraceRequest};
+use api::{Client, Followed, Selector, TraceEvent, TraceOf, TraceRequest};
 
 use crate::pcap::Capture;
 use crate::{Failure, Flags};
@@ -133,19 +133,25 @@ fn yes(text: &str) -> Option<bool> {
 impl Trace {
     /// Follows until there were enough, or it is interrupted.
     pub(crate) fn run(&self, flags: &Flags) -> Result<(), Failure> {
-        let mut capture = flags.pcap.as_deref().map(Capture::create).transpose()?;
         let client = Client::new(&flags.socket)?;
         let (mut left, mut result) = (self.count.unwrap_or(u64::MAX), Ok(()));
         if left == 0 {
             return Ok(());
         }
-        let mut ladder = Ladder::new(style());
-        client.trace(&self.request, |event| {
-            result = capture
-                .as_mut()
-                .map_or(Ok(()), |capture| capture.add(&event))
-                .and_then(|()| print(&event, flags.json, &mut ladder));
-            left -= 1;
+        let (mut ladder, mut capture) = (Ladder::new(style()), None);
+        client.trace(&self.request, |followed| {
+            result = match followed {
+                // What the daemon refuses leaves the file as it was.
+                Followed::Begun => {
+                    let file = flags.pcap.as_deref().map(Capture::create).transpose();
+                    file.map(|file| capture = file)
+                }
+                Followed::Item(event) => {
+                    left -= 1;
+                    let added = capture.as_mut().map_or(Ok(()), |file| file.add(&event));
+                    added.and_then(|()| print(&event, flags.json, &mut ladder))
+                }
+            };
             match result.is_err() || left == 0 {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),

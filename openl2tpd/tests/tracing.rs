@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use api::{
-    Client, Collection, Parameters, Range, Request, Selector, SessionFilter, SessionStatus,
-    TraceEvent, TraceOf, TraceRequest, TunnelFilter, TunnelStatus, UserFilter,
+    Client, Collection, Followed, Parameters, Range, Request, Selector, SessionFilter,
+    SessionStatus, TraceEvent, TraceOf, TraceRequest, TunnelFilter, TunnelStatus, UserFilter,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -100,10 +100,13 @@ impl Daemon {
         let events = thread::spawn(move || {
             let mut events = Vec::new();
             let request = TraceRequest { of, ppp: true };
-            let each = |event: TraceEvent| {
-                // Nobody may wait for one any more.
-                let _ = sender.send(event.name.clone());
-                events.push(event);
+            let each = |followed| {
+                if let Followed::Item(event) = followed {
+                    let event: TraceEvent = event;
+                    // Nobody may wait for one any more.
+                    let _ = sender.send(event.name.clone());
+                    events.push(event);
+                }
                 ControlFlow::Continue(())
             };
             // The daemon's end may cut the last one short.

@@ -61,6 +61,15 @@ pub struct Client {
     patience: Duration,
 }
 
+/// What comes of following something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Followed<T> {
+    /// The daemon has taken the request; what it will say is still to come. Once, and first.
+    Begun,
+    /// One of what is followed.
+    Item(T),
+}
+
 impl Client {
     /// A client of the daemon that listens at `path`. Connects with each request, not now.
     ///
@@ -156,7 +165,7 @@ impl Client {
         &self,
         filter: &EventFilter,
         after: Option<&str>,
-        each: impl FnMut(EventRecord) -> ControlFlow<()>,
+        mut each: impl FnMut(EventRecord) -> ControlFlow<()>,
     ) -> Result<bool, ClientError> {
         let types = (!filter.types.is_empty()).then(|| filter.types.join(","));
         let tunnel = filter.tunnel.map(|tunnel| tunnel.to_string());
@@ -169,10 +178,14 @@ impl Client {
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))));
         let path = format!("/v1/events?{}", query.collect::<Vec<_>>().join("&"));
-        self.follow_until_signalled(&path, each)
+        self.follow_until_signalled(&path, |followed| match followed {
+            Followed::Begun => ControlFlow::Continue(()),
+            Followed::Item(event) => each(event),
+        })
     }
 
     /// Follows messages, and hands each to `each`, until that breaks, the daemon ends, or SIGINT or SIGTERM comes: then the program goes on.
+    /// That the daemon has taken the request comes first.
     ///
     /// # Errors
     ///
@@ -180,7 +193,7 @@ impl Client {
     pub fn trace(
         &self,
         request: &TraceRequest,
-        each: impl FnMut(TraceEvent) -> ControlFlow<()>,
+        each: impl FnMut(Followed<TraceEvent>) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         self.follow_until_signalled(&request.path(segment), each)
             .map(drop)
@@ -194,7 +207,7 @@ impl Client {
     pub fn capture(
         &self,
         (tunnel, session): (&Selector, &Selector),
-        each: impl FnMut(CapturedPacket) -> ControlFlow<()>,
+        each: impl FnMut(Followed<CapturedPacket>) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         let [tunnel, session] = [tunnel, session].map(|which| segment(&which.to_string()));
         let path = format!("/v1/tunnels/{tunnel}/sessions/{session}/capture");
@@ -204,7 +217,7 @@ impl Client {
     fn follow_until_signalled<T: DeserializeOwned>(
         &self,
         path: &str,
-        each: impl FnMut(T) -> ControlFlow<()>,
+        each: impl FnMut(Followed<T>) -> ControlFlow<()>,
     ) -> Result<bool, ClientError> {
         self.runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate()).map_err(protocol)?;
@@ -220,7 +233,7 @@ impl Client {
     async fn follow<T: DeserializeOwned>(
         &self,
         path: &str,
-        mut each: impl FnMut(T) -> ControlFlow<()>,
+        mut each: impl FnMut(Followed<T>) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         let request = self.send(Method::GET, path, None);
         let mut response = timeout(self.patience, request)
@@ -231,6 +244,9 @@ impl Client {
             let body = response.into_body().collect().await.map_err(cut_short)?;
             return Err(refusal(status, &body.to_bytes()));
         }
+        if each(Followed::Begun).is_break() {
+            return Ok(());
+        }
         let mut text = Vec::new();
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(cut_short)?;
@@ -240,7 +256,7 @@ impl Client {
                 let lines = event.split(|&octet| octet == b'\n');
                 for json in lines.filter_map(|line| line.strip_prefix(b"data: ")) {
                     let event = serde_json::from_slice(json).map_err(protocol)?;
-                    if each(event).is_break() {
+                    if each(Followed::Item(event)).is_break() {
                         return Ok(());
                     }
                 }

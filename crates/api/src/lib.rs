@@ -21,7 +21,7 @@ mod trace;
 
 pub use capture::CapturedPacket;
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Followed};
 pub use event::{Event, EventFilter, EventRecord};
 #[cfg(feature = "client")]
 pub use hyper::Method;

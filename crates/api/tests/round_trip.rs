@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use api::server::{Backend, EventLog, serve};
 use api::{
-    Client, ClientError, Collection, CommandError, Cursor, Direction, ErrorKind, Origin, Page,
-    Parameters, Range, Request, Response, Selector, SessionFilter, SessionState, Statistics,
+    Client, ClientError, Collection, CommandError, Cursor, Direction, ErrorKind, Followed, Origin,
+    Page, Parameters, Range, Request, Response, Selector, SessionFilter, SessionState, Statistics,
     TraceEvent, TraceOf, TraceRequest, TunnelFilter, TunnelState, UserFilter,
 };
 use serde_json::json;
@@ -373,13 +373,14 @@ fn whose_messages_are_followed_comes_through_and_every_message_comes_back() {
                 ppp,
             };
             let mut seen = Vec::new();
-            let each = |event| {
-                seen.push(event);
+            let each = |followed| {
+                seen.push(followed);
                 ControlFlow::Continue(())
             };
             client.trace(&request, each).unwrap();
-            assert_eq!(seen.len(), 2);
-            let event = &seen[1];
+            let [Followed::Begun, Followed::Item(_), Followed::Item(event)] = &seen[..] else {
+                panic!("{seen:?}")
+            };
             let asked = event.tunnel_name.as_deref();
             assert_eq!(asked, Some(format!("{request:?}").as_str()));
             assert_eq!(event.payload().unwrap(), ZLB);
@@ -388,9 +389,12 @@ fn whose_messages_are_followed_comes_through_and_every_message_comes_back() {
                 Some((3, 4))
             );
             let mut once = 0;
-            let each = |_| {
-                once += 1;
-                ControlFlow::Break(())
+            let each = |followed| match followed {
+                Followed::Begun => ControlFlow::Continue(()),
+                Followed::Item(_) => {
+                    once += 1;
+                    ControlFlow::Break(())
+                }
             };
             client.trace(&request, each).unwrap();
             assert_eq!(once, 1, "who has enough stops");
