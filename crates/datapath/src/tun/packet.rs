@@ -46,11 +46,12 @@ pub(super) struct IpHeader {
 impl IpHeader {
     /// Reads the header of a packet: RFC 791 section 3.1, RFC 8200 section 3.
     ///
-    /// An error if it is cut short or of another version, or if its length field says that the packet is.
+    /// An error if it is cut short or of another version, or if its length fields say that the packet is or can't be.
     pub(super) fn decode(packet: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(packet);
-        let version = r.u8("the version of an IP packet")? >> 4;
-        let (header, said) = match version {
+        let first = r.u8("the version of an IP packet")?;
+        let version = first >> 4;
+        let (header, least, said) = match version {
             4 => {
                 let tos = r.u8("IPv4 type of service")?;
                 let total = r.u16("IPv4 Total Length")?;
@@ -61,7 +62,12 @@ impl IpHeader {
                     source: IpAddr::from(r.array::<4>("IPv4 source address")?),
                     destination: IpAddr::from(r.array::<4>("IPv4 destination address")?),
                 };
-                (header, usize::from(total))
+                // A length of its header that no header has is more than any packet.
+                let least = match usize::from(first & 15) * 4 {
+                    0..20 => usize::MAX,
+                    len => len,
+                };
+                (header, least, usize::from(total))
             }
             6 => {
                 let class = r.u8("IPv6 traffic class")? >> 4;
@@ -74,7 +80,7 @@ impl IpHeader {
                     source: IpAddr::from(r.array::<16>("IPv6 source address")?),
                     destination: IpAddr::from(r.array::<16>("IPv6 destination address")?),
                 };
-                (header, 40 + usize::from(payload))
+                (header, 40, 40 + usize::from(payload))
             }
             _ => {
                 return Err(DecodeError::BadValue {
@@ -84,7 +90,7 @@ impl IpHeader {
             }
         };
         // More octets than said are PPP padding (RFC 1661 section 2); fewer, a packet that was cut.
-        if said > packet.len() {
+        if said > packet.len() || said < least {
             return Err(DecodeError::BadLength {
                 what: "an IP packet",
                 length: said,

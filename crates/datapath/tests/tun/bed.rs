@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,6 +23,8 @@ use datapath::{
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use socket2::{Domain, Socket as Socket2, Type};
 
+use super::{LAC, LNS};
+
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Namespace(File);
 
 impl Namespace {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let made = thread::spawn(|| {
             // SAFETY: the thread shares its files with the others still, and ends here.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
@@ -86,6 +88,18 @@ impl Namespace {
     /// Its path, for programs and sockets that enter it.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// What the kernel's TCP and UDP found wrong, checksums above all.
+    pub(crate) fn wrong_sums(&self) -> String {
+        let said = self.run("cat /proc/thread-self/net/snmp");
+        let of_ours = |line: &&str| line.starts_with("Tcp") || line.starts_with("Udp:");
+        let lines: Vec<&str> = said.lines().filter(of_ours).collect();
+        let pairs = lines
+            .chunks(2)
+            .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+        let wrong = pairs.filter(|(name, _)| matches!(*name, "InErrs" | "InCsumErrors"));
+        wrong.map(|(_, count)| count.to_owned() + " ").collect()
     }
 
     /// Sets kernel parameters of the network, `name=value` each.
@@ -146,6 +160,12 @@ impl Bed {
         lns.run("ip link add wire type veth peer name other");
         lns.run(&format!("ip link set other netns {}", lac.path()));
         lac.run("ip link set other name wire");
+        self.address_wires();
+    }
+
+    /// Gives what joins the two its addresses.
+    pub(crate) fn address_wires(&self) {
+        let Self { lns, lac } = self;
         for (end, number) in [(lns, 1), (lac, 2)] {
             // No address whose state changes with time.
             end.run("ip link set wire addrgenmode none");
@@ -450,6 +470,39 @@ impl End {
     }
 }
 
+/// Session 1 between two ends on an engine, with these networks, changed: on shared devices, or with the kernel's on devices of its own.
+pub(crate) fn both_ends(
+    bed: &Bed,
+    choice: Choice,
+    [lns_side, lac_side]: [NetworkSpec; 2],
+    change: impl Fn(&mut SessionSpec),
+) -> (End, End) {
+    let start = |place: &Namespace, lns: bool, network: NetworkSpec| {
+        let (local, remote) = if lns { (LNS, LAC) } else { (LAC, LNS) };
+        let (mut end, device) = match choice {
+            Choice::Kernel => (End::start_with_kernel(place, local), own()),
+            #[cfg(feature = "ebpf")]
+            Choice::Ebpf => (End::start_with_ebpf(place, local), Device::Shared),
+            _ => (End::start(place, local), Device::Shared),
+        };
+        let mut spec = session(1, lns, local, remote, device);
+        spec.choice = choice;
+        change(&mut spec);
+        end.create(1, spec).unwrap();
+        end.configure(1, network).unwrap();
+        let moved = Event::Moved {
+            handle: Handle(1),
+            engine: Engine::Ebpf,
+        };
+        while choice == Choice::Ebpf && end.any_event() != moved {}
+        end
+    };
+    (
+        start(&bed.lns, true, lns_side),
+        start(&bed.lac, false, lac_side),
+    )
+}
+
 pub(crate) fn own() -> Device {
     Device::Own { name: None }
 }
@@ -537,6 +590,31 @@ pub(crate) fn ipv6(local: &str, peer: &str) -> Option<Ipv6Link> {
     })
 }
 
+/// The Internet checksum's sum of some octets (RFC 1071): 0xffff where they have a right one in them.
+pub(crate) fn sum(octets: &[u8]) -> u16 {
+    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+    let sum: u32 = octets.chunks(2).map(word).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ((folded & 0xffff) + (folded >> 16)) as u16
+}
+
+/// A UDP packet of IPv6 with its checksum, as a host behind the peer would send it.
+pub(crate) fn ipv6_udp(source: &str, destination: &str, port: u16, payload: &[u8]) -> Vec<u8> {
+    let len = 8 + payload.len() as u16;
+    let octets = |address: &str| address.parse::<Ipv6Addr>().unwrap().octets();
+    let addresses = [octets(source), octets(destination)].concat();
+    let ports = [4000_u16.to_be_bytes(), port.to_be_bytes()].concat();
+    let len = len.to_be_bytes();
+    let datagram = |checksum: u16| [&ports, &len[..], &checksum.to_be_bytes(), payload].concat();
+    let covered = [&addresses, &[0, 17][..], &len, &datagram(0)].concat();
+    let checksum = match !sum(&covered) {
+        0 => 0xffff,
+        other => other,
+    };
+    let head = [&[0x60, 0, 0, 0], &len[..], &[17, 64], &addresses].concat();
+    [head, datagram(checksum)].concat()
+}
+
 /// A UDP packet of IPv4 without checksum, as a host behind the peer would send it.
 pub(crate) fn ipv4_udp(source: &str, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let octets = |ip: IpAddr| match ip {
@@ -549,11 +627,7 @@ pub(crate) fn ipv4_udp(source: &str, destination: SocketAddr, payload: &[u8]) ->
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
     packet.extend(octets(source.parse().unwrap()));
     packet.extend(octets(destination.ip()));
-    let words = packet
-        .chunks(2)
-        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
-    let sum: u32 = words.sum();
-    let checksum = !(((sum & 0xffff) + (sum >> 16)) as u16);
+    let checksum = !sum(&packet);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet.extend(4000u16.to_be_bytes());
     packet.extend(destination.port().to_be_bytes());

@@ -132,20 +132,6 @@ fn through(place: &Namespace, device: &str) -> u64 {
     counts.filter_map(number).sum::<u64>()
 }
 
-/// What the kernel's TCP and UDP found wrong.
-fn wrong_sums(place: &Namespace) -> String {
-    let said = place.run("cat /proc/thread-self/net/snmp");
-    let lines: Vec<&str> = said
-        .lines()
-        .filter(|l| l.starts_with("Tcp") || l.starts_with("Udp:"))
-        .collect();
-    let pairs = lines
-        .chunks(2)
-        .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
-    let wrong = pairs.filter(|(name, _)| matches!(*name, "InErrs" | "InCsumErrors"));
-    wrong.map(|(_, count)| count).collect()
-}
-
 #[test]
 fn what_programs_do_not_know_goes_on_to_tun() {
     let Some(bed) = Bed::new() else { return };
@@ -193,11 +179,11 @@ fn checksums_are_right_and_streams_are_whole_at_the_wire() {
         end.run("ethtool -K wire tso off tx-udp_tnl-segmentation off gso on gro on");
     }
     let mut ends = both_ends_with(&bed, |spec| spec.outer.no_checksum = false);
-    let before = [&bed.lns, &bed.lac].map(wrong_sums);
+    let before = [&bed.lns, &bed.lac].map(|end| end.wrong_sums());
     Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
     Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 4 << 20);
     bed.lac.ping("10.0.0.1");
-    assert_eq!([&bed.lns, &bed.lac].map(wrong_sums), before);
+    assert_eq!([&bed.lns, &bed.lac].map(|end| end.wrong_sums()), before);
     let packets: u64 = ends.iter_mut().map(|end| end.stats(1).tx_packets).sum();
     let left = through_tun(&bed.lns) + through_tun(&bed.lac);
     // The last segments of what is not a whole number of them.
@@ -223,7 +209,7 @@ fn a_session_over_ipv6_is_carried_with_right_checksums() {
         end.configure(1, side).unwrap();
         assert_eq!(end.any_event(), carried_by(Engine::Ebpf));
     }
-    let before = [&bed.lns, &bed.lac].map(wrong_sums);
+    let before = [&bed.lns, &bed.lac].map(|end| end.wrong_sums());
     for features in [
         "tso on gro off",
         "tso off tx-udp_tnl-segmentation off gso on gro on",
@@ -236,7 +222,7 @@ fn a_session_over_ipv6_is_carried_with_right_checksums() {
         Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
         Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 4 << 20);
     }
-    assert_eq!([&bed.lns, &bed.lac].map(wrong_sums), before);
+    assert_eq!([&bed.lns, &bed.lac].map(|end| end.wrong_sums()), before);
     let packets: u64 = ends.iter_mut().map(|end| end.stats(1).tx_packets).sum();
     let left = through_tun(&bed.lns) + through_tun(&bed.lac);
     // The last segments of what is not a whole number of them.

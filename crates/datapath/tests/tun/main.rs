@@ -29,8 +29,12 @@ mod outer;
 mod pools;
 mod proxy;
 #[cfg(test)]
+mod rough;
+#[cfg(test)]
 mod sequencing;
 mod survey;
+#[cfg(test)]
+mod underlay;
 
 use std::net::{SocketAddr, UdpSocket};
 
