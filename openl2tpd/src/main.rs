@@ -151,11 +151,15 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     let served = sockets.described(&model);
     let (control_socket, read_only_socket) = control_sockets(flags)?;
     // Before we give up what it takes.
+    let surveyor = Surveyor::new();
     let ebpf = match flags.datapath {
-        DatapathName::Auto | DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
+        DatapathName::Auto => surveyor
+            .wants_programs()
+            .and_then(|()| datapath::ebpf::load())
+            .map_err(Some),
+        DatapathName::Ebpf => datapath::ebpf::load().map_err(Some),
         _ => Err(None),
     };
-    let surveyor = Surveyor::new();
     // Before the first thread: each has its own.
     privileges::give_up(&model).context("cannot give up privileges")?;
 

@@ -33,8 +33,23 @@ impl Surveyor {
     /// Has the kernel take programs to be tried, as long as we may: only this needs CAP_BPF and CAP_PERFMON.
     #[must_use]
     pub fn new() -> Self {
-        let programs = ebpf::load();
+        let programs = ebpf::load_small();
         Self { programs }
+    }
+
+    /// Why programs are of no use to who can do without, if they are not.
+    ///
+    /// # Errors
+    ///
+    /// In one line.
+    pub fn wants_programs(&self) -> Result<(), String> {
+        match &self.programs {
+            Err(why) => Err(why.clone()),
+            Ok(programs) if programs.is_interpreted() => {
+                Err("this kernel would interpret them, as it has no compiler for them or does not use it".to_owned())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Tries everything, in the network namespace of the calling thread, which has a device more for some milliseconds.
@@ -54,7 +69,11 @@ impl Surveyor {
             result,
         };
         let programs = self.programs.as_mut();
-        let loaded = programs.as_ref().map(|_| "taken by the kernel".to_owned());
+        let taken = |programs: &&mut Loaded| match programs.is_interpreted() {
+            true => "taken by the kernel, which interprets them: `auto` does without",
+            false => "taken by the kernel",
+        };
+        let loaded = programs.as_ref().map(|programs| taken(programs).to_owned());
         let loaded = finding("programs", loaded.map_err(|why| (*why).clone()));
         let no_programs = || "there are no programs".to_owned();
         let (tried, attached) = match programs {

@@ -128,8 +128,8 @@ struct map SEC("maps") near_ends = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 16, BPF_F_NO_P
 // the same as of `sessions` -> what was carried
 struct map SEC("maps") counted = {BPF_MAP_TYPE_PERCPU_HASH, 4, sizeof(struct counters), 1 << 17, BPF_F_NO_PREALLOC};
 // a single inner destination -> {tunnel id, session id}: what a trie of thousands takes a dozen steps for is one of a hash
-struct map SEC("maps") hosts4 = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 20, BPF_F_NO_PREALLOC};
-struct map SEC("maps") hosts6 = {BPF_MAP_TYPE_HASH, 16, 4, 1 << 20, BPF_F_NO_PREALLOC};
+struct map SEC("maps") hosts4 = {BPF_MAP_TYPE_HASH, 4, 4, 1 << 18, BPF_F_NO_PREALLOC};
+struct map SEC("maps") hosts6 = {BPF_MAP_TYPE_HASH, 16, 4, 1 << 18, BPF_F_NO_PREALLOC};
 // a network of inner destinations -> {tunnel id, session id}
 struct map SEC("maps") inside4 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix4), 4, 1 << 20, BPF_F_NO_PREALLOC};
 struct map SEC("maps") inside6 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix6), 4, 1 << 20, BPF_F_NO_PREALLOC};

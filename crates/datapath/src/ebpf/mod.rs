@@ -43,13 +43,29 @@ pub struct Loaded {
     maps: Maps,
 }
 
+impl Loaded {
+    /// Whether the kernel interprets them, which takes several times as long, and more of its stack, than what it compiles.
+    pub(crate) const fn is_interpreted(&self) -> bool {
+        self.programs.interpreted
+    }
+}
+
 /// Has the kernel take the programs and tries them on a packet each way. Only this needs CAP_BPF and CAP_PERFMON; the rest is done with CAP_NET_ADMIN.
 ///
 /// # Errors
 ///
 /// Why this kernel, or what we may do with it, is not enough, in one line.
 pub fn load() -> Result<Loaded, String> {
-    let (mut programs, mut maps) = programs::load()?;
+    load_for(None)
+}
+
+/// The same for trials, without the memory for many sessions.
+pub(crate) fn load_small() -> Result<Loaded, String> {
+    load_for(Some(16))
+}
+
+fn load_for(most: Option<u32>) -> Result<Loaded, String> {
+    let (mut programs, mut maps) = programs::load(most)?;
     check::self_test(&mut programs, &mut maps)?;
     Ok(Loaded { programs, maps })
 }

@@ -207,6 +207,8 @@ pub(super) struct Programs {
     ebpf: Ebpf,
     here: Array<MapData, Here>,
     near_ends: HashMap<MapData, u32, u32>,
+    /// The kernel has no compiler for them, or does not use it.
+    pub(super) interpreted: bool,
 }
 
 /// The kernel's refusal, or that of the object, in one line.
@@ -233,12 +235,28 @@ fn in_one_line(text: &str) -> String {
     words.fold(first, |line, word| line + " " + word)
 }
 
-/// Has the kernel take maps and programs.
-pub(super) fn load() -> Result<(Programs, Maps), String> {
-    let mut ebpf = EbpfLoader::new()
-        .btf(None)
-        .load(OBJECT)
-        .map_err(|e| refusal(&e))?;
+/// The maps that take memory for all that they may hold.
+const HASHES: [&str; 6] = [
+    "sessions",
+    "own_devices",
+    "near_ends",
+    "counted",
+    "hosts4",
+    "hosts6",
+];
+
+/// Has the kernel take maps and programs; each hash with room for `most` at most, where that is said.
+pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    for (name, most) in HASHES
+        .into_iter()
+        .flat_map(|name| most.map(|most| (name, most)))
+    {
+        loader.set_max_entries(name, most);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|e| refusal(&e))?;
+    let mut interpreted = false;
     for name in [ENCAP, DECAP, MERGED] {
         let program = ebpf
             .program_mut(name)
@@ -247,6 +265,8 @@ pub(super) fn load() -> Result<(Programs, Maps), String> {
         program
             .load()
             .map_err(|e| format!("load {name}: {}", refusal(&e)))?;
+        let info = program.info().map_err(|e| refusal(&e))?;
+        interpreted |= info.size_jitted() == 0;
     }
     let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
     let maps = Maps {
@@ -269,6 +289,7 @@ pub(super) fn load() -> Result<(Programs, Maps), String> {
         ebpf,
         here,
         near_ends,
+        interpreted,
     };
     Ok((programs, maps))
 }

@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     /// None without the privilege, which is said aloud, and no excuse in continuous integration.
     fn new(change: impl FnOnce(&mut Sample)) -> Option<Self> {
-        let (mut programs, mut maps) = match load() {
+        let (mut programs, mut maps) = match load(None) {
             Ok(loaded) => loaded,
             Err(why) if std::env::var_os("CI").is_some() => panic!("{why}"),
             Err(why) => {
