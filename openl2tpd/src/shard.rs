@@ -40,6 +40,8 @@ pub(crate) struct Shard {
     last_token: u64,
     /// Collected for one submission.
     requests: Vec<Request>,
+    /// To peers, with their DSCP, that wait for the requests to be carried out.
+    messages: Vec<(Transport, u8, Vec<u8>)>,
     log_limit: LogLimit,
     /// What happened, for those who follow.
     happened: Arc<EventLog>,
@@ -70,6 +72,7 @@ impl Shard {
             callers: BTreeMap::new(),
             last_token: 0,
             requests: Vec::new(),
+            messages: Vec::new(),
             log_limit: LogLimit::default(),
             happened,
             followers: Followers::default(),
@@ -81,7 +84,7 @@ impl Shard {
     /// Works until it is told to stop. The datapath is down when it returns.
     pub(crate) fn run(mut self, mut inbox: Inbox) -> Result<(), Broken> {
         self.take_outputs(clock::now());
-        self.carrier.submit(&mut self.requests);
+        self.flush();
         while self.wake_up(&mut inbox)? {}
         Ok(())
     }
@@ -104,7 +107,10 @@ impl Shard {
         let now = clock::now();
         for mail in mail {
             match mail {
-                Mail::Stop => return Ok(false),
+                Mail::Stop => {
+                    self.flush();
+                    return Ok(false);
+                }
                 other => self.receive(other, now),
             }
         }
@@ -114,8 +120,16 @@ impl Shard {
         for (source, lines) in self.log_limit.left_out(now) {
             report::left_out(source, lines);
         }
-        self.carrier.submit(&mut self.requests);
+        self.flush();
         Ok(true)
+    }
+
+    /// Has the datapath do what it is to do, then tells the peers: who is told of a session may send in it at once.
+    fn flush(&mut self) {
+        self.carrier.submit(&mut self.requests);
+        for (path, dscp, payload) in self.messages.drain(..) {
+            self.sockets.transmit(&path, dscp, &payload);
+        }
     }
 
     fn receive(&mut self, mail: Mail, now: Time) {
@@ -216,7 +230,7 @@ impl Shard {
                     local,
                     remote,
                 };
-                self.sockets.transmit(&path, dscp, &payload);
+                self.messages.push((path, dscp, payload));
             }
             Output::Datapath(request) => {
                 report::request(&request, &self.engine);

@@ -153,6 +153,11 @@ impl Auto {
                             carried.network = Some(network.clone());
                         }
                     }
+                    Request::SetSequencing { sequencing, .. } => {
+                        if let Some(carried) = self.in_kernel.get_mut(&handle) {
+                            carried.spec.set_sequencing(*sequencing);
+                        }
+                    }
                     Request::Remove { .. } => {
                         self.in_kernel.remove(&handle);
                     }

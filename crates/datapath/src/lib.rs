@@ -113,13 +113,12 @@ pub enum Request {
         /// Another.
         with: Handle,
     },
-    /// Lets what we send in a session have sequence numbers from now on, or none, where that is ours to say ([`Sequencing::Own`]). Never
-    /// completed.
+    /// Says anew whether a session's data messages have sequence numbers; the count of those that had some goes on. Never completed.
     SetSequencing {
         /// An existing session; nothing for any other.
         handle: Handle,
-        /// Whether to send them.
-        send: bool,
+        /// From now on.
+        sequencing: Sequencing,
     },
     /// Leaves the UDP checksum of a session's datagrams out from now on, or puts it in. Never completed.
     SetChecksums {

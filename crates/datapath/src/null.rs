@@ -9,7 +9,7 @@ use sansio::Time;
 use crate::message::encapsulate;
 use crate::{
     Completion, Datapath, DatapathError, Device, Encapsulation, Engine, Event, EventSink, Handle,
-    Ids, Request, Sequencer, SessionSpec, Stats, Transport, Verdict,
+    Ids, Request, Sequencer, Sequencing, SessionSpec, Stats, Transport, Verdict,
 };
 
 /// Where the datagrams of a [`Null`] go: a socket, or a simulated network.
@@ -197,9 +197,9 @@ impl<O: Outlet> Null<O> {
         }
     }
 
-    fn set_sequencing(&mut self, handle: Handle, send: bool) {
+    fn set_sequencing(&mut self, handle: Handle, sequencing: Sequencing) {
         if let Some(session) = self.sessions.get_mut(&handle) {
-            session.sequencer.set_sending(send);
+            session.sequencer.set(sequencing);
         }
     }
 
@@ -208,7 +208,9 @@ impl<O: Outlet> Null<O> {
             Request::Send { handle, frame } => return self.send(handle, &frame),
             // Nothing of it has a checksum.
             Request::SetChecksums { .. } | Request::Reserve { .. } => return,
-            Request::SetSequencing { handle, send } => return self.set_sequencing(handle, send),
+            Request::SetSequencing { handle, sequencing } => {
+                return self.set_sequencing(handle, sequencing);
+            }
             Request::Create {
                 token,
                 handle,

@@ -116,12 +116,14 @@ impl<T> Sequencer<T> {
         }
     }
 
-    /// Lets our own messages have numbers from now on, or none; only where that is ours to say.
-    pub fn set_sending(&mut self, on: bool) {
-        if let Sequencing::Own(own) = &mut self.sequencing {
-            *own = on;
-            self.stats.tx_sequenced = on;
-        }
+    /// Says anew which messages have numbers. As a peer does, ours do as they did until one of its comes.
+    pub fn set(&mut self, sequencing: Sequencing) {
+        self.sequencing = sequencing;
+        self.stats.tx_sequenced = match sequencing {
+            Sequencing::Required => true,
+            Sequencing::Own(own) => own,
+            Sequencing::AsPeer => self.stats.tx_sequenced,
+        };
     }
 
     /// Whether what we send has numbers now.

@@ -112,6 +112,14 @@ pub struct SessionSpec {
     pub lent: bool,
 }
 
+impl SessionSpec {
+    /// Says anew whether its data messages have sequence numbers.
+    pub fn set_sequencing(&mut self, to: Sequencing) {
+        let Encapsulation::V2 { sequencing, .. } = &mut self.encapsulation;
+        *sequencing = to;
+    }
+}
+
 /// What the peer lets us leave out of the PPP frames that we send: its LCP options (RFC 1661 sections 6.5 and 6.6).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Framing {

@@ -77,11 +77,11 @@ impl Receiver {
 fn our_numbers_begin_at_0_count_by_one_and_go_on_where_they_stopped() {
     let mut lns = Sequencer::<()>::new(Sequencing::Own(false), TIMEOUT);
     assert_eq!(lns.next_ns(), None);
-    lns.set_sending(true);
+    lns.set(Sequencing::Own(true));
     assert_eq!([lns.next_ns(), lns.next_ns()], [Some(0), Some(1)]);
-    lns.set_sending(false);
+    lns.set(Sequencing::Own(false));
     assert_eq!([lns.next_ns(), lns.next_ns()], [None, None]);
-    lns.set_sending(true);
+    lns.set(Sequencing::Own(true));
     assert_eq!(lns.next_ns(), Some(2));
     for ns in 3..=u16::MAX {
         assert_eq!(lns.next_ns(), Some(ns));
@@ -97,23 +97,22 @@ fn a_lac_does_as_the_lns_does_and_an_lns_as_it_likes() {
     assert_eq!(lac.next_ns(), Some(0));
     lac.receive(None);
     assert_eq!(lac.next_ns(), None);
-    lac.set_sending(true);
-    assert_eq!(lac.next_ns(), None, "that is not a LAC's to say");
     lac.receive(Some(8));
     assert_eq!(lac.next_ns(), Some(1));
 
     let mut lns = Sequencer::<()>::new(Sequencing::Own(true), TIMEOUT);
     assert_eq!(lns.receive(None), Verdict::Deliver);
     assert_eq!(lns.next_ns(), Some(0));
-    lns.set_sending(false);
+    lns.set(Sequencing::Own(false));
     lns.receive(Some(0));
     assert_eq!(lns.next_ns(), None);
 }
 
 #[test]
 fn where_numbers_are_required_we_send_them_always_and_take_nothing_without() {
-    let mut required = Sequencer::<()>::new(Sequencing::Required, TIMEOUT);
-    required.set_sending(false);
+    let mut required = Sequencer::<()>::new(Sequencing::Own(false), TIMEOUT);
+    assert_eq!(required.next_ns(), None);
+    required.set(Sequencing::Required);
     assert_eq!(required.next_ns(), Some(0));
     assert_eq!(required.receive(None), Verdict::Drop);
     assert_eq!(required.receive(Some(0)), Verdict::Deliver);

@@ -6,6 +6,7 @@ use ppp::{Cause, EncryptionCause};
 use sansio::Time;
 
 use crate::Engine;
+use crate::policy::PppSetup;
 use crate::sessions::Session;
 
 impl Engine {
@@ -77,13 +78,15 @@ impl Engine {
     }
 }
 
-impl Session {
+impl PppSetup {
     /// The key lengths that may be agreed on, if packets may be encrypted.
     pub(crate) fn key_lengths(&self) -> Vec<KeyLength> {
-        let wanted = self.setup.link.mppe.as_ref();
+        let wanted = self.link.mppe.as_ref();
         wanted.map_or_else(Vec::new, |mppe| mppe.lengths.clone())
     }
+}
 
+impl Session {
     /// Whether the datapath has the keys, and it is not known yet how long they will be.
     pub(crate) fn negotiates_encryption(&self) -> bool {
         self.encryption.as_ref().is_some_and(|e| e.mode.is_none())

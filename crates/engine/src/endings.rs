@@ -59,6 +59,7 @@ impl Engine {
         };
         let (remote, source) = (tunnel.remote, tunnel.source());
         let session = tunnel.sessions.remove(&id);
+        self.abandon_prepared(tunnel_id, id);
         let was_up = session.as_ref().is_some_and(|session| session.was_up);
         self.counters.setup.session_failures += u64::from(!was_up);
         let lacking = session

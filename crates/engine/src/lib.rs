@@ -21,6 +21,7 @@
 mod addresses;
 mod admission;
 mod buckets;
+mod carrying;
 mod clients;
 mod commands;
 mod counters;

@@ -94,9 +94,9 @@ impl Engine {
             session.trace_flags = Some(flags);
         }
         if let Some(send) = params.use_sequence_numbers {
-            session.sequencing = Sequencing::Own(send);
-            let handle = session.handle;
-            let request = Request::SetSequencing { handle, send };
+            let (handle, sequencing) = (session.handle, Sequencing::Own(send));
+            session.sequencing = sequencing;
+            let request = Request::SetSequencing { handle, sequencing };
             self.outputs.push_back(Output::Datapath(request));
         }
     }

@@ -300,9 +300,11 @@ impl Engine {
         };
         let (handle, sequencing) = (session.handle, session.sequencing);
         if sequencing == Sequencing::Own(true) {
-            let send = true;
             self.outputs
-                .push_back(Output::Datapath(Request::SetSequencing { handle, send }));
+                .push_back(Output::Datapath(Request::SetSequencing {
+                    handle,
+                    sequencing,
+                }));
         }
     }
 

@@ -8,8 +8,7 @@ use api::{Direction, Role};
 use config::{PppEngine, TraceFlags};
 use crypto::Secret;
 use datapath::{
-    Choice, Completion, DatapathError, Device, Encapsulation, Handle, Ids, Ipv4Link, Ipv6Link,
-    Listener, Outer, Request, Sequencing, SessionSpec, Transport,
+    Completion, DatapathError, Handle, Ids, Ipv4Link, Ipv6Link, Listener, Request, Sequencing,
 };
 use l2tp::LinkInfo;
 use ppp::{AuthAttempt, Cause, Credentials, LinkConfig, Verdict};
@@ -17,13 +16,13 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::CallErrors;
 
+use crate::carrying::reorder_timeout;
 use crate::commands::WhichSession;
 use crate::hooks::HookEvent;
 use crate::idleness::Idleness;
 use crate::line::{Line, is_guided};
 use crate::policy::{PppSetup, unless_zero};
 use crate::pppd::{Pppd, PppdRequest};
-use crate::status::{role, session_profile};
 use crate::tally::{Counted, SessionTally};
 use crate::wheel::Entry;
 use crate::{Engine, Event, Key, Output, Token};
@@ -55,7 +54,7 @@ pub(crate) struct Session {
     /// Whether data messages are numbered.
     pub(crate) sequencing: Sequencing,
     /// How long one waits for those before it.
-    reorder_timeout: Duration,
+    pub(crate) reorder_timeout: Duration,
     /// The datapath's device, once traffic flows.
     pub(crate) device: Option<Arc<str>>,
     /// Who carries it, once the datapath has said.
@@ -193,7 +192,7 @@ impl Engine {
         }
         tunnel.sessions.insert(id, Box::new(session));
         self.trace_decision(tunnel_id, id, |engine| engine.session_choice(tunnel_id, id));
-        self.create_in_datapath(tunnel_id, id);
+        self.take_prepared(tunnel_id, id);
         self.settle_session(tunnel_id, id, now);
     }
 
@@ -220,34 +219,18 @@ impl Engine {
         now: Time,
     ) -> Option<Session> {
         let handle = handle(self.next_number(), tunnel_id, id);
-        let role = role(self.tunnels.get(&tunnel_id)?.control.call(id)?.kind);
-        let attempt = self.created_session(tunnel_id, id);
-        let created = attempt.map(|attempt| attempt.number);
-        let config = attempt.map(|attempt| attempt.config.clone());
-        let tunnel = self.tunnels.get(&tunnel_id)?;
-        let profile_name = session_profile(&tunnel.setup, config.as_ref());
-        let profile_name = self.policy.shared(profile_name);
-        let params = self
-            .policy
-            .session_params(&tunnel.setup, &config.unwrap_or_default());
+        let terms = self.terms(tunnel_id, id, call.params.sequencing_required)?;
+        let (role, setup, params) = (terms.role, terms.setup, terms.params);
         // Whom we serve need not know who we are.
         let credentials = credentials(&params).filter(|_| role == Role::Lac);
-        let setup = self.policy.ppp(&tunnel.setup, &params, role);
         let link = guided(&setup.link, role, &call.params);
-        let sequencing = match role {
-            _ if call.params.sequencing_required || params.sequencing_required() => {
-                Sequencing::Required
-            }
-            Role::Lac => Sequencing::AsPeer,
-            Role::Lns => Sequencing::Own(params.use_sequence_numbers()),
-        };
-        let reorder_timeout = Duration::from_millis(params.reorder_timeout().into());
+        let tunnel = self.tunnels.get(&tunnel_id)?;
         let patience = self.policy.model().system.session_establish_timeout();
         Some(Session {
             handle,
             role,
             call,
-            created,
+            created: terms.created,
             lent: None,
             ipv4: None,
             ipv6: None,
@@ -255,8 +238,8 @@ impl Engine {
             dns: [None; 2],
             remote: tunnel.remote.ip(),
             path_mtu: tunnel.path_mtu,
-            sequencing,
-            reorder_timeout,
+            sequencing: terms.sequencing,
+            reorder_timeout: reorder_timeout(&params),
             device: None,
             engine: None,
             no_faster: None,
@@ -274,7 +257,7 @@ impl Engine {
             since: now,
             configuring: 0,
             trace_flags: params.trace_flags,
-            profile_name,
+            profile_name: terms.profile_name,
             up: false,
             was_up: false,
             last_name: None,
@@ -285,75 +268,6 @@ impl Engine {
             link: ppp::Link::new(link, credentials, &mut self.rng),
             setup,
         })
-    }
-
-    /// Has the datapath carry a session.
-    pub(crate) fn create_in_datapath(&mut self, tunnel: u16, id: u16) {
-        let Some((handle, spec)) = self.session_spec(tunnel, id) else {
-            return;
-        };
-        let token = self.expect(Pending::Create(handle, tunnel, id));
-        self.outputs.push_back(Output::Datapath(Request::Create {
-            token,
-            handle,
-            spec,
-        }));
-    }
-
-    /// What the datapath must know of a session.
-    pub(crate) fn session_spec(&self, tunnel_id: u16, id: u16) -> Option<(Handle, SessionSpec)> {
-        let tunnel = self.tunnels.get(&tunnel_id)?;
-        let session = tunnel.sessions.get(&id).filter(|s| !s.no_ppp)?;
-        // A name once given stays, whatever a datapath would choose now.
-        let created = self.created_session(tunnel_id, id);
-        let config = created.map(|created| created.config.clone());
-        let params = self
-            .policy
-            .session_params(&tunnel.setup, &config.unwrap_or_default());
-        let own = session.device.as_deref().or(params.interface_name());
-        let name = own.map(str::to_owned).or_else(|| {
-            let of_tunnel = self.clients.get(&tunnel.client()?)?.config.interface_name();
-            Some(format!("{}%d", of_tunnel?))
-        });
-        let spec = SessionSpec {
-            transport: Transport {
-                listener: tunnel.listener.clone(),
-                local: tunnel.local,
-                remote: tunnel.remote,
-            },
-            encapsulation: Encapsulation::V2 {
-                local: Ids {
-                    tunnel: tunnel_id,
-                    session: id,
-                },
-                peer: Ids {
-                    tunnel: tunnel.control.peer_id(),
-                    session: session.call.peer_session_id,
-                },
-                sequencing: session.sequencing,
-                reorder_timeout: session.reorder_timeout,
-            },
-            outer: Outer {
-                dscp: session.call.dscp.unwrap_or_default(),
-                ecn: tunnel.control.ecn(),
-                dont_fragment: tunnel.setup.params.do_pmtu_discovery(),
-                no_checksum: !tunnel.setup.params.use_udp_checksums(),
-            },
-            device: match session.role {
-                Role::Lns => Device::Shared,
-                Role::Lac => Device::Own { name },
-            },
-            choice: match params.datapath() {
-                config::Datapath::Auto => Choice::Auto,
-                config::Datapath::Kernel => Choice::Kernel,
-                config::Datapath::Ebpf => Choice::Ebpf,
-                config::Datapath::Tun => Choice::Tun,
-                config::Datapath::Null => Choice::Null,
-            },
-            mppe: session.key_lengths(),
-            lent: session.pppd.is_some(),
-        };
-        Some((session.handle, spec))
     }
 
     pub(crate) fn session_timeout(&mut self, tunnel: u16, id: u16, now: Time) {
@@ -529,6 +443,14 @@ impl Engine {
             | Pending::Activity(handle, tunnel, id)
             | Pending::Errors(handle, tunnel, id) => (handle, tunnel, id),
         };
+        if let Some(prepared) = self.prepared(handle) {
+            prepared.made = match result {
+                Ok(Completion::Created(engine)) => Some(Ok(engine)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            };
+            return;
+        }
         let Some(session) = self.session_mut(tunnel, id).filter(|s| s.handle == handle) else {
             return;
         };
@@ -553,16 +475,11 @@ impl Engine {
                 self.review(tunnel, id, now);
                 self.recount_session(tunnel, id);
             }
-            Ok(Completion::Created(engine)) => {
-                session.engine = Some(engine);
-                self.start_pppd(tunnel, id);
-            }
+            Ok(Completion::Created(engine)) => self.made_in_datapath(tunnel, id, Ok(engine)),
             // Nobody asks for it yet.
             Ok(Completion::Joined) => {}
             Err(error) if matches!(pending, Pending::Create(..)) => {
-                self.counters.refused.datapath += 1;
-                // Nothing that PPP says would reach the peer.
-                self.link_closed(tunnel, id, &Cause::NoResources(error.to_string()));
+                self.made_in_datapath(tunnel, id, Err(error));
                 self.settle(tunnel, now);
             }
             Err(error) => self.datapath_error(tunnel, id, &error, now),
@@ -627,6 +544,10 @@ impl Engine {
 
     /// A device went away under a session.
     pub(crate) fn datapath_failed(&mut self, handle: Handle, error: &DatapathError, now: Time) {
+        if let Some(prepared) = self.prepared(handle) {
+            prepared.made = Some(Err(error.clone()));
+            return;
+        }
         let (tunnel, id) = place_of(handle);
         if self
             .session_mut(tunnel, id)
@@ -637,6 +558,10 @@ impl Engine {
     }
 
     pub(crate) fn datapath_stays(&mut self, handle: Handle, why: String) {
+        if let Some(prepared) = self.prepared(handle) {
+            prepared.no_faster = Some(why);
+            return;
+        }
         let (tunnel, id) = place_of(handle);
         let session = self.session_mut(tunnel, id);
         if let Some(session) = session.filter(|session| session.handle == handle) {
@@ -645,6 +570,10 @@ impl Engine {
     }
 
     pub(crate) fn datapath_moved(&mut self, handle: Handle, engine: datapath::Engine, now: Time) {
+        if let Some(prepared) = self.prepared(handle) {
+            (prepared.made, prepared.no_faster) = (Some(Ok(engine)), None);
+            return;
+        }
         let (tunnel, id) = place_of(handle);
         let session = self.session_mut(tunnel, id);
         if let Some(session) = session.filter(|session| session.handle == handle) {
@@ -683,7 +612,7 @@ impl Engine {
 }
 
 /// What the datapath calls a session: a number that no other has, and where the session is.
-fn handle(number: u64, tunnel: u16, id: u16) -> Handle {
+pub(crate) fn handle(number: u64, tunnel: u16, id: u16) -> Handle {
     Handle(number << 32 | u64::from(tunnel) << 16 | u64::from(id))
 }
 

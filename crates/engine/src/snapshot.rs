@@ -35,7 +35,7 @@ struct Version;
 
 impl Version {
     /// Goes up with every change of the state's structs.
-    const NUMBER: u32 = 14;
+    const NUMBER: u32 = 15;
 }
 
 impl From<Version> for u32 {
@@ -137,6 +137,7 @@ impl Engine {
 
     /// Puts every session into a datapath that has none.
     fn recreate_sessions(&mut self, now: Time) {
+        self.prepare_again();
         let all = self.tunnels.iter_mut().flat_map(|(&tunnel, t)| {
             t.sessions.iter_mut().map(move |(&id, session)| {
                 let encrypted = session.encryption.is_some();

@@ -12,6 +12,7 @@ use sansio::Time;
 use serde::{Deserialize, Serialize};
 use wire::l2tp::Header;
 
+use crate::carrying::Prepared;
 use crate::clients::ClientId;
 use crate::commands::Which;
 use crate::created::CreatedSessions;
@@ -44,6 +45,8 @@ pub(crate) struct Tunnel {
     pub(crate) unreachable: Option<String>,
     /// By our Session ID.
     pub(crate) sessions: BTreeMap<u16, Box<Session>>,
+    /// What the datapath has for calls that are not established.
+    pub(crate) prepared: BTreeMap<u16, Prepared>,
     /// What we were told to make on a tunnel that the peer opened, if anything; on one of ours, its client has it.
     pub(crate) created: Option<Box<CreatedSessions>>,
     pub(crate) entry: Entry,
@@ -156,6 +159,7 @@ impl Engine {
             path_mtu: None,
             unreachable: None,
             sessions: BTreeMap::new(),
+            prepared: BTreeMap::new(),
             created: None,
             entry,
             made: now,
@@ -266,6 +270,7 @@ impl Engine {
         match event {
             l2tp::Event::Established => self.tunnel_up(id, now),
             l2tp::Event::CallRequested { session } => self.call_requested(id, session, now),
+            l2tp::Event::CallAnswered { session } => self.prepare(id, session),
             l2tp::Event::BadRequest => self.call_failed(id, now),
             l2tp::Event::CallEstablished { session, call } => {
                 self.call_established(id, session, call, now)
@@ -408,6 +413,7 @@ impl Engine {
             return;
         };
         let info = tunnel.control.call(session).and_then(|c| c.info.as_ref());
+        let accepted = refusal.is_none();
         match (refusal, info) {
             (Some(reason), _) => tunnel.control.refuse_call(session, reason),
             (None, Some(info)) if !kind.is_incoming() => {
@@ -417,6 +423,9 @@ impl Engine {
                 control.bearer_up(session, &bearer, rng);
             }
             _ => tunnel.control.accept_call(session, &mut self.rng),
+        }
+        if accepted {
+            self.prepare(id, session);
         }
     }
 

@@ -228,6 +228,7 @@ impl Tunnel {
                 .map_err(|NotGranted| Disconnect::ds_refused())?;
         }
         self.calls.set_peer_id(id, peer_id);
+        self.event(Event::CallAnswered { session: id });
         Ok(())
     }
 

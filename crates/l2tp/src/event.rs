@@ -15,6 +15,11 @@ pub enum Event {
         /// The call.
         session: SessionId,
     },
+    /// The peer takes a call that we placed (ICRP, OCRP), and we know its Session ID. As LAC we say ICCN next, after which it may send data.
+    CallAnswered {
+        /// The call.
+        session: SessionId,
+    },
     /// The peer asked for a call in a way that breaks the protocol, and was refused.
     BadRequest,
     /// A call is established, and both ends know: at the LAC, the ICCN or OCCN was acknowledged or data came.

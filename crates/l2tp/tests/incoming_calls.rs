@@ -44,7 +44,7 @@ fn lac_established() -> (Puppet, u16) {
     puppet.acknowledge();
     assert!(matches!(
         puppet.events()[..],
-        [Event::CallEstablished { .. }]
+        [Event::CallAnswered { .. }, Event::CallEstablished { .. }]
     ));
     (puppet, id)
 }
@@ -616,6 +616,8 @@ fn the_end_of_the_tunnel_ends_its_calls_first() {
 fn a_call_of_ours_is_announced_when_the_peer_acknowledges_the_iccn() {
     let (mut puppet, id) = wait_reply();
     puppet.send(id, &icrp(5));
+    let answered = Event::CallAnswered { session: id };
+    assert_eq!(puppet.events(), [answered], "before the ICCN goes out");
     assert_eq!(puppet.take_one().message_type, Some(MessageType::ICCN));
     assert_eq!(puppet.events(), []);
     puppet.acknowledge();
@@ -639,7 +641,7 @@ fn data_confirms_a_call_before_the_acknowledgement_of_its_iccn() {
     let events = puppet.events();
     assert!(matches!(
         events[..],
-        [Event::CallEstablished { session, .. }] if session == id
+        [Event::CallAnswered { .. }, Event::CallEstablished { session, .. }] if session == id
     ));
     assert_eq!(puppet.take_one().message_type, Some(MessageType::ICCN));
     puppet.acknowledge();

@@ -105,6 +105,7 @@ fn wait_reply() -> (Puppet, u16) {
 fn wait_connect() -> (Puppet, u16) {
     let (mut puppet, id) = wait_reply();
     puppet.send(id, &ocrp(5));
+    assert_eq!(puppet.events(), [Event::CallAnswered { session: id }]);
     assert_eq!(
         puppet.tunnel.call(id).unwrap().state,
         CallState::WaitConnect

@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::genl::{Family, session_id};
+use super::genl::Family;
 use super::pppox::PppoxSocket;
-use super::session::{connect, counts};
+use super::session::{connect, counts, number};
 use crate::socket::Socket;
 use crate::{DatapathError, Encapsulation, Sequencing, SessionSpec, Stats};
 
@@ -27,23 +27,11 @@ impl Lent {
         self.socket.as_fd().try_clone_to_owned()
     }
 
-    /// Lets what is sent have sequence numbers, or none, where that is ours to say: once the peer has negotiated its network layer, as what it sends
-    /// before it has seen the first number would be dropped.
-    pub(super) fn set_sequencing(&self, send: bool, family: Option<&mut Family>) {
-        let Encapsulation::V2 {
-            local, sequencing, ..
-        } = self.spec.encapsulation;
-        if !matches!(sequencing, Sequencing::Own(_)) {
-            return;
-        }
-        let told = family.map(|family| family.number(session_id(local), send));
-        if let Some(Ok(())) = told {
-            return;
-        }
-        let set = self.socket.set_lns_mode(true);
-        if let Err(error) = set.and_then(|()| self.socket.set_sending_sequence(send)) {
-            tracing::warn!("sequence numbers of a session of pppd: {error}");
-        }
+    /// Says anew whether its messages have sequence numbers: that ours do, once the peer has negotiated its network layer, as what it sends before it
+    /// has seen the first would be dropped.
+    pub(super) fn set_sequencing(&self, sequencing: Sequencing, family: Option<&mut Family>) {
+        let Encapsulation::V2 { local, .. } = self.spec.encapsulation;
+        number(&self.socket, local, sequencing, family);
     }
 
     /// What the L2TP session counts, PPP's control frames included.

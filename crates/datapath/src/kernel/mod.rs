@@ -198,9 +198,9 @@ impl Kernel {
                     session.send(&frame);
                 }
             }
-            Request::SetSequencing { handle, send } => {
+            Request::SetSequencing { handle, sequencing } => {
                 if let Ok(session) = self.session(handle) {
-                    session.set_sequencing(send, self.family.as_mut().ok());
+                    session.set_sequencing(sequencing, self.family.as_mut().ok());
                 }
             }
             Request::SetChecksums {
@@ -280,8 +280,8 @@ impl Kernel {
                 self.give_back(handle);
                 self.complete(token, Ok(Completion::Stats(stats)));
             }
-            Request::SetSequencing { send, .. } => {
-                lent.set_sequencing(send, self.family.as_mut().ok())
+            Request::SetSequencing { sequencing, .. } => {
+                lent.set_sequencing(sequencing, self.family.as_mut().ok())
             }
             Request::SetChecksums { no_checksum, .. } => self
                 .tunnels

@@ -125,19 +125,12 @@ impl Session {
         let _ = self.unit.set(Arc::downgrade(unit));
     }
 
-    /// Lets what we send have sequence numbers, or none, where that is ours to say.
-    pub(super) fn set_sequencing(&self, send: bool, family: Option<&mut Family>) {
-        let Encapsulation::V2 { sequencing, .. } = self.spec.encapsulation;
-        if !matches!(sequencing, Sequencing::Own(_)) {
-            return;
-        }
-        if !send {
+    /// Says anew whether its messages have sequence numbers.
+    pub(super) fn set_sequencing(&self, sequencing: Sequencing, family: Option<&mut Family>) {
+        if sequencing != Sequencing::Own(true) {
             self.announces.store(false, Ordering::Relaxed);
         }
-        let told = family.map(|family| family.number(session_id(self.local()), send));
-        if !matches!(told, Some(Ok(()))) {
-            self.number(send);
-        }
+        number(&self.socket, self.local(), sequencing, family);
     }
 
     /// The peer has negotiated its network layer with us, so that it has heard of sequence numbers.
@@ -194,9 +187,7 @@ pub(super) fn counts(
     socket: &PppoxSocket,
     family: Option<&mut Family>,
 ) -> Stats {
-    let Encapsulation::V2 {
-        local, sequencing, ..
-    } = spec.encapsulation;
+    let Encapsulation::V2 { local, .. } = spec.encapsulation;
     let by_socket = || {
         let sent = socket.sends_sequence().unwrap_or(false);
         Some((socket.stats().ok()?, sent))
@@ -215,7 +206,7 @@ pub(super) fn counts(
         sequencing: SequencingStats {
             tx_sequenced: sent,
             // The kernel does not say. One of the two ends follows the other, though.
-            rx_sequenced: sent || sequencing == Sequencing::Required,
+            rx_sequenced: sent,
             rx_out_of_order: counts.rx_oos_packets,
             rx_lost: 0,
             rx_discarded: counts.rx_seq_discards,
@@ -236,19 +227,9 @@ pub(super) fn connect(spec: &SessionSpec, tunnel: &Socket) -> Result<PppoxSocket
     let make = || {
         let socket = PppoxSocket::connect(tunnel.as_fd(), spec.transport.remote, local, peer)?;
         match sequencing {
-            Sequencing::Required => {
-                socket.set_lns_mode(true)?;
-                socket.set_sending_sequence(true)?;
-                socket.require_sequence()?;
-            }
-            Sequencing::AsPeer => socket.set_lns_mode(false)?,
             // An LNS of the kernel drops what has no number while it sends them, such as all that a LAC sends before it gets the first.
             Sequencing::Own(true) => socket.set_lns_mode(false)?,
-            Sequencing::Own(false) => {
-                socket.set_lns_mode(true)?;
-                // What came with a number meanwhile has switched ours on.
-                socket.set_sending_sequence(false)?;
-            }
+            sequencing => number_by_socket(&socket, sequencing)?,
         }
         if !reorder_timeout.is_zero() {
             socket.set_reorder_timeout(reorder_timeout)?;
@@ -256,6 +237,39 @@ pub(super) fn connect(spec: &SessionSpec, tunnel: &Socket) -> Result<PppoxSocket
         Ok(socket)
     };
     make().map_err(|e| DatapathError::system(what(local), &e))
+}
+
+/// Says anew whether the messages of a session have sequence numbers. The family is asked, and where there is none the socket.
+pub(super) fn number(
+    socket: &PppoxSocket,
+    local: Ids,
+    sequencing: Sequencing,
+    family: Option<&mut Family>,
+) {
+    if let (Sequencing::Own(send), Some(family)) = (sequencing, family)
+        && family.number(session_id(local), send).is_ok()
+    {
+        return;
+    }
+    if let Err(error) = number_by_socket(socket, sequencing) {
+        tracing::warn!("sequence numbers of {local:?}: {error}");
+    }
+}
+
+fn number_by_socket(socket: &PppoxSocket, sequencing: Sequencing) -> io::Result<()> {
+    match sequencing {
+        Sequencing::Required => {
+            socket.set_lns_mode(true)?;
+            socket.set_sending_sequence(true)?;
+            socket.require_sequence()
+        }
+        Sequencing::AsPeer => socket.set_lns_mode(false),
+        Sequencing::Own(send) => {
+            socket.set_lns_mode(true)?;
+            // What came with a number before has switched ours on.
+            socket.set_sending_sequence(send)
+        }
+    }
 }
 
 fn what(ids: Ids) -> String {

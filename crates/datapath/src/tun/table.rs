@@ -14,8 +14,8 @@ use crate::capture::Tap;
 use crate::device::{Interface, TunDevice};
 use crate::socket::Socket;
 use crate::{
-    DatapathError, Device, Ecn, Encapsulation, Handle, Ids, NetworkSpec, Sequencer, SessionSpec,
-    Stats, Transport,
+    DatapathError, Device, Ecn, Encapsulation, Handle, Ids, NetworkSpec, Sequencer, Sequencing,
+    SessionSpec, Stats, Transport,
 };
 
 /// Where a session stands in the table, for as long as it is there.
@@ -135,6 +135,12 @@ impl Session {
             unmerged: false,
             slower: None,
         }
+    }
+
+    /// Says anew whether its messages have sequence numbers.
+    pub(super) fn set_sequencing(&mut self, sequencing: Sequencing) {
+        self.sequencer.set(sequencing);
+        self.spec.set_sequencing(sequencing);
     }
 
     /// Opens and closes network layers as a specification says, and encrypts as it says.

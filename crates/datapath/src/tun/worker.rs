@@ -348,9 +348,9 @@ impl Worker {
     fn carry_out(&mut self, request: Request) {
         match request {
             Request::Send { handle, frame } => self.traffic.send(handle, &frame),
-            Request::SetSequencing { handle, send } => {
+            Request::SetSequencing { handle, sequencing } => {
                 if let Ok(session) = self.session(handle) {
-                    session.sequencer.set_sending(send);
+                    session.set_sequencing(sequencing);
                 }
                 self.reconsider(handle);
             }

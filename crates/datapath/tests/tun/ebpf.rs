@@ -250,8 +250,9 @@ fn a_session_moves_to_tun_and_back_and_loses_nothing() {
     let mut octets = [0; 8];
     for round in 0..400_u64 {
         if round % 20 == 10 {
-            let (handle, send) = (Handle(1), round % 40 == 10);
-            lns.submit(Request::SetSequencing { handle, send });
+            let sequencing = Sequencing::Own(round % 40 == 10);
+            let handle = Handle(1);
+            lns.submit(Request::SetSequencing { handle, sequencing });
         }
         here.send(&round.to_be_bytes()).unwrap();
         there.recv(&mut octets).unwrap();

@@ -460,8 +460,8 @@ fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
     let wire = bed.lns.wire();
     let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
     for send in [false, true, false] {
-        let handle = Handle(1);
-        lns.submit(Request::SetSequencing { handle, send });
+        let (handle, sequencing) = (Handle(1), Sequencing::Own(send));
+        lns.submit(Request::SetSequencing { handle, sequencing });
         let stats = lns.stats(1).sequencing;
         assert_eq!(stats.tx_sequenced, send);
         let flags = on_the_wire(&host, &wire)[28];

@@ -142,7 +142,7 @@ fn an_lns_stops_numbering_when_told_and_the_lac_with_it() {
     path.sent_by_lac(0);
     path.lns.submit(Request::SetSequencing {
         handle: Handle(1),
-        send: false,
+        sequencing: Sequencing::Own(false),
     });
     // An answered request is after that one.
     assert!(!path.lns.stats(1).sequencing.tx_sequenced);

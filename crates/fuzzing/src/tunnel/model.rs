@@ -314,6 +314,11 @@ impl Model {
         match event {
             Event::Established | Event::BadRequest => {}
             Event::CallRequested { session } => self.begins(*session, Known::Requested),
+            Event::CallAnswered { session } => {
+                assert_eq!(self.calls.get(session), Some(&Known::Placed));
+                let told = |answer| self.told.contains(&(answer, *session));
+                assert!(told(MessageType::ICRP) || told(MessageType::OCRP));
+            }
             Event::CallEstablished { session, call } => {
                 let known = self.calls.get_mut(session).expect("a call that is");
                 let told = |needed| self.told.contains(&(needed, *session));

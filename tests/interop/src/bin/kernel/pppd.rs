@@ -51,7 +51,10 @@ pub(crate) fn comes_back(world: &World) -> Result<String> {
     let mut lns = start(world, Role::Lns)?;
     let mut lac = start(world, Role::Lac)?;
     for role in [Role::Lac, Role::Lns] {
-        let old = lac.established(PATIENCE)?["session_id"].clone();
+        let old = lac
+            .established(PATIENCE)
+            .with_context(|| format!("LAC:\n{}LNS:\n{}", lac.log(), lns.log()))?["session_id"]
+            .clone();
         let daemon = match role {
             Role::Lac => lac.process().id(),
             Role::Lns => lns.process().id(),
