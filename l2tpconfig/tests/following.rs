@@ -3,9 +3,20 @@
 
 mod fake;
 
+use std::process::Output;
+
 use fake::{Daemon, stderr};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use serde_json::Value;
+
+/// What a program says with `--json`, a line each.
+fn documents(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
 
 #[test]
 fn a_trace_is_a_ladder_json_and_a_file_for_wireshark() {
@@ -20,11 +31,7 @@ fn a_trace_is_a_ladder_json_and_a_file_for_wireshark() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), ladder);
 
     let json = daemon.run(&["tunnel", "trace", "tunnel_id=9", "count=2", "--json"]);
-    let lines = String::from_utf8(json.stdout).unwrap();
-    let events: Vec<Value> = lines
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let events = documents(&json);
     assert_eq!(events.len(), 2);
     assert_eq!(events[1]["name"], "HELLO");
     assert_eq!(events[1]["repeated"], true);
@@ -109,11 +116,7 @@ fn a_capture_is_a_file_of_raw_ip_with_directions_and_what_was_lost() {
     assert_eq!(stderr(&output), "1 packets captured, 0 lost\n");
     assert_eq!(output.stdout[..4], written[..4]);
     let output = daemon.run(&[&of[..], &["count=2", "--json", "-q"]].concat());
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let lines = documents(&output);
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["lost"], 7);
 

@@ -43,6 +43,7 @@ pub(crate) struct Terms {
 /// What of it the datapath must know.
 struct Of<'a> {
     role: Role,
+    params: &'a SessionParams,
     setup: &'a PppSetup,
     sequencing: Sequencing,
     reorder_timeout: Duration,
@@ -130,6 +131,7 @@ impl Engine {
         }
         let of = Of {
             role: terms.role,
+            params: &terms.params,
             setup: &terms.setup,
             sequencing: terms.sequencing,
             reorder_timeout: reorder_timeout(&terms.params),
@@ -138,7 +140,7 @@ impl Engine {
             device: None,
             lent: terms.setup.profile.ppp_engine() == PppEngine::Pppd,
         };
-        self.spec(tunnel_id, id, of)
+        self.spec(tunnel_id, id, &of)
     }
 
     /// Lets an established call have what was prepared for it, or has the datapath carry it now.
@@ -152,19 +154,20 @@ impl Engine {
         let Some(session) = holder.sessions.get_mut(&id) else {
             return;
         };
-        session.handle = prepared.handle;
         session.no_faster = prepared.no_faster.map(Into::into);
         let (handle, sequencing) = (session.handle, session.sequencing);
         if sequencing != prepared.sequencing {
-            self.outputs
-                .push_back(Output::Datapath(Request::SetSequencing {
-                    handle,
-                    sequencing,
-                }));
+            self.set_sequencing(handle, sequencing);
         }
         if let Some(made) = prepared.made {
             self.made_in_datapath(tunnel, id, made);
         }
+    }
+
+    /// Has the datapath number a session's messages as this says.
+    pub(crate) fn set_sequencing(&mut self, handle: Handle, sequencing: Sequencing) {
+        let request = Request::SetSequencing { handle, sequencing };
+        self.outputs.push_back(Output::Datapath(request));
     }
 
     /// Forgets what was prepared for a call that is over.
@@ -227,12 +230,19 @@ impl Engine {
 
     /// What the datapath must know of a session.
     pub(crate) fn session_spec(&self, tunnel: u16, id: u16) -> Option<(Handle, SessionSpec)> {
-        let session = self.tunnels.get(&tunnel)?.sessions.get(&id)?;
+        let holder = self.tunnels.get(&tunnel)?;
+        let session = holder.sessions.get(&id)?;
         if session.no_ppp {
             return None;
         }
+        let created = self.created_session(tunnel, id);
+        let config = created.map(|created| created.config.clone());
+        let params = self
+            .policy
+            .session_params(&holder.setup, &config.unwrap_or_default());
         let of = Of {
             role: session.role,
+            params: &params,
             setup: &session.setup,
             sequencing: session.sequencing,
             reorder_timeout: session.reorder_timeout,
@@ -241,18 +251,13 @@ impl Engine {
             device: session.device.as_deref(),
             lent: session.pppd.is_some(),
         };
-        Some((session.handle, self.spec(tunnel, id, of)?))
+        Some((session.handle, self.spec(tunnel, id, &of)?))
     }
 
-    fn spec(&self, tunnel_id: u16, id: u16, of: Of<'_>) -> Option<SessionSpec> {
+    fn spec(&self, tunnel_id: u16, id: u16, of: &Of<'_>) -> Option<SessionSpec> {
         let tunnel = self.tunnels.get(&tunnel_id)?;
-        let created = self.created_session(tunnel_id, id);
-        let config = created.map(|created| created.config.clone());
-        let params = self
-            .policy
-            .session_params(&tunnel.setup, &config.unwrap_or_default());
         // A name once given stays, whatever a datapath would choose now.
-        let own = of.device.or(params.interface_name());
+        let own = of.device.or(of.params.interface_name());
         let name = own.map(str::to_owned).or_else(|| {
             let of_tunnel = self.clients.get(&tunnel.client()?)?.config.interface_name();
             Some(format!("{}%d", of_tunnel?))
@@ -285,7 +290,7 @@ impl Engine {
                 Role::Lns => Device::Shared,
                 Role::Lac => Device::Own { name },
             },
-            choice: choice(params.datapath()),
+            choice: choice(of.params.datapath()),
             mppe: of.setup.key_lengths(),
             lent: of.lent,
         })

@@ -96,8 +96,7 @@ impl Engine {
         if let Some(send) = params.use_sequence_numbers {
             let (handle, sequencing) = (session.handle, Sequencing::Own(send));
             session.sequencing = sequencing;
-            let request = Request::SetSequencing { handle, sequencing };
-            self.outputs.push_back(Output::Datapath(request));
+            self.set_sequencing(handle, sequencing);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api::Role;
 use config::{PppProfile, TraceFlags};
 use crypto::mppe::Mode;
-use datapath::{Device, Handle, Ids, Ipv4Link, Ipv6Link, Request, Sequencing};
+use datapath::{Device, Handle, Ids, Ipv4Link, Ipv6Link, Sequencing};
 use ppp::{
     AuthAttempt, AuthProtocol, Cause, Credentials, EncryptionCause, NetworkCause, Phase, Verdict,
 };
@@ -300,11 +300,7 @@ impl Engine {
         };
         let (handle, sequencing) = (session.handle, session.sequencing);
         if sequencing == Sequencing::Own(true) {
-            self.outputs
-                .push_back(Output::Datapath(Request::SetSequencing {
-                    handle,
-                    sequencing,
-                }));
+            self.set_sequencing(handle, sequencing);
         }
     }
 

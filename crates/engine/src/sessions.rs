@@ -218,7 +218,11 @@ impl Engine {
         call: Box<l2tp::CallInfo>,
         now: Time,
     ) -> Option<Session> {
-        let handle = handle(self.next_number(), tunnel_id, id);
+        let prepared = self.tunnels.get(&tunnel_id)?.prepared.get(&id);
+        let handle = match prepared.map(|prepared| prepared.handle) {
+            Some(handle) => handle,
+            None => handle(self.next_number(), tunnel_id, id),
+        };
         let terms = self.terms(tunnel_id, id, call.params.sequencing_required)?;
         let (role, setup, params) = (terms.role, terms.setup, terms.params);
         // Whom we serve need not know who we are.

@@ -249,11 +249,10 @@ const HASHES: [&str; 6] = [
 pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
-    for (name, most) in HASHES
-        .into_iter()
-        .flat_map(|name| most.map(|most| (name, most)))
-    {
-        loader.set_max_entries(name, most);
+    if let Some(most) = most {
+        for name in HASHES {
+            loader.set_max_entries(name, most);
+        }
     }
     let mut ebpf = loader.load(OBJECT).map_err(|e| refusal(&e))?;
     let mut interpreted = false;

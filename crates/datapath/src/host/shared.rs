@@ -59,6 +59,10 @@ impl<M: Maker> Host<M> {
 
     /// Says which gateways of this host have an address that goes to sessions from now on: what is routed through them gets no further.
     fn warn_of_gateways(&self, nets: &BTreeSet<IpNet>, shared: u32) {
+        // The kernel's routes may be many.
+        if nets.is_empty() {
+            return;
+        }
         let gateways = match self.netlink.gateways() {
             Ok(gateways) => gateways,
             Err(error) => return tracing::warn!("{error}"),

@@ -1,6 +1,7 @@
 //! The largest segment that a TCP announces (MSS, RFC 9293 section 3.7.1), lowered to what a session carries: whoever sends more would have to be
 //! told so (RFC 4821 section 1 has why that fails), and a session is smaller than the links that it joins.
 
+use super::offload::checksum;
 use super::packet::Layer;
 
 const TCP: u8 = 6;
@@ -71,9 +72,8 @@ impl Excess {
             sum += (0xffff - weight(before)) + weight(now);
         }
         if made {
-            let folded = (sum & 0xffff) + (sum >> 16);
-            let folded = (folded & 0xffff) + (folded >> 16);
-            header[16..18].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+            let checksum = !checksum::fold(sum.into());
+            header[16..18].copy_from_slice(&checksum.to_be_bytes());
         }
     }
 }

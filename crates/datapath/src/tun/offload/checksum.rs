@@ -46,7 +46,7 @@ pub(super) fn word(number: u16) -> u64 {
 }
 
 /// The sum in 16 bits.
-pub(super) fn fold(mut sum: u64) -> u16 {
+pub(in super::super) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
