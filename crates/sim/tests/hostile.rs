@@ -521,6 +521,35 @@ fn data_before_its_session_is_established() {
 }
 
 #[test]
+fn calls_that_are_placed_and_never_established() {
+    let mut hostile = Hostile::to("\nsystem modify max_sessions=5", "");
+    hostile.say(0, &sccrq(&[]));
+    hostile.say(0, &message(MessageType::SCCCN, &[]));
+    // The datapath has a session for each call that it is answered, and those count as any other does.
+    let answers = (1..=20).flat_map(|id| hostile.say(0, &icrq(id, &[])));
+    let (answered, refused): (Vec<_>, Vec<_>) = answers
+        .collect::<Vec<_>>()
+        .into_iter()
+        .partition(|answer| *answer == (MessageType::ICRP, None));
+    assert_eq!(answered.len(), 4);
+    assert_eq!(refused, [(MessageType::CDN, Some((4, Some(0)))); 16]);
+    let lns = hostile.pair.lns;
+    assert_eq!(hostile.pair.world.datapath_sessions(lns), 5);
+    while hostile.pair.world.datapath_sessions(lns) > 1 {
+        hostile.pair.run(10);
+        hostile.say(0, &message(MessageType::HELLO, &[]));
+        assert!(hostile.ns < 50);
+    }
+    // Then there is room again; its window is full of what it was told meanwhile.
+    let mut answers = hostile.say(0, &icrq(21, &[]));
+    while !answers.contains(&(MessageType::ICRP, None)) {
+        answers = hostile.say(0, &message(MessageType::HELLO, &[]));
+        assert!(hostile.ns < 60, "{answers:?}");
+    }
+    hostile.aftermath("refused.call_limit");
+}
+
+#[test]
 fn a_lac_that_says_it_has_authenticated_its_client() {
     let (mut hostile, id) = Hostile::calling();
     // LCP as agreed, PAP, alice, the right password.
