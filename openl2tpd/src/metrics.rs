@@ -154,7 +154,7 @@ const FAMILIES: &[Family] = &[
             OneOf("engines.ebpf.rx_bytes", "received", EBPF), OneOf("engines.ebpf.tx_bytes", "sent", EBPF),
             OneOf("engines.kernel.rx_bytes", "received", KERNEL), OneOf("engines.kernel.tx_bytes", "sent", KERNEL)],
         "Their octets").bytes(),
-    family("datapath_drops", "reason", &[EachOf("engines.tun.dropped.", TUN)],
+    family("datapath_drops", "reason", &[EachOf("engines.tun.dropped.", TUN), EachOf("engines.kernel.dropped.", KERNEL)],
         "Packets, and data messages, that went no further in an engine"),
     family("list_items", "", &[One("lists.examined", "")],
         "Items of lists that were looked at for management"),

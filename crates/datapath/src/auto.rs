@@ -17,7 +17,7 @@ use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
 use crate::{
     Choice, Completion, Datapath, DatapathError, Device, Drops, Encapsulation, Engine, Event,
-    EventSink, Handle, NetworkSpec, Request, SessionSpec, Token, Transport,
+    EventSink, Handle, NetworkSpec, Request, SessionSpec, Stats, Token, Transport,
 };
 
 /// Tokens of requests of our own; a caller's never have this bit.
@@ -166,6 +166,7 @@ impl Auto {
                 kernel.carry_out(request);
             }
             request => {
+                self.moves.note(&request);
                 if let Request::Remove { .. } = request
                     && let Some(place) = self.on_tun.remove(&handle)
                 {
@@ -326,6 +327,10 @@ struct State {
     waiting: BTreeMap<Handle, Vec<Request>>,
     /// Requests of our own: whose, and whether the kernel's removal.
     ours: BTreeMap<Token, (Handle, bool)>,
+    /// What the kernel's engine counted of sessions that were moved.
+    before: BTreeMap<Handle, Stats>,
+    /// The requests that are answered with more counters of those: whose, and whether with the last.
+    counted: BTreeMap<Token, (Handle, bool)>,
 }
 
 impl State {
@@ -381,17 +386,49 @@ impl Moves {
         }
     }
 
+    /// The counters of a session that was moved go on.
+    fn note(&self, request: &Request) {
+        let (token, handle, last) = match *request {
+            Request::Stats { token, handle } => (token, handle, false),
+            Request::Remove { token, handle } => (token, handle, true),
+            _ => return,
+        };
+        let mut state = self.state();
+        if state.before.contains_key(&handle) || state.waiting.contains_key(&handle) {
+            state.counted.insert(token, (handle, last));
+        }
+    }
+
+    /// Adds what the kernel's engine counted to what a session has counted since.
+    fn go_on(&self, token: Token, result: &mut Result<Completion, DatapathError>) {
+        let mut state = self.state();
+        let Some((handle, last)) = state.counted.remove(&token) else {
+            return;
+        };
+        let before = match last {
+            true => state.before.remove(&handle),
+            false => state.before.get(&handle).copied(),
+        };
+        if let (Ok(Completion::Stats(stats)), Some(before)) = (result, before) {
+            *stats += before;
+        }
+    }
+
     /// An event on its way: of a request of our own, that the session was moved, or could not be.
     fn pass(&self, event: Event) -> Option<Event> {
-        let Event::Completed { token, result } = event else {
+        let Event::Completed { token, mut result } = event else {
             return Some(event);
         };
         if token.0 & OURS == 0 {
+            self.go_on(token, &mut result);
             return Some(Event::Completed { token, result });
         }
         let mut state = self.state();
         let (handle, removal) = state.ours.remove(&token)?;
         if removal {
+            if let Ok(Completion::Stats(stats)) = result {
+                state.before.insert(handle, stats);
+            }
             let requests = state.waiting.remove(&handle).unwrap_or_default();
             state.tun.as_ref()?.submit(requests);
             return None;

@@ -57,7 +57,7 @@ pub(crate) use ecn::Ecn;
 pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};
 pub use spec::{
     Choice, Device, Encapsulation, Encryption, Framing, Ids, Ipv4Link, Ipv6Link, Listener,
-    NetworkSpec, Outer, Route, SessionSpec, Stats, Transport,
+    NetworkSpec, Outer, Route, SessionSpec, Share, Stats, Transport,
 };
 
 /// Names one request; the caller chooses it and gets it back in [`Event::Completed`].
@@ -317,7 +317,7 @@ pub enum Event {
         /// The kernel's words for what was said.
         reason: String,
     },
-    /// A session has another engine from now on. If it was the kernel's, its counters begin anew.
+    /// A session has another engine from now on. Its counters go on.
     Moved {
         /// The session.
         handle: Handle,

@@ -218,6 +218,53 @@ impl std::ops::AddAssign for Stats {
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
         self.tx_errors += other.tx_errors;
+        self.by_programs += other.by_programs;
+        self.by_kernel += other.by_kernel;
+    }
+}
+
+/// What of a session's traffic went by one of several ways.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// Packets given to the host.
+    pub rx_packets: u64,
+    /// Their octets of IP.
+    pub rx_bytes: u64,
+    /// Data messages that could not be used.
+    pub rx_errors: u64,
+    /// Those of them whose sequence number came too late.
+    pub rx_late: u64,
+    /// Packets sent to the peer.
+    pub tx_packets: u64,
+    /// Their octets of IP.
+    pub tx_bytes: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+}
+
+impl Share {
+    fn combined(&self, other: &Self, with: fn(u64, u64) -> u64) -> Self {
+        Self {
+            rx_packets: with(self.rx_packets, other.rx_packets),
+            rx_bytes: with(self.rx_bytes, other.rx_bytes),
+            rx_errors: with(self.rx_errors, other.rx_errors),
+            rx_late: with(self.rx_late, other.rx_late),
+            tx_packets: with(self.tx_packets, other.tx_packets),
+            tx_bytes: with(self.tx_bytes, other.tx_bytes),
+            tx_errors: with(self.tx_errors, other.tx_errors),
+        }
+    }
+
+    /// The rest: what is not in `other`, which is part of this.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        self.combined(other, u64::saturating_sub)
+    }
+}
+
+impl std::ops::AddAssign for Share {
+    fn add_assign(&mut self, other: Self) {
+        *self = self.combined(&other, u64::wrapping_add);
     }
 }
 
@@ -240,9 +287,35 @@ pub struct Stats {
     pub sequencing: SequencingStats,
     /// The kernel says that the tunnel's socket has IPsec policies of its own; those of the whole host are no socket's.
     pub using_ipsec: bool,
+    /// What of it programs in the kernel carried.
+    pub by_programs: Share,
+    /// What of it the kernel's L2TP driver did. The rest is of the engine in user space.
+    pub by_kernel: Share,
 }
 
 impl Stats {
+    /// All of it.
+    #[must_use]
+    pub const fn whole(&self) -> Share {
+        Share {
+            rx_packets: self.rx_packets,
+            rx_bytes: self.rx_bytes,
+            rx_errors: self.rx_errors,
+            rx_late: self.sequencing.rx_discarded,
+            tx_packets: self.tx_packets,
+            tx_bytes: self.tx_bytes,
+            tx_errors: self.tx_errors,
+        }
+    }
+
+    /// What neither programs in the kernel nor its driver did.
+    #[must_use]
+    pub fn by_user_space(&self) -> Share {
+        self.whole()
+            .without(&self.by_programs)
+            .without(&self.by_kernel)
+    }
+
     /// What was counted after `before`, an earlier reading of the same session.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
@@ -255,6 +328,8 @@ impl Stats {
             tx_errors: self.tx_errors.saturating_sub(before.tx_errors),
             sequencing: self.sequencing.since(&before.sequencing),
             using_ipsec: self.using_ipsec,
+            by_programs: self.by_programs.without(&before.by_programs),
+            by_kernel: self.by_kernel.without(&before.by_kernel),
         }
     }
 }

@@ -8,6 +8,10 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::DatapathError;
 
+/// Held by tests of this process that start a program, until it is one, and by those to whom it matters who has a socket: until then a child has all of ours.
+#[cfg(test)]
+pub(crate) static CHILDREN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// Starts a thread.
 pub(crate) fn spawn(
     name: &str,

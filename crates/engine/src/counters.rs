@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::Statistics;
+use datapath::Share;
 use l2tp::SccrqError;
 use serde::{Deserialize, Serialize};
 use wire::DecodeError;
@@ -196,36 +197,23 @@ impl Data {
     }
 }
 
-/// What went through the sessions of each engine, as far as the datapath was asked.
+/// What each engine carried, as far as the datapath was asked.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Engines {
-    tun: Carried,
-    ebpf: Carried,
-    kernel: Carried,
-}
-
-/// Packets and their octets of IP.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Carried {
-    rx_packets: u64,
-    rx_bytes: u64,
-    tx_packets: u64,
-    tx_bytes: u64,
+    tun: Share,
+    ebpf: Share,
+    kernel: Share,
 }
 
 impl Engines {
     fn add(&mut self, engine: Option<datapath::Engine>, stats: &datapath::Stats) {
-        let sums = match engine {
-            Some(datapath::Engine::Tun) => &mut self.tun,
-            Some(datapath::Engine::Ebpf) => &mut self.ebpf,
-            Some(datapath::Engine::Kernel) => &mut self.kernel,
-            // Carries nothing.
-            Some(datapath::Engine::Null) | None => return,
-        };
-        sums.rx_packets += stats.rx_packets;
-        sums.rx_bytes += stats.rx_bytes;
-        sums.tx_packets += stats.tx_packets;
-        sums.tx_bytes += stats.tx_bytes;
+        // Carries nothing.
+        if matches!(engine, None | Some(datapath::Engine::Null)) {
+            return;
+        }
+        self.tun += stats.by_user_space();
+        self.ebpf += stats.by_programs;
+        self.kernel += stats.by_kernel;
     }
 
     fn list(&self, into: &mut BTreeMap<String, u64>) {
@@ -242,6 +230,20 @@ impl Engines {
             ] {
                 into.insert(format!("engines.{engine}.{name}"), value);
             }
+        }
+        // The others count their reasons themselves. What is late is an error, too.
+        let Share {
+            rx_errors,
+            rx_late,
+            tx_errors,
+            ..
+        } = self.kernel;
+        for (reason, value) in [
+            ("late", rx_late),
+            ("unusable", rx_errors.saturating_sub(rx_late)),
+            ("send_refused", tx_errors),
+        ] {
+            into.insert(format!("engines.kernel.dropped.{reason}"), value);
         }
     }
 }

@@ -389,6 +389,7 @@ impl Maps {
             stats.tx_packets += cpu.tx_packets;
             stats.tx_bytes += cpu.tx_bytes;
         }
+        stats.by_programs = stats.whole();
         stats
     }
 

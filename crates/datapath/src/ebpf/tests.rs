@@ -500,6 +500,7 @@ fn decoded(message: &[u8]) -> Option<&[u8]> {
 #[test]
 fn the_object_belongs_to_its_source() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ebpf");
+    let _alone = crate::thread::CHILDREN.lock().unwrap();
     let compared = Command::new("sha256sum")
         .args(["--check", "--quiet", "l2tp.bpf.sha256"])
         .current_dir(folder)

@@ -37,7 +37,7 @@ use crate::socket::Socket;
 use crate::thread;
 use crate::{
     Completion, DatapathError, Device, Engine, Event, EventSink, Handle, Request, SessionSpec,
-    Token,
+    Stats, Token,
 };
 use genl::Family;
 use lent::Lent;
@@ -273,12 +273,12 @@ impl Kernel {
         match request {
             Request::Stats { token, .. } => {
                 let stats = lent.stats(self.family.as_mut().ok());
-                self.complete(token, Ok(Completion::Stats(stats)));
+                self.complete(token, Ok(Completion::Stats(of_kernel(stats))));
             }
             Request::Remove { token, handle } => {
                 let stats = lent.stats(self.family.as_mut().ok());
                 self.give_back(handle);
-                self.complete(token, Ok(Completion::Stats(stats)));
+                self.complete(token, Ok(Completion::Stats(of_kernel(stats))));
             }
             Request::SetSequencing { sequencing, .. } => {
                 lent.set_sequencing(sequencing, self.family.as_mut().ok())
@@ -485,7 +485,7 @@ struct Reports {
 impl Reports {
     fn take(&self, report: Report<Unit>) {
         let (token, result) = match report {
-            Report::Stats { token, stats } => (token, Ok(Completion::Stats(stats))),
+            Report::Stats { token, stats } => (token, Ok(Completion::Stats(of_kernel(stats)))),
             // It has none.
             Report::Shared(_) => return,
             Report::Configured {
@@ -514,5 +514,13 @@ fn own(device: &Device) -> Device {
     match device {
         Device::Shared => Device::Own { name: None },
         own @ Device::Own { .. } => own.clone(),
+    }
+}
+
+/// The counters of a session, all of which are the driver's.
+fn of_kernel(stats: Stats) -> Stats {
+    Stats {
+        by_kernel: stats.whole(),
+        ..stats
     }
 }

@@ -213,6 +213,7 @@ pub(super) fn counts(
             rx_unnumbered: 0,
         },
         using_ipsec: counts.using_ipsec & 1 != 0,
+        ..Stats::default()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -121,10 +122,55 @@ impl Namespace {
         Wire(socket)
     }
 
-    pub(crate) fn udp(&self, address: &str) -> UdpSocket {
-        let socket = self.enter(|| UdpSocket::bind(address)).unwrap();
+    pub(crate) fn udp(&self, address: &str) -> Udp {
+        let socket = self.enter(|| bind(|| UdpSocket::bind(address)));
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket
+        Udp(socket)
+    }
+}
+
+/// A socket whose reads go on after a signal, which ends them where they have a time limit: many tests are one process, and have children.
+pub(crate) struct Udp(UdpSocket);
+
+impl Udp {
+    pub(crate) fn recv(&self, octets: &mut [u8]) -> io::Result<usize> {
+        whatever_signals(|| self.0.recv(octets))
+    }
+
+    pub(crate) fn recv_from(&self, octets: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        whatever_signals(|| self.0.recv_from(octets))
+    }
+}
+
+impl Deref for Udp {
+    type Target = UdpSocket;
+
+    fn deref(&self) -> &UdpSocket {
+        &self.0
+    }
+}
+
+/// Binds a socket to an address that may have been another's just now: a child that another test starts has all sockets of this process, those too
+/// that are closed meanwhile, until it is another program.
+fn bind<T>(socket: impl Fn() -> io::Result<T>) -> T {
+    let mut tries = 100_000;
+    loop {
+        tries -= 1;
+        match socket() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {
+                thread::yield_now();
+            }
+            bound => return bound.unwrap(),
+        }
+    }
+}
+
+fn whatever_signals<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
@@ -236,7 +282,7 @@ impl Wire {
     pub(crate) fn find<T>(&self, mut wanted: impl FnMut(&[u8]) -> Option<T>) -> T {
         let mut packet = [0; 2048];
         loop {
-            let len = (&self.0).read(&mut packet).expect("a packet");
+            let len = whatever_signals(|| (&self.0).read(&mut packet)).expect("a packet");
             if let Some(found) = wanted(&packet[..len]) {
                 return found;
             }
@@ -304,7 +350,8 @@ impl End {
     }
 
     fn start_engines(address: &str, kernel: Option<Means>, ebpf: bool) -> Self {
-        let socket = Socket::bind(address.parse().unwrap()).unwrap();
+        let address = address.parse().unwrap();
+        let socket = bind(|| Socket::bind(address));
         let config = TunConfig {
             path_interval: Duration::from_millis(100),
             ..TunConfig::default()

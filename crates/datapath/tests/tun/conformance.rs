@@ -1,7 +1,6 @@
 //! What every engine makes of what comes and goes: tables of datagrams and packets, and the same random traffic through two of them.
 
 use std::cell::RefCell;
-use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -12,7 +11,7 @@ use datapath::{Choice, Device, Framing};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::bed::{Bed, End, dual_stack, ipv4_udp, ipv6_udp, own, session, sum};
+use super::bed::{Bed, End, Udp, dual_stack, ipv4_udp, ipv6_udp, own, session, sum};
 use super::capture::Viewer;
 use super::{LAC, LNS};
 
@@ -66,10 +65,10 @@ impl Ip {
 pub(crate) struct Place {
     pub(crate) bed: Bed,
     lns: End,
-    pub(crate) lac: UdpSocket,
-    stranger: UdpSocket,
+    pub(crate) lac: Udp,
+    stranger: Udp,
     /// Of IPv4 and of IPv6: a socket, and the peer's address.
-    hosts: [(UdpSocket, String); 2],
+    hosts: [(Udp, String); 2],
     seen: Receiver<(Way, Vec<u8>)>,
     markers: u32,
 }

@@ -1,14 +1,14 @@
 //! Each reason for which a packet goes no further has its own count.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crypto::mppe::{KeyLength, Mode};
 use datapath::{Device, DropReason, Handle, Request, Route, Sequencing};
 use ipnet::IpNet;
 
-use crate::bed::{Bed, End, ipv4_udp, network, own, sequenced, session};
+use crate::bed::{Bed, End, Udp, ipv4_udp, network, own, sequenced, session};
 use crate::mppe::{encrypted, encryption};
 use crate::{LAC, LNS, packet_to_lns, to_lns};
 
@@ -16,7 +16,7 @@ use crate::{LAC, LNS, packet_to_lns, to_lns};
 struct Watched {
     bed: Bed,
     lns: End,
-    lac: UdpSocket,
+    lac: Udp,
     seen: BTreeMap<&'static str, u64>,
 }
 
@@ -134,10 +134,10 @@ fn what_a_peer_sends_and_goes_no_further_is_counted_by_reason() {
     let datagram = packet_to_lns(1, &packet("10.0.0.2"));
     stranger.send_to(&datagram, LNS).unwrap();
     end.expect(DropReason::WrongPeer);
-    socket2::SockRef::from(&end.lac).set_tos_v4(3).unwrap();
+    socket2::SockRef::from(&*end.lac).set_tos_v4(3).unwrap();
     end.receives(&datagram, DropReason::Congestion);
 
-    socket2::SockRef::from(&end.lac).set_tos_v4(0).unwrap();
+    socket2::SockRef::from(&*end.lac).set_tos_v4(0).unwrap();
     end.bed.lns.run("ip link set l2tp0 down");
     end.receives(&datagram, DropReason::DeviceRefused);
 }

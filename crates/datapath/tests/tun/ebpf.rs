@@ -164,6 +164,10 @@ fn what_programs_do_not_know_goes_on_to_tun() {
     while !matches!(lns.any_event(), Event::Frame { .. }) {}
     let stats = lns.stats(1);
     assert_eq!((stats.rx_packets, stats.rx_errors), (3, 1));
+    // Who carried them, wherever the session is: what has a number is answered with numbers, which `tun` alone makes.
+    let (programs, rest) = (stats.by_programs, stats.by_user_space());
+    assert_eq!((programs.rx_packets, rest.rx_packets), (1, 2), "{stats:?}");
+    assert_eq!((programs.rx_errors, rest.rx_errors), (0, 1));
 }
 
 /// The event of session 1.

@@ -1,7 +1,7 @@
 //! The kernel's engine: a machine with `l2tp_ppp` runs these tests (`cargo xtask test --only kernel`, in User-Mode Linux).
 
 use std::io::Error;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use datapath::{
@@ -10,7 +10,7 @@ use datapath::{
 };
 
 use super::{LAC, LCP, LNS, to_lns};
-use crate::bed::{Bed, End, Namespace, Wire, dual_stack, ipv4_udp, network, own, session};
+use crate::bed::{Bed, End, Namespace, Udp, Wire, dual_stack, ipv4_udp, network, own, session};
 use crate::proxy::{answered, proxies};
 
 /// A session that nothing but the kernel may carry.
@@ -292,6 +292,7 @@ fn a_second_tunnel_between_the_same_ends_with_the_same_session_ids_has_its_own_t
         (Engine::Kernel, Engine::Kernel)
     );
     bed.lac.ping("10.0.0.1");
+    Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 18);
 
     let second = |lns| {
         let (local, remote) = if lns { (LNS, LAC) } else { (LAC, LNS) };
@@ -321,6 +322,11 @@ fn a_second_tunnel_between_the_same_ends_with_the_same_session_ids_has_its_own_t
     for handle in [1, 2] {
         let stats = lns.remove(handle).unwrap();
         assert!(stats.rx_bytes > 1 << 20, "{stats:?}");
+        // What a session counted before it moved is the kernel's still.
+        let (kernel, rest) = (stats.by_kernel.rx_bytes, stats.by_user_space().rx_bytes);
+        assert_eq!(kernel > 1 << 18, handle == 1, "{stats:?}");
+        assert!(rest > 1 << 20, "{stats:?}");
+        assert_eq!(kernel + rest, stats.rx_bytes);
         lac.remove(handle).unwrap();
     }
     drop((lns, lac));
@@ -397,7 +403,7 @@ fn set_sequencing(spec: &mut SessionSpec, to: Sequencing) {
 }
 
 /// The datagram that a packet from a host of the LNS to the peer leaves in.
-fn on_the_wire(host: &UdpSocket, wire: &Wire) -> Vec<u8> {
+fn on_the_wire(host: &Udp, wire: &Wire) -> Vec<u8> {
     host.send_to(b"x", "10.0.0.2:5000").unwrap();
     wire.find(|packet| {
         let ours = packet[0] == 0x45 && packet[9] == 17 && packet[22..24] == 1701_u16.to_be_bytes();
@@ -417,7 +423,7 @@ fn what_the_kernel_sends_looks_as_it_is_told_to() {
     lns.create(1, spec).unwrap();
     lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
     let wire = bed.lns.wire();
-    let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
+    let host: Udp = bed.lns.udp("10.0.0.1:5000");
     let sent = || on_the_wire(&host, &wire);
     let packet = sent();
     assert_eq!(packet[1], 46 << 2, "DSCP");
@@ -458,7 +464,7 @@ fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
     lns.create(1, spec).unwrap();
     lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
     let wire = bed.lns.wire();
-    let host: UdpSocket = bed.lns.udp("10.0.0.1:5000");
+    let host: Udp = bed.lns.udp("10.0.0.1:5000");
     for send in [false, true, false] {
         let (handle, sequencing) = (Handle(1), Sequencing::Own(send));
         lns.submit(Request::SetSequencing { handle, sequencing });

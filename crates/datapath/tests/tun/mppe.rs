@@ -182,13 +182,11 @@ fn a_gap_in_stateful_mode_goes_up_and_a_reset_ack_begins_anew() {
 
 /// The kernel's engine: `cargo xtask test --only kernel` runs these.
 mod kernel {
-    use std::net::UdpSocket;
-
     use crypto::mppe::{Decryptor, Encryptor, KeyLength, Lost, Mode};
     use datapath::{Engine, Event, Handle, NetworkSpec, Request};
 
     use super::{RESET_ACK, encrypted, encryption, every_mode, frame_on, keys, opened, sealed};
-    use crate::bed::{Bed, End, dual_stack, ipv4_udp, network, own, session};
+    use crate::bed::{Bed, End, Udp, dual_stack, ipv4_udp, network, own, session};
     use crate::kernel::in_kernel;
     use crate::{LAC, LNS, packet_to_lns, to_lns};
 
@@ -292,7 +290,7 @@ mod kernel {
     }
 
     /// An LNS whose session is in the kernel and negotiates encryption, a socket that is its peer, and the network that it has meanwhile.
-    fn negotiating(bed: &Bed, mode: Mode) -> (End, UdpSocket, NetworkSpec) {
+    fn negotiating(bed: &Bed, mode: Mode) -> (End, Udp, NetworkSpec) {
         let mut lns = End::start_with_kernel(&bed.lns, LNS);
         let lac = bed.lac.udp(LAC);
         let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
@@ -305,7 +303,7 @@ mod kernel {
     }
 
     /// The LNS, whose session is in the kernel and carries packets after these steps; and a socket that is its peer.
-    fn after(bed: &Bed, steps: &[Step]) -> (End, UdpSocket) {
+    fn after(bed: &Bed, steps: &[Step]) -> (End, Udp) {
         let (mut lns, lac, nothing) = negotiating(bed, STATELESS);
         for step in steps {
             match *step {

@@ -166,7 +166,7 @@ fn congestion_is_told(bed: &Bed, lns_address: &str, lac_address: &str) {
         let host = bed.lns.udp("10.0.0.1:5000");
         let wire = bed.lac.wire();
         for inner in 0..4 {
-            socket2::SockRef::from(&host)
+            socket2::SockRef::from(&*host)
                 .set_tos_v4(0xb8 | inner)
                 .unwrap();
             host.send_to(b"out", "10.0.0.2:9").unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{Error, Read, Write};
-use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -12,7 +11,7 @@ use datapath::{Choice, Sequencing, SessionSpec};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 
-use super::bed::{Bed, End, Namespace, both_ends, network, sequenced};
+use super::bed::{Bed, End, Namespace, Udp, both_ends, network, sequenced};
 
 /// The engines that can be tried anywhere.
 const ENGINES: &[Choice] = match cfg!(feature = "ebpf") {
@@ -235,8 +234,8 @@ struct Path {
     middle: MiddleBox,
     lns: End,
     _lac: End,
-    sender: UdpSocket,
-    receiver: UdpSocket,
+    sender: Udp,
+    receiver: Udp,
     bed: Bed,
 }
 

@@ -1,19 +1,19 @@
 //! Sequence numbers on the wire, with the test as the network between two engines: it holds all datagrams in its hand.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use datapath::{Device, Event, Handle, Request, Sequencing};
 
 use super::{LAC, LCP, LNS};
-use crate::bed::{Bed, End, network, own, sequenced, session};
+use crate::bed::{Bed, End, Udp, network, own, sequenced, session};
 
 /// Where both engines take their peer to be.
 const MIDDLE: &str = "10.9.0.2:1700";
 /// Sequence numbers are there, version 2.
 const NUMBERED: [u8; 2] = [0x08, 2];
 
-fn receive(socket: &UdpSocket) -> Vec<u8> {
+fn receive(socket: &Udp) -> Vec<u8> {
     let mut octets = [0; 200];
     let len = socket.recv(&mut octets).unwrap();
     octets[..len].to_vec()
@@ -23,9 +23,9 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
 struct Path {
     lns: End,
     lac: End,
-    middle: UdpSocket,
-    lns_host: UdpSocket,
-    lac_host: UdpSocket,
+    middle: Udp,
+    lns_host: Udp,
+    lac_host: Udp,
 }
 
 impl Path {
