@@ -62,10 +62,6 @@ impl Accelerator {
         match *self {}
     }
 
-    pub(crate) fn wants_unmerged(&self, _: &SessionSpec) -> bool {
-        match *self {}
-    }
-
     pub(crate) fn leave(&mut self, _: &SessionSpec) {
         match *self {}
     }

@@ -46,7 +46,7 @@ enum Command {
 pub(crate) enum Notice {
     /// The programs carry what comes through the TUN device of this index, or can't: why.
     Attached(u32, Result<(), String>),
-    /// Whether an uplink ends on this machine.
+    /// Whether every uplink is a veth, and so may end on this machine.
     Near(bool),
     /// The IPsec policies of this host from now on.
     Policies(Vec<Policy>),
@@ -395,7 +395,7 @@ impl<F: FnMut(Notice)> Host<F> {
             link.index != near.index && link.index != far.index && addressed.contains(&link.index)
         };
         let uplinks: Vec<&Ethernet> = all.iter().filter(is_uplink).collect();
-        let near = uplinks.iter().any(|uplink| uplink.is_veth);
+        let near = !uplinks.is_empty() && uplinks.iter().all(|uplink| uplink.is_veth);
         let veths = all.iter().filter(|link| link.is_veth);
         let near_ends: Vec<u32> = veths.map(|link| link.index).collect();
         let gone: Vec<u32> = attached.uplinks.keys().copied().collect();

@@ -77,7 +77,7 @@ pub(crate) struct Accelerator {
     /// The TUN devices that they were asked to be attached to, by index: whether they are.
     devices: HashMap<u32, Result<(), Why>>,
     policies: Vec<Policy>,
-    /// An uplink ends on this machine.
+    /// Every uplink may end on this machine.
     near: bool,
     carried: HashMap<Ids, Vec<IpNet>>,
 }
@@ -143,12 +143,6 @@ impl Accelerator {
         }
     }
 
-    /// Whether the messages of a session that is carried are to be left as they come. What a socket on this machine sends is in one piece already, and
-    /// best taken as such.
-    pub(crate) fn wants_unmerged(&self, spec: &SessionSpec) -> bool {
-        spec.choice == Choice::Ebpf || !self.near
-    }
-
     /// Carries a session no more.
     pub(crate) fn leave(&mut self, spec: &SessionSpec) {
         let ids = local_ids(spec);
@@ -190,6 +184,12 @@ impl Accelerator {
             ));
         }
         let far_only = session.spec.choice != Choice::Ebpf;
+        if far_only && self.near {
+            return Err(Some(
+                "its uplink is a veth, which may end in a program on this machine; datapath=ebpf is for one that does not"
+                    .to_owned(),
+            ));
+        }
         let record = Record::of(session.spec, network, index, far_only);
         Ok((record, inside(session.spec, network)))
     }

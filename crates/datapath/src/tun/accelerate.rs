@@ -67,7 +67,7 @@ impl Worker {
 
     /// What programs carried of a session that was removed.
     pub(super) fn carried_of(&mut self, session: &Session) -> Stats {
-        if session.unmerged {
+        if session.accelerated {
             session.socket.leave_unmerged(false);
         }
         match &mut self.accelerator {
@@ -116,14 +116,12 @@ impl Worker {
             };
             let now = outcome.is_ok();
             let handle = session.handle;
-            if mem::replace(&mut session.accelerated, now) != now {
+            let moved = mem::replace(&mut session.accelerated, now) != now;
+            if moved {
                 let engine = if now { Engine::Ebpf } else { Engine::Tun };
                 self.traffic.events.push(Event::Moved { handle, engine });
             }
-            let unmerged =
-                now && (self.accelerator.as_ref()).is_ok_and(|a| a.wants_unmerged(&session.spec));
-            let changed = mem::replace(&mut session.unmerged, unmerged) != unmerged;
-            let socket = changed.then(|| Arc::clone(&session.socket));
+            let socket = moved.then(|| Arc::clone(&session.socket));
             let why = outcome.err().flatten();
             if why.is_some() && session.network.is_some() && session.slower != why {
                 session.slower.clone_from(&why);
@@ -135,10 +133,10 @@ impl Worker {
             }
             if let Some(socket) = socket {
                 // What is merged already can't be taken apart afterwards.
-                if unmerged {
+                if now {
                     self.take_waiting(&socket);
                 }
-                socket.leave_unmerged(unmerged);
+                socket.leave_unmerged(now);
             }
         }
     }

@@ -51,10 +51,8 @@ pub(super) struct Session {
     pub(super) taps: Vec<Arc<dyn Tap>>,
     /// What is encrypted with, where packets are.
     pub(super) cipher: Option<Box<Cipher>>,
-    /// Programs in the kernel carry its common packets.
+    /// Programs in the kernel carry its common packets, so what comes for it is not merged.
     pub(super) accelerated: bool,
-    /// What comes for it is not merged.
-    pub(super) unmerged: bool,
     /// Why they do not, as it was last said.
     pub(super) slower: Option<String>,
 }
@@ -132,7 +130,6 @@ impl Session {
             taps: Vec::new(),
             cipher: None,
             accelerated: false,
-            unmerged: false,
             slower: None,
         }
     }

@@ -405,3 +405,29 @@ fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
     };
     assert!(why.starts_with("ebpf: "), "{why}");
 }
+
+#[test]
+fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_ebpf(&bed.lns, LNS);
+    let mut spec = carried(1, true);
+    spec.choice = Choice::Auto;
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let Event::NoFaster { why, .. } = lns.any_event() else {
+        panic!("no reason");
+    };
+    assert!(why.contains("veth"), "{why}");
+    // Through another uplink it may.
+    bed.lns.run("ip link add far type bridge");
+    bed.lns.run("ip addr add 10.8.0.1/24 dev far");
+    let Event::Moved { engine, .. } = lns.any_event() else {
+        panic!("it stays");
+    };
+    assert_eq!(engine, Engine::Ebpf);
+    bed.lns.run("ip link del far");
+    let Event::Moved { engine, .. } = lns.any_event() else {
+        panic!("it does not come back");
+    };
+    assert_eq!(engine, Engine::Tun);
+}
