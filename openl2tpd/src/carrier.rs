@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datapath::auto::Auto;
 use datapath::capture::{self, Tap};
-use datapath::ebpf::Loaded;
+use datapath::ebpf::{Loaded, Uncarried};
 use datapath::kernel::Means;
 use datapath::null::Null;
 use datapath::socket::Socket;
@@ -26,8 +26,6 @@ pub(crate) struct Carrier {
     on_null: BTreeSet<Handle>,
     /// Who carries sessions that leave it open.
     usual: Choice,
-    /// There are programs in the kernel.
-    has_ebpf: bool,
     /// Collected for one submission.
     for_engines: Vec<Request>,
     for_null: Vec<Request>,
@@ -49,7 +47,6 @@ impl Carrier {
             DatapathName::Tun => (Choice::Tun, None),
             DatapathName::Null => (Choice::Null, None),
         };
-        let has_ebpf = ebpf.is_ok();
         let without_ebpf = ebpf.as_ref().err().cloned().flatten();
         let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
         let programs = match &without_ebpf {
@@ -85,7 +82,6 @@ impl Carrier {
             null: Null::new(sockets, sink),
             on_null: BTreeSet::new(),
             usual,
-            has_ebpf,
             for_engines: Vec::new(),
             for_null: Vec::new(),
         })
@@ -104,7 +100,7 @@ impl Carrier {
 
     /// Which engines sessions get that leave it open.
     pub(crate) fn taken(&self) -> Taken {
-        let on_tun = match self.has_ebpf {
+        let on_tun = match self.engines.uncarried().is_some() {
             true => Engine::Ebpf,
             false => Engine::Tun,
         };
@@ -127,6 +123,11 @@ impl Carrier {
     /// What `tun` counts of packets that went no further.
     pub(crate) fn drops(&self) -> Arc<Drops> {
         self.engines.drops()
+    }
+
+    /// What programs in the kernel count of packets that they do not carry, where there are programs.
+    pub(crate) fn uncarried(&self) -> Option<Arc<Uncarried>> {
+        self.engines.uncarried()
     }
 
     /// Takes the requests out of `requests`, in order.

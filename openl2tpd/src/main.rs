@@ -173,7 +173,7 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         Arc::new(mailbox.clone()),
     )?;
     let seen = Seen {
-        counting: Counting::new(carrier.drops()),
+        counting: Counting::new(carrier.drops(), carrier.uncarried()),
         survey: Survey::new(carrier.taken(), surveyor),
     };
     let mut instance = [0; 4];

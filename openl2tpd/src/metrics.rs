@@ -154,8 +154,11 @@ const FAMILIES: &[Family] = &[
             OneOf("engines.ebpf.rx_bytes", "received", EBPF), OneOf("engines.ebpf.tx_bytes", "sent", EBPF),
             OneOf("engines.kernel.rx_bytes", "received", KERNEL), OneOf("engines.kernel.tx_bytes", "sent", KERNEL)],
         "Their octets").bytes(),
-    family("datapath_drops", "reason", &[EachOf("engines.tun.dropped.", TUN), EachOf("engines.kernel.dropped.", KERNEL)],
+    family("datapath_drops", "reason", &[
+            EachOf("engines.tun.dropped.", TUN), EachOf("engines.ebpf.dropped.", EBPF), EachOf("engines.kernel.dropped.", KERNEL)],
         "Packets, and data messages, that went no further in an engine"),
+    family("datapath_left", "reason", &[EachOf("engines.ebpf.left.", EBPF)],
+        "Packets, and data messages, that programs in the kernel left to user space"),
     family("list_items", "", &[One("lists.examined", "")],
         "Items of lists that were looked at for management"),
     family("events", "", &[One("events.written", "")],
@@ -415,7 +418,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::shard::tests::unconfigured;
-    use crate::statistics::name_of_drop;
+    use crate::statistics::{name_of_drop, name_of_uncarried};
 
     fn ask(command: Command) -> Response {
         let mut engine = Engine::new(unconfigured(), clock::now());
@@ -445,6 +448,7 @@ mod tests {
         ];
         all.extend(own.map(|name| (name.to_owned(), 0)));
         all.extend(datapath::DropReason::ALL.map(|reason| (name_of_drop(reason), 0)));
+        all.extend(datapath::UNCARRIED.map(|reason| (name_of_uncarried(reason), 0)));
         let numbered = all.iter_mut().zip(1_000_001..);
         numbered.for_each(|((_, value), number)| *value = number);
         all

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{CommandError, ErrorKind, MetricsFormat, Response, Selector, Statistics};
-use datapath::{DropReason, Drops};
+use datapath::ebpf::Uncarried;
+use datapath::{DropReason, Drops, UNCARRIED};
 use engine::Command;
 use tokio::sync;
 
@@ -20,12 +21,15 @@ pub(crate) struct Counting {
     before: Mutex<BTreeMap<String, u64>>,
     /// Of the engine `tun`.
     drops: Arc<Drops>,
+    /// Of programs in the kernel, where there are any.
+    uncarried: Option<Arc<Uncarried>>,
 }
 
 impl Counting {
-    pub(crate) fn new(drops: Arc<Drops>) -> Self {
+    pub(crate) fn new(drops: Arc<Drops>, uncarried: Option<Arc<Uncarried>>) -> Self {
         Self {
             drops,
+            uncarried,
             ..Self::default()
         }
     }
@@ -120,6 +124,10 @@ impl Daemon {
         .into();
         let drops = self.counting.drops.all();
         all.extend(drops.map(|(reason, count)| (name_of_drop(reason), count)));
+        let uncarried = self.counting.uncarried.as_ref();
+        let counts = uncarried.map_or([0; UNCARRIED.len()], |uncarried| uncarried.counts());
+        let named = UNCARRIED.into_iter().zip(counts);
+        all.extend(named.map(|(reason, count)| (name_of_uncarried(reason), count)));
         all
     }
 }
@@ -127,6 +135,11 @@ impl Daemon {
 /// The statistic of packets that the engine `tun` dropped for this reason.
 pub(crate) fn name_of_drop(reason: DropReason) -> String {
     format!("engines.tun.dropped.{}", reason.name())
+}
+
+/// The statistic of packets that programs in the kernel did not carry for this reason.
+pub(crate) fn name_of_uncarried(reason: &str) -> String {
+    format!("engines.ebpf.{reason}")
 }
 
 fn unexpected(response: &Response) -> CommandError {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crypto::mppe::KeyLength;
 
 use crate::capture::Tap;
-use crate::ebpf::Loaded;
+use crate::ebpf::{Loaded, Uncarried};
 use crate::kernel::{Kernel, Listeners, Means};
 use crate::socket::Socket;
 use crate::tun::{Inbox, Tun, TunConfig};
@@ -26,6 +26,7 @@ const OURS: u64 = 1 << 63;
 /// The engines of this machine.
 pub struct Auto {
     tun: Tun,
+    uncarried: Option<Arc<Uncarried>>,
     kernel: Result<Kernel, DatapathError>,
     listeners: Listeners,
     moves: Arc<Moves>,
@@ -59,6 +60,7 @@ impl Auto {
         });
         let listeners: Listeners = Arc::new(RwLock::new(sockets.clone()));
         let sink: Arc<dyn EventSink> = Arc::<Moves>::clone(&moves);
+        let uncarried = ebpf.as_ref().ok().map(Loaded::uncarried);
         let tun = Tun::start(config, ebpf, sockets, Arc::clone(&sink))?;
         moves.state().tun = Some(tun.inbox());
         let kernel = match kernel {
@@ -69,6 +71,7 @@ impl Auto {
         };
         Ok(Self {
             tun,
+            uncarried,
             kernel,
             listeners,
             moves,
@@ -92,6 +95,12 @@ impl Auto {
     #[must_use]
     pub fn drops(&self) -> Arc<Drops> {
         self.tun.drops()
+    }
+
+    /// What programs in the kernel count of packets that they do not carry, where there are programs, which carry what they can of the sessions of `tun`.
+    #[must_use]
+    pub fn uncarried(&self) -> Option<Arc<Uncarried>> {
+        self.uncarried.clone()
     }
 
     /// Lets `tap` see the packets of a session of `tun`, which `ebpf` does not carry for as long as that is open; those of the kernel's engine are seen [on

@@ -81,6 +81,26 @@ impl DropReason {
     }
 }
 
+/// Why a packet of a session is not carried by programs in the kernel, as statistics have it (`enum reason` of `l2tp.bpf.c`): what is `left` is `tun`'s to
+/// carry or to drop.
+pub const UNCARRIED: [&str; 15] = [
+    "left.layer_closed",
+    "left.no_packet",
+    "left.too_large",
+    "left.large_mss",
+    "left.loop",
+    "left.checksum",
+    "left.no_path",
+    "left.near_end",
+    "left.wrong_peer",
+    "left.spoofed_source",
+    "left.merged",
+    "left.congestion",
+    "left.no_room",
+    "dropped.unfinished",
+    "dropped.stranger",
+];
+
 /// The sums of an engine since its start.
 #[derive(Debug)]
 pub struct Drops([AtomicU64; DropReason::ALL.len()]);

@@ -51,7 +51,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 #[cfg(feature = "tun")]
-pub use drops::{DropReason, Drops};
+pub use drops::{DropReason, Drops, UNCARRIED};
 #[cfg(feature = "tun")]
 pub(crate) use ecn::Ecn;
 pub use sequencing::{Sequencer, Sequencing, SequencingStats, Verdict};

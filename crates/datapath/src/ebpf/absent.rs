@@ -1,14 +1,30 @@
 //! A build without the engine `ebpf`.
 
+use std::sync::Arc;
+
 use crate::tun::{Candidate, Why};
-use crate::{SessionSpec, Stats};
+use crate::{SessionSpec, Stats, UNCARRIED};
 
 const LEFT_OUT: &str = "it was left out of this build";
 
 /// There is nothing to load.
 pub enum Loaded {}
 
+/// Nothing is ever counted.
+pub enum Uncarried {}
+
+impl Uncarried {
+    /// Of nothing.
+    pub fn counts(&self) -> [u64; UNCARRIED.len()] {
+        match *self {}
+    }
+}
+
 impl Loaded {
+    pub(crate) fn uncarried(&self) -> Arc<Uncarried> {
+        match *self {}
+    }
+
     pub(crate) const fn is_interpreted(&self) -> bool {
         match *self {}
     }

@@ -83,6 +83,26 @@ struct session {
 	__u8 reserved;
 };
 
+// Why a packet of a session is not carried. All but the last two are left to `tun`, which has the last word.
+enum reason {
+	LAYER_CLOSED, // IPv4 or IPv6 is not open on it
+	NO_PACKET,    // no whole packet of the protocol that its frame says: PPP's control frames, above all
+	TOO_LARGE,    // for the session, or nobody knows how large it is on the wire
+	LARGE_MSS,    // it may announce a larger segment than there is room for
+	OF_TUNNEL,    // a datagram of the tunnel itself
+	NO_CHECKSUM,  // what the outer checksum would be is not known, or there is none where one has to be
+	NO_PATH,      // the uplink has no path for it, or none for so large a one
+	NEAR_END,     // the uplink ends on this machine
+	WRONG_PEER,   // from another address or port
+	SPOOFED,      // its source is not behind the session
+	MERGED,       // datagrams that were merged, and not all of one size
+	CONGESTION,   // marked on the way, and can't tell
+	NO_ROOM,      // the kernel made no room for headers, or did not take them off
+	UNFINISHED,   // dropped: what was begun could not be ended
+	STRANGER,     // dropped: came through the helper, and not from here
+	REASONS,
+};
+
 struct counters {
 	__u64 rx_packets, rx_bytes, tx_packets, tx_bytes;
 	__u64 supers; // super-packets came in, so there is nothing to merge
@@ -133,6 +153,8 @@ struct map SEC("maps") hosts6 = {BPF_MAP_TYPE_HASH, 16, 4, 1 << 18, BPF_F_NO_PRE
 // a network of inner destinations -> {tunnel id, session id}
 struct map SEC("maps") inside4 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix4), 4, 1 << 20, BPF_F_NO_PREALLOC};
 struct map SEC("maps") inside6 = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct prefix6), 4, 1 << 20, BPF_F_NO_PREALLOC};
+// why packets of sessions were not carried: how many, by `enum reason`; what is in one piece counts once
+struct map SEC("maps") reasons = {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, REASONS, 0};
 struct map SEC("maps") this_host = {BPF_MAP_TYPE_ARRAY, 4, sizeof(struct host), 1, 0};
 
 // The longest prefix wins, and none is longer than a single address.
@@ -154,6 +176,21 @@ INLINE struct host *host(void)
 {
 	__u32 zero = 0;
 	return map_lookup(&this_host, &zero);
+}
+
+// Counts why a packet is not carried, out of the way of those that are.
+static __attribute__((noinline)) int because(__u32 reason, int verdict)
+{
+	__u64 *count = map_lookup(&reasons, &reason);
+	if (count)
+		*count += 1;
+	return verdict;
+}
+
+// Leaves a packet to `tun`.
+INLINE int pass(__u32 reason)
+{
+	return because(reason, TC_PASS);
 }
 
 // 16-bit words as they lie in memory: a one's complement sum does not depend on the order of octets (RFC 1071).
@@ -391,18 +428,18 @@ INLINE int leave(struct __sk_buff *skb, const struct host *here, const struct se
 		return TC_PASS;
 	__u32 around = ip_len + UDP_LEN + head_len;
 	if (len + around > 0xffff)
-		return TC_PASS;
+		return pass(TOO_LARGE);
 	__u8 tos = session->tos | (session->flags & ECN ? inner->ecn : 0);
 	struct bpf_fib_lookup path = {};
 	path.ifindex = here->path;
 	long found = find_path(skb, &path, session, packet + around, tos, outer_ipv6);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return TC_PASS;
+		return pass(NO_PATH);
 	__u32 uplink = path.ifindex;
 	if (here->path && uplink == skb->ifindex)
-		return TC_PASS;
+		return pass(NO_PATH);
 	if (session->flags & FAR_ONLY && map_lookup(&near_ends, &uplink))
-		return TC_PASS;
+		return pass(NEAR_END);
 
 	// Whatever is before UDP ends there.
 	struct {
@@ -434,10 +471,10 @@ INLINE int leave(struct __sk_buff *skb, const struct host *here, const struct se
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | (__u64)head_len << BPF_ADJ_ROOM_ENCAP_L2_SHIFT |
 		      (outer_ipv6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
 	if (skb_adjust_room(skb, around, BPF_ADJ_ROOM_MAC, flags))
-		return TC_PASS;
+		return pass(NO_ROOM);
 	// The way back is closed from here on.
 	if ((!outgoing->link_len && skb_change_head(skb, ETH_LEN, 0)) || skb_store(skb, 0, ethernet, ETH_LEN + around, 0))
-		return TC_DROP;
+		return because(UNFINISHED, TC_DROP);
 	struct counters *counters = map_lookup(&counted, &ids);
 	if (counters) {
 		counters->tx_packets += count;
@@ -474,26 +511,28 @@ int l2tp_encap(struct __sk_buff *skb)
 		return TC_PASS;
 	__u32 ids = *whose;
 	struct session *session = map_lookup(&sessions, &ids);
-	if (!session || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
+	if (!session)
 		return TC_PASS;
+	if (!(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
+		return pass(LAYER_CLOSED);
 	if (inner.len != len)
-		return TC_PASS;
+		return pass(NO_PACKET);
 	int outer_ipv6 = session->flags & OUTER_IPV6;
 	// The tunnel's own datagrams must not go into it.
 	if (!outer_ipv6 && !inner.is_ipv6 && inner.destination_be == session->remote_be[0])
-		return TC_PASS;
+		return pass(OF_TUNNEL);
 	if (outer_ipv6 && inner.is_ipv6 && same(header.octets + 24, session->remote_be))
-		return TC_PASS;
+		return pass(OF_TUNNEL);
 	__u32 packet = largest(skb, link_len, &inner);
 	if (!packet || packet > session->mtu)
-		return TC_PASS;
+		return pass(TOO_LARGE);
 	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, link_len, session->mtu, &inner))
-		return TC_PASS;
+		return pass(LARGE_MSS);
 	__u16 sum = 0;
 	if (session->flags & CHECKSUM) {
 		sum = sum_inner(skb, link_len, packet, &header, &inner);
 		if (!sum)
-			return TC_PASS;
+			return pass(NO_CHECKSUM);
 	}
 	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
 	return outer_ipv6 ? leave(skb, here, session, &inner, &outgoing, 1) : leave(skb, here, session, &inner, &outgoing, 0);
@@ -525,9 +564,6 @@ INLINE void set_ecn(__u8 *at, int is_ipv6, __u8 ecn)
 INLINE int is_of(const __u8 *ip, const __u8 *udp, const struct session *session, const int outer_ipv6)
 {
 	if (session->local_port_be != *(const __u16 *)(udp + 2) || session->remote_port_be != *(const __u16 *)udp)
-		return 0;
-	// Without a checksum it is refused, where that was not asked for (RFC 8200 section 8.1, RFC 6935).
-	if (outer_ipv6 && session->flags & CHECKSUM && !*(const __u16 *)(udp + 6))
 		return 0;
 	if (outer_ipv6)
 		return session->flags & OUTER_IPV6 && same(ip + 8, session->remote_be) && same(ip + 24, session->local_be);
@@ -582,15 +618,20 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return TC_PASS;
 	}
 	struct session *session = map_lookup(&sessions, &ids);
-	if (!session || !is_of(ip, udp, session, outer_ipv6))
+	if (!session)
 		return TC_PASS;
+	if (!is_of(ip, udp, session, outer_ipv6))
+		return pass(WRONG_PEER);
+	// Without a checksum it is refused, where that was not asked for (RFC 8200 section 8.1, RFC 6935).
+	if (outer_ipv6 && session->flags & CHECKSUM && !*(__u16 *)(udp + 6))
+		return pass(NO_CHECKSUM);
 	if (!outer_ipv6 && fold(sum_words(ip, IPV4_LEN / 2)) != 0xffff)
 		return TC_PASS;
 
 	__u8 *ppp = l2tp + l2tp_len;
 	__u32 ppp_len = 0;
 	if (ppp + 4 > end)
-		return TC_PASS;
+		return pass(NO_PACKET);
 	if (ppp[0] == 0xff && ppp[1] == 3) {
 		ppp_len = 2;
 		ppp += 2;
@@ -600,7 +641,7 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		ppp += 1;
 	}
 	if (ppp + 1 > end)
-		return TC_PASS;
+		return pass(NO_PACKET);
 	__u8 protocol = ppp[0];
 	ppp_len += 1;
 	ppp += 1;
@@ -609,24 +650,26 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	struct header header;
 	__u32 around = outer_len + UDP_LEN + l2tp_len + ppp_len;
 	if ((protocol != 0x21 && protocol != 0x57) || !read_inner(skb, ETH_LEN + around, &header, &inner))
-		return TC_PASS;
+		return pass(NO_PACKET);
 	if (!(session->flags & OWN_DEVICE) && !is_from_there(session, ids, &header, &inner))
-		return TC_PASS;
-	if (inner.is_ipv6 != (protocol == 0x57) || !(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
-		return TC_PASS;
+		return pass(SPOOFED);
+	if (inner.is_ipv6 != (protocol == 0x57))
+		return pass(NO_PACKET);
+	if (!(session->flags & (inner.is_ipv6 ? HAS_IPV6 : HAS_IPV4)))
+		return pass(LAYER_CLOSED);
 	if (inner.len > ip_len - around)
-		return TC_PASS;
+		return pass(NO_PACKET);
 	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, ETH_LEN + around, session->mtu, &inner))
-		return TC_PASS;
+		return pass(LARGE_MSS);
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
 	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || !inner.protocol))
-		return TC_PASS;
+		return pass(MERGED);
 	int ecn = inner.ecn;
 	if (session->flags & ECN)
 		ecn = merge_ecn(ecn, (outer_ipv6 ? ip[1] >> 4 : ip[1]) & 3);
 	if (ecn < 0)
-		return TC_PASS;
+		return pass(CONGESTION);
 	struct host *here = host();
 	if (!here)
 		return TC_PASS;
@@ -640,11 +683,11 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	if (!is_ipv6 && outer_ipv6)
 		how |= ADJ_ROOM_DECAP_L3_IPV4;
 	if (skb_adjust_room(skb, -(__s32)around, BPF_ADJ_ROOM_MAC, how))
-		return TC_PASS;
+		return pass(NO_ROOM);
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if (data + ETH_LEN + IPV4_LEN > end)
-		return TC_DROP;
+		return because(UNFINISHED, TC_DROP);
 	if (ecn != inner.ecn)
 		set_ecn(data + ETH_LEN, is_ipv6, ecn);
 	struct counters *counters = map_lookup(&counted, &ids);
@@ -681,7 +724,7 @@ int l2tp_merged(struct __sk_buff *skb)
 	__u32 to;
 	// Nothing else has a way in here.
 	if (skb->pkt_type != PACKET_HOST || (void *)(passage + 1) > (void *)(long)skb->data_end)
-		return TC_DROP;
+		return because(STRANGER, TC_DROP);
 	__builtin_memcpy(&to, passage->device, 4);
 	return redirect(to, BPF_F_INGRESS);
 }

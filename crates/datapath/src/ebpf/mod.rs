@@ -34,6 +34,7 @@ use crate::{Choice, Device, Encapsulation, Ids, NetworkSpec, Sequencing, Session
 use links::Links;
 pub(crate) use links::Notice;
 use policies::Policy;
+pub use programs::Uncarried;
 use programs::{Maps, Programs, Record};
 pub(crate) use trial::try_pair;
 
@@ -41,12 +42,18 @@ pub(crate) use trial::try_pair;
 pub struct Loaded {
     programs: Programs,
     maps: Maps,
+    uncarried: Arc<Uncarried>,
 }
 
 impl Loaded {
     /// Whether the kernel interprets them, which takes several times as long, and more of its stack, than what it compiles.
     pub(crate) const fn is_interpreted(&self) -> bool {
         self.programs.interpreted
+    }
+
+    /// What they count of packets that they do not carry.
+    pub(crate) fn uncarried(&self) -> Arc<Uncarried> {
+        Arc::clone(&self.uncarried)
     }
 }
 
@@ -65,9 +72,14 @@ pub(crate) fn load_small() -> Result<Loaded, String> {
 }
 
 fn load_for(most: Option<u32>) -> Result<Loaded, String> {
-    let (mut programs, mut maps) = programs::load(most)?;
+    let (mut programs, mut maps, mut uncarried) = programs::load(most)?;
     check::self_test(&mut programs, &mut maps)?;
-    Ok(Loaded { programs, maps })
+    uncarried.reset()?;
+    Ok(Loaded {
+        programs,
+        maps,
+        uncarried: Arc::new(uncarried),
+    })
 }
 
 /// The programs, as the worker of `tun` has them.
@@ -88,7 +100,7 @@ impl Accelerator {
         loaded: Loaded,
         notify: impl FnMut(Notice) + Send + 'static,
     ) -> Result<Self, String> {
-        let Loaded { programs, maps } = loaded;
+        let Loaded { programs, maps, .. } = loaded;
         let links = Links::start(programs, notify)?;
         Ok(Self {
             maps,

@@ -1,15 +1,16 @@
 //! The programs in the kernel and their maps: what `l2tp.bpf.c` declares, as Rust has it.
 
+use std::array;
 use std::net::IpAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use ipnet::IpNet;
 
-use crate::{Device, Framing, Ids, NetworkSpec, SessionSpec, Stats};
+use crate::{Device, Framing, Ids, NetworkSpec, SessionSpec, Stats, UNCARRIED};
 
 /// `l2tp.bpf.c`, compiled by clang 14 of Debian 12.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("l2tp.bpf.o");
@@ -211,6 +212,33 @@ pub(super) struct Programs {
     pub(super) interpreted: bool,
 }
 
+/// Why the programs did not carry packets of sessions: counts that any thread reads.
+pub struct Uncarried {
+    reasons: PerCpuArray<MapData, u64>,
+    cpus: usize,
+}
+
+impl Uncarried {
+    /// How many packets there were for each of [`UNCARRIED`], in its order; what is cut into packets later counts once.
+    #[must_use]
+    pub fn counts(&self) -> [u64; UNCARRIED.len()] {
+        array::from_fn(|reason| {
+            let counted = self.reasons.get(&(reason as u32), 0);
+            counted.map_or(0, |of_cpus| of_cpus.iter().sum())
+        })
+    }
+
+    /// Counts from zero again.
+    pub(super) fn reset(&mut self) -> Result<(), String> {
+        for reason in 0..UNCARRIED.len() as u32 {
+            let nothing = PerCpuValues::try_from(vec![0; self.cpus]).map_err(|e| refusal(&e))?;
+            let set = self.reasons.set(reason, nothing, 0);
+            set.map_err(|e| refusal(&e))?;
+        }
+        Ok(())
+    }
+}
+
 /// The kernel's refusal, or that of the object, in one line.
 pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = in_one_line(&error.to_string());
@@ -246,7 +274,7 @@ const HASHES: [&str; 6] = [
 ];
 
 /// Has the kernel take maps and programs; each hash with room for `most` at most, where that is said.
-pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
+pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps, Uncarried), String> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     if let Some(most) = most {
@@ -268,6 +296,7 @@ pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
         interpreted |= info.size_jitted() == 0;
     }
     let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
+    let cpus = nr_cpus().map_err(|(what, e)| format!("{what}: {e}"))?;
     let maps = Maps {
         sessions: take("sessions")?.try_into().map_err(|e| refusal(&e))?,
         own_devices: take("own_devices")?.try_into().map_err(|e| refusal(&e))?,
@@ -280,7 +309,11 @@ pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
             hosts: take("hosts6")?.try_into().map_err(|e| refusal(&e))?,
             nets: take("inside6")?.try_into().map_err(|e| refusal(&e))?,
         },
-        cpus: nr_cpus().map_err(|(what, e)| format!("{what}: {e}"))?,
+        cpus,
+    };
+    let uncarried = Uncarried {
+        reasons: take("reasons")?.try_into().map_err(|e| refusal(&e))?,
+        cpus,
     };
     let here = take("this_host")?.try_into().map_err(|e| refusal(&e))?;
     let near_ends = take("near_ends")?.try_into().map_err(|e| refusal(&e))?;
@@ -290,7 +323,7 @@ pub(super) fn load(most: Option<u32>) -> Result<(Programs, Maps), String> {
         near_ends,
         interpreted,
     };
-    Ok((programs, maps))
+    Ok((programs, maps, uncarried))
 }
 
 impl Programs {

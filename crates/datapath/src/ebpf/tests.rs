@@ -10,20 +10,21 @@ use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
 
 use super::check::{ETHERNET, PASS, REDIRECT, Sample, checksum, run};
-use super::programs::{DECAP, ENCAP, Maps, Programs, load};
-use crate::{Framing, Route, Stats};
+use super::programs::{DECAP, ENCAP, Maps, Programs, Uncarried, load};
+use crate::{Framing, Route, Stats, UNCARRIED};
 
 /// The programs with one session.
 struct Bench {
     programs: Programs,
     maps: Maps,
+    uncarried: Uncarried,
     sample: Sample,
 }
 
 impl Bench {
     /// None without the privilege, which is said aloud, and no excuse in continuous integration.
     fn new(change: impl FnOnce(&mut Sample)) -> Option<Self> {
-        let (mut programs, mut maps) = match load(None) {
+        let (mut programs, mut maps, uncarried) = match load(None) {
             Ok(loaded) => loaded,
             Err(why) if std::env::var_os("CI").is_some() => panic!("{why}"),
             Err(why) => {
@@ -37,6 +38,7 @@ impl Bench {
         Some(Self {
             programs,
             maps,
+            uncarried,
             sample,
         })
     }
@@ -66,6 +68,14 @@ impl Bench {
 
     fn stats(&self) -> Stats {
         self.maps.stats(super::local_ids(&self.sample.spec))
+    }
+
+    /// A packet of which this was made is left for this reason, and counted for it alone, or carried.
+    fn is_counted(&mut self, reason: Option<&str>, made: Option<Vec<u8>>) {
+        assert_eq!(made.is_some(), reason.is_none(), "{reason:?}");
+        let expected = UNCARRIED.map(|name| u64::from(reason == Some(name)));
+        assert_eq!(self.uncarried.counts(), expected, "{reason:?}");
+        self.uncarried.reset().unwrap();
     }
 
     /// A message of the peer's with a packet in this framing.
@@ -251,6 +261,82 @@ fn what_is_around_a_message_has_to_be_its_sessions() {
     let padded = [&good[..], &[0; 10]].concat();
     let made = bench.decap(&padded).unwrap();
     assert_eq!(made[..28], bench.sample.packet(false, false));
+}
+
+#[test]
+fn each_reason_for_which_a_packet_is_left_has_its_own_count() {
+    let Some(mut bench) = Bench::new(|sample| {
+        let to = IpNet::from(sample.spec.transport.remote.ip());
+        sample.network.routes = vec![Route { to, metric: None }];
+        sample.network.ipv6 = None;
+        sample.spec.outer.no_checksum = false;
+        sample.spec.outer.ecn = true;
+    }) else {
+        return;
+    };
+    let [theirs, ours] = [false, true].map(|ours| bench.sample.packet(false, ours));
+    for (reason, message) in from_peer(&bench, &theirs) {
+        let made = bench.decap(&message);
+        bench.is_counted(reason, made);
+    }
+    for (reason, packet) in from_here(&ours) {
+        let made = bench.encap(&packet);
+        bench.is_counted(reason, made);
+    }
+}
+
+/// Messages of the peer, and the reason for which each is left, if it is.
+fn from_peer(bench: &Bench, packet: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
+    let good = bench.sample.received(false);
+    let (mut stranger, mut spoofed, mut congested) = (good.clone(), packet.to_vec(), good.clone());
+    stranger[21] ^= 1;
+    spoofed[15] ^= 64;
+    congested[1] = 3;
+    congested[10..12].fill(0);
+    let sum = checksum(&congested[..20]);
+    congested[10..12].copy_from_slice(&sum);
+    // Long enough for a packet: nothing shorter is looked at.
+    let lcp = bench.message(HEADER, &[0xff, 3, 0xc0, 0x21], &[9; 20]);
+    vec![
+        (None, good),
+        (Some("left.wrong_peer"), stranger),
+        (Some("left.congestion"), congested),
+        (Some("left.no_packet"), lcp),
+        (
+            Some("left.no_packet"),
+            bench.message(HEADER, &[0x21], &packet[..27]),
+        ),
+        (
+            Some("left.spoofed_source"),
+            bench.message(HEADER, &[0x21], &spoofed),
+        ),
+        (Some("left.layer_closed"), bench.sample.received(true)),
+    ]
+}
+
+/// Packets of ours, and the reason for which each is left, if it is.
+fn from_here(packet: &[u8]) -> Vec<(Option<&'static str>, Vec<u8>)> {
+    let changed = |len: u16, octets: &[(usize, &[u8])]| {
+        let mut packet = packet.to_vec();
+        packet.resize(len.into(), 0);
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        for (at, octets) in octets {
+            packet[*at..at + octets.len()].copy_from_slice(octets);
+        }
+        packet
+    };
+    vec![
+        (None, packet.to_vec()),
+        (Some("left.no_packet"), changed(29, &[(2, &[0, 28])])),
+        (Some("left.too_large"), changed(1500, &[])),
+        (Some("left.loop"), changed(28, &[(16, &[192, 0, 2, 2])])),
+        (Some("left.checksum"), changed(28, &[(9, &[47])])),
+        // A SYN that announces segments of 1460 octets.
+        (
+            Some("left.large_mss"),
+            changed(44, &[(9, &[6]), (32, &[0x60, 2]), (40, &[2, 4, 5, 0xb4])]),
+        ),
+    ]
 }
 
 #[test]

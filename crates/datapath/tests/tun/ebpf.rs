@@ -2,6 +2,7 @@
 
 use datapath::{
     Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec,
+    UNCARRIED,
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -147,6 +148,8 @@ fn what_programs_do_not_know_goes_on_to_tun() {
 
     let inner = bed.lns.udp("10.0.0.1:5000");
     let packet = ipv4_udp("10.0.0.2", "10.0.0.1:5000".parse().unwrap(), b"packet");
+    let spoofed = ipv4_udp("10.0.0.9", "10.0.0.1:5000".parse().unwrap(), b"spoofed");
+    lac.send_to(&packet_to_lns(1, &spoofed), LNS).unwrap();
     let plain = packet_to_lns(1, &packet);
     let numbered = [
         &[8, 2, 0, 100, 0, 101, 0, 0, 0, 0, 0xff, 3, 0, 0x21],
@@ -157,17 +160,23 @@ fn what_programs_do_not_know_goes_on_to_tun() {
     for message in [&plain, &numbered, &plain] {
         lac.send_to(message, LNS).unwrap();
         assert_eq!(inner.recv(&mut octets).unwrap(), 6);
+        // What has a number is answered with numbers, which `tun` alone makes.
+        if *message == numbered {
+            while lns.any_event() != carried_by(Engine::Tun) {}
+        }
     }
-    let spoofed = ipv4_udp("10.0.0.9", "10.0.0.1:5000".parse().unwrap(), b"spoofed");
-    lac.send_to(&packet_to_lns(1, &spoofed), LNS).unwrap();
     lac.send_to(&to_lns(1, LCP), LNS).unwrap();
     while !matches!(lns.any_event(), Event::Frame { .. }) {}
     let stats = lns.stats(1);
     assert_eq!((stats.rx_packets, stats.rx_errors), (3, 1));
-    // Who carried them, wherever the session is: what has a number is answered with numbers, which `tun` alone makes.
+    // Who carried them, wherever the session is.
     let (programs, rest) = (stats.by_programs, stats.by_user_space());
     assert_eq!((programs.rx_packets, rest.rx_packets), (1, 2), "{stats:?}");
     assert_eq!((programs.rx_errors, rest.rx_errors), (0, 1));
+    let counted = lns.engines().uncarried().unwrap().counts();
+    let mut left = UNCARRIED.into_iter().zip(counted);
+    let spoofed = left.find(|(reason, _)| *reason == "left.spoofed_source");
+    assert_eq!(spoofed, Some(("left.spoofed_source", 1)));
 }
 
 /// The event of session 1.
