@@ -43,6 +43,18 @@ struct Carried {
     network: Option<NetworkSpec>,
 }
 
+impl Carried {
+    /// What a session is told holds wherever it is carried.
+    fn note(&mut self, request: &Request) {
+        match request {
+            Request::Configure { network, .. } => self.network = Some(network.clone()),
+            Request::SetSequencing { sequencing, .. } => self.spec.set_sequencing(*sequencing),
+            Request::SetChecksums { no_checksum, .. } => self.spec.outer.no_checksum = *no_checksum,
+            _ => {}
+        }
+    }
+}
+
 impl Auto {
     /// Starts the engines, in the caller's network namespace; events of what arrives on `sockets` may come at once. `kernel` says whether to look
     /// for the kernel's, and by what means; `ebpf` are the programs that carry what they can, or why there are none, if
@@ -156,21 +168,10 @@ impl Auto {
                     .complete(token, Err(DatapathError::cannot_join()));
             }
             request if self.in_kernel.contains_key(&handle) => {
-                match &request {
-                    Request::Configure { network, .. } => {
-                        if let Some(carried) = self.in_kernel.get_mut(&handle) {
-                            carried.network = Some(network.clone());
-                        }
-                    }
-                    Request::SetSequencing { sequencing, .. } => {
-                        if let Some(carried) = self.in_kernel.get_mut(&handle) {
-                            carried.spec.set_sequencing(*sequencing);
-                        }
-                    }
-                    Request::Remove { .. } => {
-                        self.in_kernel.remove(&handle);
-                    }
-                    _ => {}
+                if let Request::Remove { .. } = request {
+                    self.in_kernel.remove(&handle);
+                } else if let Some(carried) = self.in_kernel.get_mut(&handle) {
+                    carried.note(&request);
                 }
                 kernel.carry_out(request);
             }

@@ -477,6 +477,36 @@ fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
 
 #[test]
 #[ignore = "needs the kernel's l2tp_ppp"]
+fn what_a_session_was_told_in_the_kernel_holds_where_it_moves_to() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let handle = Handle(1);
+    let mut spec = session(1, true, LNS, LAC, own());
+    set_sequencing(&mut spec, Sequencing::Own(false));
+    lns.create(1, spec.clone()).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    assert_eq!(lns.carrier(1), Engine::Kernel);
+    lns.submit(Request::SetSequencing {
+        handle,
+        sequencing: Sequencing::Own(true),
+    });
+    lns.submit(Request::SetChecksums {
+        handle,
+        no_checksum: true,
+    });
+    lns.create(2, of_another_tunnel(spec)).unwrap();
+    let engine = Engine::Tun;
+    assert_eq!(lns.any_event(), Event::Moved { handle, engine });
+    // What was asked for before is done by then.
+    lns.configure(2, network("10.1.0.1", "10.1.0.2")).unwrap();
+    let wire = bed.lns.wire();
+    let packet = on_the_wire(&bed.lns.udp("10.0.0.1:5000"), &wire);
+    assert_eq!(packet[26..28], [0, 0], "no checksum");
+    assert_eq!(packet[28..30], [0x08, 2], "numbered");
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
 fn hundreds_of_sessions_leave_no_descriptor_behind() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start_with_kernel(&bed.lns, LNS);
