@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, ValueEnum};
@@ -9,6 +9,9 @@ use config::TraceFlags;
 
 /// The configuration file that is read when none is named, if there is one.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/openl2tpd.conf";
+
+/// The socket of the management interface where none is named.
+const SOCKET: &str = "/run/openl2tpd/api.sock";
 
 /// L2TP daemon: serves tunnels as LNS and opens them as LAC, both at once.
 #[derive(Parser, Debug)]
@@ -23,9 +26,9 @@ pub(crate) struct Flags {
     /// UDP port to serve, and to start tunnels from
     #[arg(short, value_name = "PORT", default_value_t = 1701, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) udp_port: u16,
-    /// Pid file
-    #[arg(short = 'P', value_name = "FILE", default_value = "/run/openl2tpd.pid")]
-    pub(crate) pid_file: PathBuf,
+    /// Pid file [default: /run/openl2tpd.pid, or none where we may not write there]
+    #[arg(short = 'P', value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
     /// Debug: the detailed log, and every trace category
     #[arg(short = 'D')]
     pub(crate) debug: bool,
@@ -33,9 +36,9 @@ pub(crate) struct Flags {
     /// transport, data, system, ppp_control
     #[arg(short = 'd', value_name = "MASK", default_value = "0", value_parser = trace_flags)]
     pub(crate) trace: TraceFlags,
-    /// Unix socket of the management interface
-    #[arg(long, value_name = "PATH", default_value = "/run/openl2tpd/api.sock")]
-    pub(crate) socket: PathBuf,
+    /// Unix socket of the management interface [default: /run/openl2tpd/api.sock, or none where we may not write there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// Group, by name or number, that may use this socket, too [default: none: its owner alone]
     #[arg(long, value_name = "GROUP")]
     pub(crate) socket_group: Option<String>,
@@ -143,6 +146,11 @@ impl Flags {
     /// Where pppd is, if nobody says otherwise.
     pub(crate) const PPPD: &str = "/usr/sbin/pppd";
 
+    /// Where the socket of the management interface is to be.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(SOCKET))
+    }
+
     /// What to do instead of what an option of OpenL2TP 1.8 did, if one of those was given that are gone.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         let gone = &self.gone;
@@ -206,7 +214,10 @@ mod tests {
         let flags = parse("-f -c /x.conf -u 1801 -P /x.pid -D -d 0x81").unwrap();
         assert!(flags.foreground && flags.debug);
         assert_eq!(flags.config, Some("/x.conf".into()));
-        assert_eq!((flags.udp_port, flags.pid_file), (1801, "/x.pid".into()));
+        assert_eq!(
+            (flags.udp_port, flags.pid_file),
+            (1801, Some("/x.pid".into()))
+        );
         assert!(
             flags.trace.has("protocol") && flags.trace.has("transport") && !flags.trace.has("fsm")
         );

@@ -21,6 +21,9 @@ use crate::trace;
 /// The system log's socket.
 const SYSLOG: &str = "/dev/log";
 
+/// Modules of ours whose names begin as a category of traces does, so that they would be let through with it.
+const CODE: [&str; 2] = ["api::", "datapath"];
+
 /// Where the log goes.
 #[derive(Debug)]
 pub(crate) enum Destination {
@@ -117,7 +120,8 @@ impl Log {
         trace::set_everywhere(all.or(level.always).or(level.configured));
         let filter = Targets::new()
             .with_default(ordinary)
-            .with_targets(trace::TARGETS.map(|target| (target, LevelFilter::TRACE)));
+            .with_targets(trace::TARGETS.map(|target| (target, LevelFilter::TRACE)))
+            .with_targets(CODE.map(|target| (target, ordinary)));
         // It can fail only when the subscriber is gone, and that lives as long as the process.
         let _ = self.filter.reload(filter);
         *level

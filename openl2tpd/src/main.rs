@@ -32,6 +32,7 @@ mod pppd;
 mod privileges;
 mod reload;
 mod report;
+mod runtime_files;
 mod saved;
 mod service;
 mod shard;
@@ -60,14 +61,11 @@ use tracing::info;
 
 use backend::{Configuration, Daemon, Seen};
 use carrier::Carrier;
-use control_socket::ControlSocket;
 use flags::{DatapathName, Flags, LogPlace};
 use hooks::Hooks;
 use logging::{Destination, Log, LogFile};
 use management::{Management, Signals};
-use pidfile::PidFile;
 use pppd::Pppds;
-use service::Activated;
 use shard::Shard;
 use sockets::Sockets;
 use statistics::Counting;
@@ -145,11 +143,11 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         Signals::new().context("cannot take signals")?
     };
-    let _pid_file = PidFile::create(&flags.pid_file)?;
+    let _pid_file = runtime_files::pid_file(flags)?;
     let sockets = Sockets::new(flags.udp_port);
     let bound = sockets.serve(&model).context("cannot serve")?;
     let served = sockets.described(&model);
-    let (control_socket, read_only_socket) = control_sockets(flags)?;
+    let (control_socket, read_only_socket) = runtime_files::control_sockets(flags)?;
     // Before we give up what it takes.
     let surveyor = Surveyor::new();
     let ebpf = match flags.datapath {
@@ -205,11 +203,8 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         })?;
 
     let file = reload::File::new(flags.config.as_deref(), Arc::clone(&model))?;
-    let listener = control_socket.listener.try_clone()?;
-    let read_only = read_only_socket
-        .as_ref()
-        .map(|socket| socket.listener.try_clone())
-        .transpose()?;
+    let [listener, read_only] = [&control_socket, &read_only_socket]
+        .map(|socket| socket.as_ref().map(|s| s.listener.try_clone()).transpose());
     let configuration = Configuration { model, file };
     let daemon = Daemon::new(
         configuration,
@@ -228,8 +223,8 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
         pppds,
         ordered,
         ended,
-        listener,
-        read_only,
+        listener: listener?,
+        read_only: read_only?,
         signals,
     };
     let version = env!("CARGO_PKG_VERSION");
@@ -245,21 +240,6 @@ fn serve(flags: &Flags, configuration: Loaded) -> anyhow::Result<()> {
     // A name that is still being looked up would hold the end up.
     runtime.shutdown_background();
     result
-}
-
-/// The socket of the interface, and the read-only one if there is to be one: the service manager's, or our own.
-fn control_sockets(flags: &Flags) -> anyhow::Result<(ControlSocket, Option<ControlSocket>)> {
-    let activated = Activated::take().context("cannot take the service manager's sockets")?;
-    let socket = match activated.api {
-        Some(listener) => ControlSocket::adopt(listener)?,
-        None => ControlSocket::bind(&flags.socket, flags.socket_group.as_deref())?,
-    };
-    let read_only = match (activated.read_only, &flags.read_only_socket) {
-        (Some(listener), _) => Some(ControlSocket::adopt(listener)?),
-        (None, Some(path)) => Some(ControlSocket::bind(path, flags.read_only_group.as_deref())?),
-        (None, None) => None,
-    };
-    Ok((socket, read_only))
 }
 
 /// What sessions will need, found missing now rather than with the first of them.

@@ -38,7 +38,7 @@ pub(crate) struct Management {
     /// Told when the shard has ended; dropped when it panicked.
     pub(crate) ended: oneshot::Receiver<Result<(), Broken>>,
     /// Where the interface is served.
-    pub(crate) listener: std::os::unix::net::UnixListener,
+    pub(crate) listener: Option<std::os::unix::net::UnixListener>,
     /// Where it is served to those who may only look.
     pub(crate) read_only: Option<std::os::unix::net::UnixListener>,
     /// What came since they were taken is waiting.
@@ -51,8 +51,10 @@ impl Management {
         mut self,
         ready: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let listener = UnixListener::from_std(self.listener)?;
-        tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
+        if let Some(listener) = self.listener {
+            let listener = UnixListener::from_std(listener)?;
+            tokio::spawn(server::serve(listener, Arc::clone(&self.daemon)));
+        }
         if let Some(listener) = self.read_only {
             let listener = UnixListener::from_std(listener)?;
             tokio::spawn(server::serve_read_only(listener, Arc::clone(&self.daemon)));

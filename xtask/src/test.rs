@@ -112,6 +112,13 @@ const SUITES: &[Suite] = &[
         run: ends,
     },
     Suite {
+        name: "places",
+        about: "what carries sessions by itself, and what is said of that: in a bare container, and with the whole machine",
+        needs: &[apt::IP, apt::PING, apt::ETHTOOL],
+        root: true,
+        run: places,
+    },
+    Suite {
         name: "daemon",
         about: "the manners of the daemon: service manager, privileges, files, instances",
         needs: &[apt::IP, apt::SYSTEMD],
@@ -196,7 +203,14 @@ const SUITES: &[Suite] = &[
     Suite {
         name: QEMU,
         about: "the kernel's L2TP with its netlink family, in Debian's kernel on an emulated processor; asked for by --qemu",
-        needs: &[apt::QEMU, apt::CPIO, apt::MODPROBE, apt::IP, apt::PING],
+        needs: &[
+            apt::QEMU,
+            apt::CPIO,
+            apt::MODPROBE,
+            apt::IP,
+            apt::PING,
+            apt::ETHTOOL,
+        ],
         root: true,
         run: qemu,
     },
@@ -407,6 +421,20 @@ fn ends() -> Result<Counts> {
     counted(Command::new(folder.join("ends")))
 }
 
+fn places() -> Result<Counts> {
+    let folder = build()?;
+    counted(Command::new(folder.join("places")))
+}
+
+/// The same in another machine.
+fn places_of(folder: &Path, machine: &str) -> [OsString; 3] {
+    [
+        folder.join("places").into(),
+        "--machine".into(),
+        machine.into(),
+    ]
+}
+
 fn daemon() -> Result<Counts> {
     let folder = build()?;
     counted(Command::new(folder.join("daemon")))
@@ -471,6 +499,7 @@ fn kernel() -> Result<Counts> {
         let command = [vec![engine.into()], which.into(), vec![alone]].concat();
         let mut counts = in_uml(&command)?;
         counts += in_uml(&[folder.join("kernel").into()])?;
+        counts += in_uml(&places_of(&folder, "uml"))?;
         Ok(counts)
     };
     let ours = ours();
@@ -490,7 +519,9 @@ fn qemu() -> Result<Counts> {
     let which = which.split(' ').map(OsString::from);
     let command: Vec<_> = std::iter::once(engine.into()).chain(which).collect();
     let mut counts = in_qemu(&command)?;
-    counts += in_qemu(&[build()?.join("qemu").into()])?;
+    let folder = build()?;
+    counts += in_qemu(&[folder.join("qemu").into()])?;
+    counts += in_qemu(&places_of(&folder, "debian"))?;
     Ok(counts)
 }
 

@@ -4,6 +4,7 @@
 //! to it, where its profile does not say otherwise.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -22,6 +23,9 @@ use crate::{
 
 /// Tokens of requests of our own; a caller's never have this bit.
 const OURS: u64 = 1 << 63;
+
+/// Why a session is not the kernel's whose messages it would give to another one.
+const ALIKE: &str = "it does not tell the session from one of another tunnel to the same peer";
 
 /// The engines of this machine.
 pub struct Auto {
@@ -177,10 +181,11 @@ impl Auto {
             }
             request => {
                 self.moves.note(&request);
-                if let Request::Remove { .. } = request
-                    && let Some(place) = self.on_tun.remove(&handle)
-                {
-                    self.ids_on_tun.remove(&place);
+                if let Request::Remove { .. } = request {
+                    self.moves.state().forget(handle);
+                    if let Some(place) = self.on_tun.remove(&handle) {
+                        self.ids_on_tun.remove(&place);
+                    }
                 }
                 if let Some(request) = self.moves.hold(handle, request) {
                     for_tun.push(request);
@@ -199,7 +204,17 @@ impl Auto {
                 self.moves
                     .complete(token, Err(DatapathError::Unsupported(why)));
             }
-            (request, _) => for_tun.push(request),
+            (request, Err(why)) => {
+                match &request {
+                    Request::Create { handle, spec, .. } if is_for_kernel(spec) => {
+                        self.moves.state().stays_out(*handle, why);
+                    }
+                    Request::Remove { handle, .. } => self.moves.state().forget(*handle),
+                    _ => {}
+                }
+                for_tun.push(request);
+            }
+            (request, Ok(_)) => for_tun.push(request),
         }
     }
 
@@ -210,20 +225,16 @@ impl Auto {
         spec: SessionSpec,
         for_tun: &mut Vec<Request>,
     ) {
-        let own = matches!(spec.device, Device::Own { .. });
         let only = spec.choice == Choice::Kernel || spec.lent;
-        let wanted =
-            only || (spec.choice == Choice::Auto && own && self.kernel_encrypts(&spec.mppe));
         let place = place(&spec);
         if let Err(error) = self.lendable(&spec, &place) {
             return self.moves.complete(token, Err(error));
         }
-        if wanted && !self.ids_on_tun.contains_key(&place) {
-            let made = match &mut self.kernel {
-                Ok(kernel) => kernel.create(handle, spec.clone()),
-                Err(error) => Err(error.clone()),
-            };
-            match made {
+        let taken = self.ids_on_tun.contains_key(&place);
+        if taken && is_for_kernel(&spec) {
+            self.moves.state().stays_out(handle, ALIKE);
+        } else if only || is_for_kernel(&spec) {
+            match self.create_in_kernel(handle, &spec, only) {
                 Ok(()) => {
                     let network = None;
                     self.in_kernel.insert(handle, Carried { spec, network });
@@ -231,7 +242,7 @@ impl Auto {
                     return self.moves.complete(token, Ok(made));
                 }
                 Err(error) if only => return self.moves.complete(token, Err(error)),
-                Err(error) => tracing::debug!("not in the kernel: {error}"),
+                Err(error) => self.moves.state().stays_out(handle, &error),
             }
         }
         self.make_way(&spec, for_tun);
@@ -241,6 +252,23 @@ impl Auto {
             handle,
             spec,
         });
+    }
+
+    /// Lets the kernel's engine carry a session that wants no `only` other, or one that may be encrypted where it can encrypt.
+    fn create_in_kernel(
+        &mut self,
+        handle: Handle,
+        spec: &SessionSpec,
+        only: bool,
+    ) -> Result<(), DatapathError> {
+        if !only && !self.kernel_encrypts(&spec.mppe) {
+            let why = "the encryption that the session may have";
+            return Err(DatapathError::Unsupported(why.to_owned()));
+        }
+        match &mut self.kernel {
+            Ok(kernel) => kernel.create(handle, spec.clone()),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// Whether the kernel's engine has what a session wants of encryption, if it wants any.
@@ -289,6 +317,7 @@ impl Auto {
         {
             *name = Some(interface);
         }
+        self.moves.state().stays_out(handle, ALIKE);
         let place = place(&carried.spec);
         // Nothing that was submitted to `tun` before is held up.
         self.tun.submit(for_tun);
@@ -317,6 +346,11 @@ impl Datapath for Auto {
     }
 }
 
+/// Whether the kernel's engine is to carry a session that wants no engine of its own accord, if it can.
+fn is_for_kernel(spec: &SessionSpec) -> bool {
+    spec.choice == Choice::Auto && matches!(spec.device, Device::Own { .. })
+}
+
 /// Where a session's messages come in, and the id that they have there.
 fn place(spec: &SessionSpec) -> (Transport, u16) {
     let Encapsulation::V2 { local, .. } = spec.encapsulation;
@@ -341,6 +375,8 @@ struct State {
     before: BTreeMap<Handle, Stats>,
     /// The requests that are answered with more counters of those: whose, and whether with the last.
     counted: BTreeMap<Token, (Handle, bool)>,
+    /// Why sessions that the kernel's engine was to carry are not its.
+    not_in_kernel: BTreeMap<Handle, String>,
 }
 
 impl State {
@@ -349,6 +385,14 @@ impl State {
         let token = Token(OURS | self.last);
         self.ours.insert(token, (handle, removal));
         token
+    }
+
+    fn stays_out(&mut self, handle: Handle, why: impl fmt::Display) {
+        self.not_in_kernel.insert(handle, format!("kernel: {why}"));
+    }
+
+    fn forget(&mut self, handle: Handle) {
+        self.not_in_kernel.remove(&handle);
     }
 }
 
@@ -425,10 +469,35 @@ impl Moves {
     }
 
     /// An event on its way: of a request of our own, that the session was moved, or could not be.
-    fn pass(&self, event: Event) -> Option<Event> {
-        let Event::Completed { token, mut result } = event else {
-            return Some(event);
-        };
+    fn pass(&self, event: Event) -> [Option<Event>; 2] {
+        match event {
+            Event::Completed { token, result } => [self.completed(token, result), None],
+            Event::NoFaster { handle, why } => {
+                let why = match self.state().not_in_kernel.get(&handle) {
+                    Some(first) if why.starts_with("ebpf: ") => format!("{first}; {why}"),
+                    Some(first) => format!("{first}; ebpf: {why}"),
+                    None => why,
+                };
+                [Some(Event::NoFaster { handle, why }), None]
+            }
+            // Nobody says of the programs that there is something faster.
+            Event::Moved {
+                handle,
+                engine: Engine::Ebpf,
+            } => {
+                let why = self.state().not_in_kernel.get(&handle).cloned();
+                let also = why.map(|why| Event::NoFaster { handle, why });
+                [Some(event), also]
+            }
+            other => [Some(other), None],
+        }
+    }
+
+    fn completed(
+        &self,
+        token: Token,
+        mut result: Result<Completion, DatapathError>,
+    ) -> Option<Event> {
         if token.0 & OURS == 0 {
             self.go_on(token, &mut result);
             return Some(Event::Completed { token, result });
@@ -455,7 +524,8 @@ impl EventSink for Moves {
     fn deliver(&self, events: &mut Vec<Event>) {
         let mut onward: Vec<Event> = mem::take(events)
             .into_iter()
-            .filter_map(|event| self.pass(event))
+            .flat_map(|event| self.pass(event))
+            .flatten()
             .collect();
         if !onward.is_empty() {
             self.sink.deliver(&mut onward);

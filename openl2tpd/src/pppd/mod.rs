@@ -83,7 +83,7 @@ struct Process {
 impl Pppds {
     /// Nothing runs yet.
     pub(crate) fn new(flags: &Flags, mailbox: Mailbox) -> io::Result<Self> {
-        let mut socket = std::path::absolute(&flags.socket)?.into_os_string();
+        let mut socket = std::path::absolute(flags.socket())?.into_os_string();
         socket.push(".pppd");
         Ok(Self {
             program: flags.pppd.clone(),

@@ -9,6 +9,7 @@
 
 pub mod bridge;
 pub mod capture;
+pub mod container;
 pub mod flood;
 pub mod kernel;
 pub mod l2tpns;

@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use rustix::thread::CapabilitySet;
 
 use crate::device::{Interface, TunDevice};
 use crate::tun::{Candidate, Why};
@@ -72,7 +73,8 @@ pub(crate) fn load_small() -> Result<Loaded, String> {
 }
 
 fn load_for(most: Option<u32>) -> Result<Loaded, String> {
-    let (mut programs, mut maps, mut uncarried) = programs::load(most)?;
+    let (mut programs, mut maps, mut uncarried) =
+        programs::load(most).map_err(with_what_we_lack)?;
     check::self_test(&mut programs, &mut maps)?;
     uncarried.reset()?;
     Ok(Loaded {
@@ -80,6 +82,16 @@ fn load_for(most: Option<u32>) -> Result<Loaded, String> {
         maps,
         uncarried: Arc::new(uncarried),
     })
+}
+
+/// Why programs are refused, and the privileges that we lack, which may be it.
+fn with_what_we_lack(why: String) -> String {
+    let have = rustix::thread::capabilities(None).map_or(CapabilitySet::all(), |c| c.effective);
+    let lacks = |one| !have.intersects(one | CapabilitySet::SYS_ADMIN);
+    match lacks(CapabilitySet::BPF) || lacks(CapabilitySet::PERFMON) {
+        true => format!("{why}; CAP_BPF and CAP_PERFMON are needed"),
+        false => why,
+    }
 }
 
 /// The programs, as the worker of `tun` has them.

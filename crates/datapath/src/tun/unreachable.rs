@@ -42,15 +42,16 @@ pub(super) struct Unreachable {
 impl Unreachable {
     /// In the network namespace of the calling thread.
     pub(super) fn open() -> Self {
-        let open = |domain, protocol| {
-            let opened = raw(domain, protocol);
-            opened
-                .inspect_err(|error| tracing::debug!("nobody is told what is unreachable: {error}"))
-                .ok()
-        };
+        let ipv4 = raw(Domain::IPV4, Protocol::ICMPV4);
+        if let Err(error) = &ipv4 {
+            tracing::info!(
+                "who sends to an address that no session has is not told so: {error}; CAP_NET_RAW is needed"
+            );
+        }
         Self {
-            ipv4: open(Domain::IPV4, Protocol::ICMPV4),
-            ipv6: open(Domain::IPV6, Protocol::ICMPV6),
+            ipv4: ipv4.ok(),
+            // A machine without IPv6 has none.
+            ipv6: raw(Domain::IPV6, Protocol::ICMPV6).ok(),
             left: BURST,
             counted: Time::ZERO,
         }

@@ -25,6 +25,7 @@ fn lacking(world: &World, reason: &str) -> Result<()> {
     said(&lac, reason)?;
     let session = lac.established(PATIENCE)?;
     ensure!(session["datapath"] == "tun", "{session}");
+    no_faster(&lac, &["kernel: ", reason, "; ebpf: "])?;
     world.is_through()?;
     lac.shut_down()?;
 
@@ -46,6 +47,17 @@ fn lacking(world: &World, reason: &str) -> Result<()> {
     ensure!(!status.success(), "it started: {}", only.log());
     ensure!(only.log().contains(reason), "{}", only.log());
     Ok(())
+}
+
+/// A session says why no faster datapath carries it, with these words.
+fn no_faster(lac: &Ours, words: &[&str]) -> Result<()> {
+    let mut shown = serde_json::Value::Null;
+    until(PATIENCE, "the reason", || {
+        shown = lac.query(&["session", "show", "tunnel_name=office", "session_name=me"])?;
+        let why = shown["no_faster_datapath"].as_str().unwrap_or_default();
+        Ok(words.iter().all(|word| why.contains(word)).then_some(()))
+    })
+    .with_context(|| format!("{words:?}: {shown}"))
 }
 
 /// The usual way goes on without the kernel's engine, for this reason.
@@ -143,6 +155,14 @@ fn encrypted_without_kernel(world: &World) -> Result<()> {
     ensure!(session["datapath"] == "tun", "{session}");
     ensure!(session["mppe"] == "128 stateless", "{session}");
     said(&lac, "the kernel has no MPPE")?;
+    no_faster(
+        &lac,
+        &[
+            "kernel: ",
+            "the encryption that the session may have",
+            "; ebpf: ",
+        ],
+    )?;
     world.is_through()?;
     lac.shut_down()?;
 
