@@ -1,6 +1,7 @@
 //! What every engine makes of what comes and goes: tables of datagrams and packets, and the same random traffic through two of them.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -147,6 +148,11 @@ impl Place {
                 Way::Sent => {}
             }
         }
+    }
+
+    /// The peer's address inside.
+    pub(crate) fn peer(&self, ip: Ip) -> SocketAddr {
+        self.hosts[ip as usize].1.parse().unwrap()
     }
 
     /// The datagrams that the peer gets when the host sends so many octets to it, in segments of so many.
