@@ -18,8 +18,7 @@ use super::{BOOT_LOG, Machine, quote, run_shell, shell_command};
 use crate::{apt, test};
 
 /// The modules loaded before COMMAND runs.
-const MODULES: &str =
-    "l2tp_ppp l2tp_netlink l2tp_ip l2tp_ip6 l2tp_eth ppp_mppe veth tun sch_ingress cls_bpf cls_u32";
+const MODULES: &str = "l2tp_ppp l2tp_netlink l2tp_ip l2tp_ip6 l2tp_eth ppp_mppe veth tun 8021q sch_ingress cls_bpf cls_u32";
 
 /// The modules that it takes to get at the host's files and to talk with us.
 const BOOT_MODULES: [&str; 5] = [

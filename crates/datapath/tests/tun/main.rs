@@ -35,6 +35,8 @@ mod sequencing;
 mod survey;
 #[cfg(test)]
 mod underlay;
+#[cfg(all(test, feature = "ebpf"))]
+mod vlan;
 
 use std::net::{SocketAddr, UdpSocket};
 
