@@ -91,16 +91,24 @@ impl Namespace {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    /// What the kernel's TCP and UDP found wrong, checksums above all.
-    pub(crate) fn wrong_sums(&self) -> String {
-        let said = self.run("cat /proc/thread-self/net/snmp");
-        let of_ours = |line: &&str| line.starts_with("Tcp") || line.starts_with("Udp:");
-        let lines: Vec<&str> = said.lines().filter(of_ours).collect();
-        let pairs = lines
-            .chunks(2)
-            .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
-        let wrong = pairs.filter(|(name, _)| matches!(*name, "InErrs" | "InCsumErrors"));
-        wrong.map(|(_, count)| count.to_owned() + " ").collect()
+    /// What the kernel's TCP and UDP found wrong, checksums above all: errors of TCP, and wrong sums of both. A SYN that comes again late is no error of ours,
+    /// as TCP counts it.
+    pub(crate) fn wrong_sums(&self) -> [u64; 3] {
+        let said = self.run("cat /proc/thread-self/net/snmp /proc/thread-self/net/netstat");
+        let lines: Vec<&str> = said.lines().collect();
+        let count = |of: &str, wanted: &str| -> u64 {
+            let mut pairs = lines
+                .chunks_exact(2)
+                .filter(|pair| pair[0].starts_with(of))
+                .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+            let found = pairs.find(|(name, _)| *name == wanted);
+            found.unwrap().1.parse().unwrap()
+        };
+        [
+            count("Tcp:", "InErrs") - count("TcpExt:", "TCPSYNChallenge"),
+            count("Tcp:", "InCsumErrors"),
+            count("Udp:", "InCsumErrors"),
+        ]
     }
 
     /// Sets kernel parameters of the network, `name=value` each.
