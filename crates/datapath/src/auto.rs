@@ -181,11 +181,10 @@ impl Auto {
             }
             request => {
                 self.moves.note(&request);
-                if let Request::Remove { .. } = request {
-                    self.moves.state().forget(handle);
-                    if let Some(place) = self.on_tun.remove(&handle) {
-                        self.ids_on_tun.remove(&place);
-                    }
+                if let Request::Remove { .. } = request
+                    && let Some(place) = self.on_tun.remove(&handle)
+                {
+                    self.ids_on_tun.remove(&place);
                 }
                 if let Some(request) = self.moves.hold(handle, request) {
                     for_tun.push(request);
@@ -205,12 +204,11 @@ impl Auto {
                     .complete(token, Err(DatapathError::Unsupported(why)));
             }
             (request, Err(why)) => {
-                match &request {
-                    Request::Create { handle, spec, .. } if is_for_kernel(spec) => {
-                        self.moves.state().stays_out(*handle, why);
-                    }
-                    Request::Remove { handle, .. } => self.moves.state().forget(*handle),
-                    _ => {}
+                self.moves.note(&request);
+                if let Request::Create { handle, spec, .. } = &request
+                    && is_for_kernel(spec)
+                {
+                    self.moves.state().stays_out(*handle, why);
                 }
                 for_tun.push(request);
             }
@@ -230,10 +228,10 @@ impl Auto {
         if let Err(error) = self.lendable(&spec, &place) {
             return self.moves.complete(token, Err(error));
         }
-        let taken = self.ids_on_tun.contains_key(&place);
-        if taken && is_for_kernel(&spec) {
+        let wanted = only || is_for_kernel(&spec);
+        if wanted && self.ids_on_tun.contains_key(&place) {
             self.moves.state().stays_out(handle, ALIKE);
-        } else if only || is_for_kernel(&spec) {
+        } else if wanted {
             match self.create_in_kernel(handle, &spec, only) {
                 Ok(()) => {
                     let network = None;
@@ -390,10 +388,6 @@ impl State {
     fn stays_out(&mut self, handle: Handle, why: impl fmt::Display) {
         self.not_in_kernel.insert(handle, format!("kernel: {why}"));
     }
-
-    fn forget(&mut self, handle: Handle) {
-        self.not_in_kernel.remove(&handle);
-    }
 }
 
 impl Moves {
@@ -440,7 +434,7 @@ impl Moves {
         }
     }
 
-    /// The counters of a session that was moved go on.
+    /// The counters of a session that was moved go on; why one that ends is not the kernel's matters no more.
     fn note(&self, request: &Request) {
         let (token, handle, last) = match *request {
             Request::Stats { token, handle } => (token, handle, false),
@@ -448,6 +442,9 @@ impl Moves {
             _ => return,
         };
         let mut state = self.state();
+        if last {
+            state.not_in_kernel.remove(&handle);
+        }
         if state.before.contains_key(&handle) || state.waiting.contains_key(&handle) {
             state.counted.insert(token, (handle, last));
         }

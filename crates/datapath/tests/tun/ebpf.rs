@@ -393,6 +393,18 @@ fn what_an_ipsec_policy_covers_is_not_for_programs() {
     drop(lac);
 }
 
+/// Why a session is not carried by programs that leaves it open by what.
+fn why_auto_takes_tun(lns: &mut End) -> String {
+    let mut spec = carried(1, true);
+    spec.choice = Choice::Auto;
+    lns.create(1, spec).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    let Event::NoFaster { why, .. } = lns.any_event() else {
+        panic!("no reason");
+    };
+    why
+}
+
 #[test]
 fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
     let Some(bed) = Bed::new() else { return };
@@ -405,13 +417,7 @@ fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
     });
     let refused = lns.create(1, carried(1, true)).unwrap_err();
     assert!(refused.to_string().contains("ebpf"), "{refused}");
-    let mut spec = carried(1, true);
-    spec.choice = Choice::Auto;
-    lns.create(1, spec).unwrap();
-    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
-    let Event::NoFaster { why, .. } = lns.any_event() else {
-        panic!("no reason");
-    };
+    let why = why_auto_takes_tun(&mut lns);
     assert!(why.starts_with("ebpf: "), "{why}");
 }
 
@@ -419,13 +425,7 @@ fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
 fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start_with_ebpf(&bed.lns, LNS);
-    let mut spec = carried(1, true);
-    spec.choice = Choice::Auto;
-    lns.create(1, spec).unwrap();
-    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
-    let Event::NoFaster { why, .. } = lns.any_event() else {
-        panic!("no reason");
-    };
+    let why = why_auto_takes_tun(&mut lns);
     assert!(why.contains("veth"), "{why}");
     // Through another uplink it may.
     bed.lns.run("ip link add far type bridge");

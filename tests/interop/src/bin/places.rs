@@ -6,7 +6,6 @@
 )]
 
 use std::fs;
-
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
