@@ -8,6 +8,7 @@ mod conversation;
 #[cfg(feature = "ebpf")]
 mod ethernet;
 mod proxy;
+mod settling;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -36,6 +37,7 @@ pub(crate) use conversation::{Conversation, receive};
 #[cfg(feature = "ebpf")]
 pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
+use settling::Settling;
 
 /// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator
 /// made is not taken for ours. The kernel's `rtnetlink.h` and the routing daemons leave this number alone.
@@ -206,12 +208,15 @@ impl Netlink {
             .map_err(|e| DatapathError::system(format!("remove device {}", device.name()), &e))
     }
 
-    /// Adds an address.
+    /// Adds an address. Packets come and go by it from then on.
     pub fn add_address(&self, address: &Address) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::NewAddress(address_message(address));
-        self.request(message, NLM_F_CREATE | NLM_F_REPLACE)
-            .map(drop)
-            .map_err(|e| DatapathError::system(format!("add {address}"), &e))
+        let add = || {
+            let settling = address.local.is_ipv6().then(Settling::begin).transpose()?;
+            self.request(message, NLM_F_CREATE | NLM_F_REPLACE)?;
+            settling.map_or(Ok(()), |settling| settling.end(self, address))
+        };
+        add().map_err(|e| DatapathError::system(format!("add {address}"), &e))
     }
 
     /// Removes an address.

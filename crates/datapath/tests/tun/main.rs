@@ -38,9 +38,11 @@ mod underlay;
 #[cfg(all(test, feature = "ebpf"))]
 mod vlan;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use bed::{Bed, End, dual_stack, ipv4_udp, ipv6, network, own, session};
+use datapath::device::{Interface, TunDevice};
+use datapath::netlink::{Address, Netlink};
 use datapath::socket::{Headers, Socket};
 use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, NetworkSpec, Request, Route};
 
@@ -545,6 +547,29 @@ fn a_device_may_have_the_first_free_number_behind_a_name() {
         let spec = network(&format!("10.0.{id}.2"), &format!("10.0.{id}.1"));
         assert_eq!(lac.configure(id, spec).unwrap(), device);
     }
+}
+
+#[test]
+fn an_address_of_ipv6_is_in_use_once_it_is_added() {
+    let Some(bed) = Bed::new() else { return };
+    bed.lns.enter(|| {
+        let netlink = Netlink::open().unwrap();
+        let host = UdpSocket::bind("[::]:0").unwrap();
+        for number in 1..=50 {
+            let device = TunDevice::create(None).unwrap();
+            netlink.bring_up(&device, 1400).unwrap();
+            let [local, peer] =
+                [1, 2].map(|end| Ipv6Addr::from([0xfd00, 0, 0, 0, 0, 0, number, end]));
+            let address = Address {
+                device: device.index(),
+                local: local.into(),
+                peer: Some(peer.into()),
+            };
+            netlink.add_address(&address).unwrap();
+            let sent = host.send_to(b"packet", (peer, 9));
+            assert_eq!(sent.unwrap(), 6, "device {number}");
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! An address of IPv6 has its routes a moment after the kernel has said yes to it, as it looks for duplicates elsewhere first even where it is not to.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Address, Netlink, family, host_prefix};
+
+/// The group of rtnetlink that hears of routes of IPv6 (`linux/rtnetlink.h`).
+const IPV6_ROUTES: u32 = 11;
+
+/// How often and for how long news are waited for: a fifth of a second at most. Whoever sends too early is told that there is no route.
+const PATIENCE: u32 = 20;
+const NEWS: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 10_000_000,
+};
+
+/// Hears of routes from before an address is added.
+pub(super) struct Settling(Socket);
+
+impl Settling {
+    pub(super) fn begin() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        socket.add_membership(IPV6_ROUTES)?;
+        socket.set_non_blocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// Waits until packets come and go by an address that was added.
+    pub(super) fn end(self, netlink: &Netlink, address: &Address) -> io::Result<()> {
+        // SAFETY: the socket is open for as long as this function runs.
+        let bell = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
+        let mut news = Vec::new();
+        for _ in 0..PATIENCE {
+            if is_in_use(netlink, address) {
+                return Ok(());
+            }
+            poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&NEWS))?;
+            while self.0.recv(&mut news, 0).is_ok() {
+                news.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is a path to the other end, which comes last, or where there is none to ourselves.
+fn is_in_use(netlink: &Netlink, address: &Address) -> bool {
+    let to = address.peer.unwrap_or(address.local);
+    let mut query = RouteMessage::default();
+    query.header.address_family = family(to);
+    query.header.destination_prefix_length = host_prefix(to);
+    query.attributes = vec![
+        RouteAttribute::Destination(to.into()),
+        RouteAttribute::Oif(address.device),
+    ];
+    let path = netlink.request(RouteNetlinkMessage::GetRoute(query), 0);
+    path.is_ok()
+}
