@@ -319,6 +319,20 @@ fn a_second_tunnel_between_the_same_ends_with_the_same_session_ids_has_its_own_t
     }
     let names = bed.lns.configuration();
     assert!(names.contains("ppp0") && names.contains("ppp1"), "{names}");
+    // A third that is to be the kernel's, whose messages would be the first's and the second's.
+    let third = |lns| in_kernel(of_another_tunnel(second(lns)));
+    for (end, is_lns) in [(&mut lns, true), (&mut lac, false)] {
+        end.create(3, third(is_lns)).unwrap();
+        assert_eq!(end.carrier(3), Engine::Tun);
+    }
+    lns.configure(3, network("10.2.0.1", "10.2.0.2")).unwrap();
+    lac.configure(3, network("10.2.0.2", "10.2.0.1")).unwrap();
+    for address in ["10.0.0.1", "10.1.0.1", "10.2.0.1"] {
+        bed.lac.ping(address);
+    }
+    for end in [&mut lns, &mut lac] {
+        end.remove(3).unwrap();
+    }
     for handle in [1, 2] {
         let stats = lns.remove(handle).unwrap();
         assert!(stats.rx_bytes > 1 << 20, "{stats:?}");
