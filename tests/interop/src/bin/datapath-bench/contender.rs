@@ -17,7 +17,7 @@ use interop::{Auth, INNER_LAC, INNER_LNS, PASSWORD, Side, USER, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::naive::Naive;
+use crate::loops::{Ends, Loop};
 
 /// The network of the host behind the server, and the two on it.
 const LAN: &str = "10.97.0.0/24";
@@ -41,10 +41,12 @@ pub(crate) enum Kind {
     L2tpns,
     /// A call for each packet.
     Naive,
+    /// The copies alone that user space cannot be without.
+    Copies,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Veth,
         Self::Vxlan,
         Self::Tun,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Auto,
         Self::L2tpns,
         Self::Naive,
+        Self::Copies,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Kind {
             Self::Auto => "auto",
             Self::L2tpns => "l2tpns",
             Self::Naive => "naive",
+            Self::Copies => "copies",
         }
     }
 }
@@ -116,7 +120,7 @@ impl Mode {
 #[expect(dead_code, reason = "they run until they are dropped")]
 enum Running {
     Nothing,
-    Naive(Naive),
+    Loops(Ends),
     Ours(Ours, Ours),
     L2tpns(L2tpns, Ours),
 }
@@ -146,7 +150,8 @@ impl Contender {
         let running = match kind {
             Kind::Veth => Running::Nothing,
             Kind::Vxlan => vxlan(&bed)?,
-            Kind::Naive => Running::Naive(Naive::start(&bed)?),
+            Kind::Naive => Running::Loops(Ends::start(&bed, Loop::Naive)?),
+            Kind::Copies => Running::Loops(Ends::start(&bed, Loop::Copies)?),
             Kind::Tun | Kind::Ebpf | Kind::Auto => {
                 ours(&bed, kind.name(), folder.path(), programs)?
             }
@@ -299,9 +304,10 @@ fn carried_at(daemon: &Ours, namespace: &Namespace, device: &str) -> Result<Valu
     // A packet is larger there than what it becomes, or was made of, so only octets compare.
     let left = both([&on_device["rx"]["bytes"], &on_device["tx"]["bytes"]]);
     let by_programs = (1.0 - left / all.max(1.0)).max(0.0);
+    let by_programs = (session["datapath"] == "ebpf").then_some((by_programs * 1e4).round() / 1e4);
     Ok(json!({
         "datapath": session["datapath"],
-        "octets_by_programs": (by_programs * 1e4).round() / 1e4,
+        "octets_by_programs": by_programs,
     }))
 }
 
@@ -309,7 +315,7 @@ fn device(kind: Kind) -> &'static str {
     match kind {
         Kind::Veth => UNDERLAY,
         Kind::Vxlan => "vx0",
-        Kind::Naive => "naive0",
+        Kind::Naive | Kind::Copies => "loop0",
         Kind::Tun | Kind::Ebpf | Kind::Auto | Kind::L2tpns => "ppp0",
     }
 }
