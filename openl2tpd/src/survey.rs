@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{CommandError, DatapathStatus, EnginePart, EngineStatus, ErrorKind, Response};
 use datapath::Engine;
-use datapath::survey::{Finding, Surveyor};
+use datapath::survey::{Finding, Surveyor, UPLINKS};
 use tokio::task;
 
 use crate::carrier::Taken;
@@ -37,10 +37,17 @@ impl Survey {
             CommandError::new(ErrorKind::Resources, message)
         })?;
         let release = rustix::system::uname();
+        // Who does without programs has `tun`.
+        let without = |finding: &Finding| finding.what == UPLINKS && finding.result.is_err();
+        let by_itself = self.taken.datapath == "auto" && findings.iter().any(without);
+        let now = |engine| match engine {
+            Engine::Ebpf if by_itself => Engine::Tun,
+            other => other,
+        };
         Ok(Response::Datapath(Box::new(DatapathStatus {
             datapath: self.taken.datapath.to_owned(),
-            shared_device: self.taken.shared.name().to_owned(),
-            own_device: self.taken.own.name().to_owned(),
+            shared_device: now(self.taken.shared).name().to_owned(),
+            own_device: now(self.taken.own).name().to_owned(),
             kernel_release: release.release().to_string_lossy().into_owned(),
             engines: ENGINES.map(|engine| status(engine, &findings)).into(),
         })))

@@ -23,6 +23,8 @@ pub mod ebpf;
 pub mod ebpf;
 #[cfg(feature = "tun")]
 mod ecn;
+#[cfg(feature = "ebpf")]
+mod ethtool;
 #[cfg(feature = "tun")]
 mod host;
 #[cfg(feature = "tun")]

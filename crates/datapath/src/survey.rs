@@ -11,6 +11,9 @@ use crate::{DatapathError, Engine, kernel, socket};
 /// The device that is made to be tried.
 const TRIAL_DEVICE: &str = "l2tptry%d";
 
+/// What programs are not used without where nobody asks for them.
+pub const UPLINKS: &str = "uplinks";
+
 /// What became of one thing that an engine needs, or is faster or does more with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -61,7 +64,7 @@ impl Surveyor {
         findings
     }
 
-    fn of_ebpf(&mut self, device: &Result<TunDevice, String>) -> [Finding; 4] {
+    fn of_ebpf(&mut self, device: &Result<TunDevice, String>) -> [Finding; 5] {
         let finding = |what, result| Finding {
             engine: Engine::Ebpf,
             what,
@@ -94,6 +97,10 @@ impl Surveyor {
                 "veth",
                 ebpf::try_pair().map(|()| "a pair was made".to_owned()),
             ),
+            Finding {
+                needed: false,
+                ..finding(UPLINKS, ebpf::try_uplinks())
+            },
         ]
     }
 }

@@ -56,6 +56,13 @@ pub(crate) fn try_pair() -> Result<(), String> {
     Err(LEFT_OUT.to_owned())
 }
 
+/// # Errors
+///
+/// Always.
+pub(crate) fn try_uplinks() -> Result<String, String> {
+    Err(LEFT_OUT.to_owned())
+}
+
 /// Nothing is ever said.
 pub(crate) enum Notice {}
 

@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use aya::programs::TcAttachType;
-use aya::programs::tc::{self, SchedClassifierLinkId};
+use aya::programs::links::Link;
+use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
 use aya::util::KernelVersion;
 use netlink_sys::{Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::policies::{self, Policy};
 use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
+use crate::ethtool;
 use crate::netlink::{Ethernet, Netlink};
 use crate::thread::{self, Wake};
 
@@ -24,10 +26,8 @@ const DEVICES: u32 = 1;
 const IPV4_ADDRESSES: u32 = 5;
 const IPV6_ADDRESSES: u32 = 9;
 
-/// `linux/sockios.h`, `linux/ethtool.h`.
-const SIOCETHTOOL: libc::Ioctl = 0x8946;
-const ETHTOOL_STSO: u32 = 0x1f;
-const ETHTOOL_SGRO: u32 = 0x2c;
+/// Where programs come among those of a `clsact`: after all others.
+const LAST: u16 = u16::MAX;
 
 /// What is asked of the thread.
 enum Command {
@@ -46,7 +46,7 @@ enum Command {
 pub(crate) enum Notice {
     /// The programs carry what comes through the TUN device of this index, or can't: why.
     Attached(u32, Result<(), String>),
-    /// Whether every uplink is a veth, and so may end on this machine.
+    /// Whether every uplink may end on this machine, as a veth does.
     Near(bool),
     /// The IPsec policies of this host from now on.
     Policies(Vec<Policy>),
@@ -165,6 +165,8 @@ struct Host<F> {
     netlink: Netlink,
     notify: F,
     attached: Option<Attached>,
+    /// Which programs of a `clsact` are ours: the index of the helper's near end, which outlives a killed process, and is no other daemon's.
+    handle: u32,
     /// The devices that have a `clsact` of ours.
     with_clsact: BTreeSet<u32>,
 }
@@ -176,6 +178,7 @@ impl<F: FnMut(Notice)> Host<F> {
             netlink,
             notify,
             attached: None,
+            handle: 0,
             with_clsact: BTreeSet::new(),
         }
     }
@@ -296,13 +299,20 @@ impl<F: FnMut(Notice)> Host<F> {
         (index, name): (u32, &str),
         to: TcAttachType,
     ) -> Result<SchedClassifierLinkId, String> {
-        if !has_tcx() {
+        let attached = if has_tcx() {
+            self.programs.get(program)?.attach(name, to)
+        } else {
             let added = self.netlink.add_clsact(index).map_err(|e| e.to_string())?;
             if added {
                 self.with_clsact.insert(index);
             }
-        }
-        let attached = self.programs.get(program)?.attach(name, to);
+            let ours = TcAttachOptions::Netlink(NlOptions {
+                priority: LAST,
+                handle: self.handle,
+            });
+            let program = self.programs.get(program)?;
+            program.attach_with_options(name, to, ours)
+        };
         attached.map_err(|error| {
             self.leave_clsact(index);
             format!("attach {program} to {name}: {}", refusal(&error))
@@ -313,9 +323,12 @@ impl<F: FnMut(Notice)> Host<F> {
     fn make_helper(&mut self, shared: &str) -> Result<Helper, String> {
         let stem: String = shared.chars().take(11).collect();
         let names = [format!("{stem}-in"), format!("{stem}-gro")];
-        for left in self.find(&names)?.into_iter().flatten() {
+        let [near_left, far_left] = self.find(&names)?;
+        for left in [&near_left, &far_left].into_iter().flatten() {
             let _ = self.netlink.remove_index(left.index);
-            self.remove_programs_left()?;
+        }
+        if let Some(near) = near_left {
+            self.remove_programs_left(near.index)?;
         }
         let queues = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let [near, far] = &names;
@@ -324,17 +337,24 @@ impl<F: FnMut(Notice)> Host<F> {
         let [Some(near), Some(far)] = self.find(&names)? else {
             return Err("the helper's devices are gone".to_owned());
         };
+        self.handle = near.index;
         let helper = Helper { near, far };
         self.set_up(&helper)
             .inspect_err(|_| self.remove_helper(&helper))?;
         Ok(helper)
     }
 
-    /// Removes the programs that a killed process left: those of `clsact` stay with the device. Another daemon here that has them there, too, goes on without.
-    fn remove_programs_left(&self) -> Result<(), String> {
-        if !has_tcx() {
-            for device in self.netlink.ethernets().map_err(|e| e.to_string())? {
-                let _ = tc::qdisc_detach_program(&device.name, TcAttachType::Ingress, DECAP);
+    /// Removes the programs with this handle that a killed process left: those of a `clsact` stay with the device, and it with them.
+    fn remove_programs_left(&self, handle: u32) -> Result<(), String> {
+        if has_tcx() {
+            return Ok(());
+        }
+        for device in self.netlink.ethernets().map_err(|e| e.to_string())? {
+            let to = TcAttachType::Ingress;
+            let left = SchedClassifierLink::attached(&device.name, to, LAST, handle);
+            if left.is_ok_and(|left| left.detach().is_ok()) {
+                let removed = self.netlink.remove_unused_clsact(device.index);
+                removed.map_err(|e| e.to_string())?;
             }
         }
         Ok(())
@@ -342,12 +362,11 @@ impl<F: FnMut(Notice)> Host<F> {
 
     fn set_up(&self, helper: &Helper) -> Result<(), String> {
         // Only what the sending end does not segment itself is merged at the other.
-        for (end, what, on) in [
-            (&helper.near, ETHTOOL_STSO, 0),
-            (&helper.far, ETHTOOL_SGRO, 1),
+        for (end, set) in [
+            (&helper.near, ethtool::segment_no_tcp as fn(&str) -> _),
+            (&helper.far, ethtool::merge),
         ] {
-            set_offload(&end.name, what, on)
-                .map_err(|e| format!("offloads of {}: {e}", end.name))?;
+            set(&end.name).map_err(|e: io::Error| format!("offloads of {}: {e}", end.name))?;
         }
         forward(&helper.near.name)?;
         for end in [&helper.near, &helper.far] {
@@ -384,20 +403,17 @@ impl<F: FnMut(Notice)> Host<F> {
     /// Attaches to the Ethernet devices that have an address by now.
     fn follow_uplinks(&mut self) -> Result<(), String> {
         let all = self.netlink.ethernets().map_err(|e| e.to_string())?;
-        let addressed = self.netlink.addressed().map_err(|e| e.to_string())?;
+        let mut uplinks = self.netlink.uplinks(&all).map_err(|e| e.to_string())?;
         let Some(mut attached) = self.attached.take() else {
             return Ok(());
         };
         let Helper { near, far } = &attached.helper;
         let there = |end: &Ethernet| all.iter().any(|link| link.index == end.index);
         let helper_is_there = there(near) && there(far);
-        let is_uplink = |link: &&Ethernet| {
-            link.index != near.index && link.index != far.index && addressed.contains(&link.index)
-        };
-        let uplinks: Vec<&Ethernet> = all.iter().filter(is_uplink).collect();
-        let near = !uplinks.is_empty() && uplinks.iter().all(|uplink| uplink.is_veth);
-        let veths = all.iter().filter(|link| link.is_veth);
-        let near_ends: Vec<u32> = veths.map(|link| link.index).collect();
+        uplinks.retain(|link| link.index != near.index && link.index != far.index);
+        let near = all_may_end_here(&uplinks);
+        let near_ends = all.iter().filter(|link| link.is_near);
+        let near_ends: Vec<u32> = near_ends.map(|link| link.index).collect();
         let gone: Vec<u32> = attached.uplinks.keys().copied().collect();
         for index in gone {
             if !uplinks.iter().any(|uplink| uplink.index == index)
@@ -461,6 +477,11 @@ impl<F: FnMut(Notice)> Host<F> {
     }
 }
 
+/// Whether there are uplinks, and each may end in a program on this machine, as a veth does.
+pub(super) fn all_may_end_here(uplinks: &[&Ethernet]) -> bool {
+    !uplinks.is_empty() && uplinks.iter().all(|uplink| uplink.is_near)
+}
+
 /// Whether devices take programs without a queueing discipline, and `aya` attaches them so.
 pub(super) fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
@@ -477,35 +498,5 @@ fn forward(name: &str) -> Result<(), String> {
             Err(error) => format!("switch on {path}: {error}"),
             Ok(()) => format!("{path} stays off"),
         }),
-    }
-}
-
-/// `struct ifreq` of `linux/if.h` with a pointer in it.
-#[repr(C)]
-struct EthtoolRequest {
-    name: [u8; 16],
-    value: *mut [u32; 2],
-    rest_of_union: [u8; 16],
-}
-
-/// Switches an offload of a device on or off.
-fn set_offload(device: &str, what: u32, on: u32) -> io::Result<()> {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )?;
-    let mut value = [what, on];
-    let mut request = EthtoolRequest {
-        name: [0; 16],
-        value: &raw mut value,
-        rest_of_union: [0; 16],
-    };
-    request.name[..device.len()].copy_from_slice(device.as_bytes());
-    // SAFETY: SIOCETHTOOL reads one `ifreq`, and through its pointer an `ethtool_value`, which is two words; both live until the call is over.
-    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }

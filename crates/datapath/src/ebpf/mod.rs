@@ -37,7 +37,7 @@ pub(crate) use links::Notice;
 use policies::Policy;
 pub use programs::Uncarried;
 use programs::{Maps, Programs, Record};
-pub(crate) use trial::try_pair;
+pub(crate) use trial::{try_pair, try_uplinks};
 
 /// The programs, taken by the kernel and tried, and attached to nothing yet.
 pub struct Loaded {
@@ -210,7 +210,7 @@ impl Accelerator {
         let far_only = session.spec.choice != Choice::Ebpf;
         if far_only && self.near {
             return Err(Some(
-                "its uplink is a veth, which may end in a program on this machine; datapath=ebpf is for one that does not"
+                "its uplink may end in a program on this machine, as a veth does; datapath=ebpf is for one that does not"
                     .to_owned(),
             ));
         }

@@ -2,7 +2,7 @@
 
 use aya::programs::TcAttachType;
 
-use super::links::has_tcx;
+use super::links::{all_may_end_here, has_tcx};
 use super::programs::{ENCAP, refusal};
 use super::{Loaded, check};
 use crate::device;
@@ -41,4 +41,21 @@ pub(crate) fn try_pair() -> Result<(), String> {
     made.map_err(|e| e.to_string())?;
     let index = device::index_of(&near).map_err(|e| e.to_string())?;
     netlink.remove_index(index).map_err(|e| e.to_string())
+}
+
+/// The uplinks that programs send into without being told to: their names.
+pub(crate) fn try_uplinks() -> Result<String, String> {
+    let netlink = Netlink::open().map_err(|e| e.to_string())?;
+    let all = netlink.ethernets().map_err(|e| e.to_string())?;
+    let uplinks = netlink.uplinks(&all).map_err(|e| e.to_string())?;
+    if all_may_end_here(&uplinks) {
+        let why = "each may end in a program on this machine, as a veth does: `auto` does without";
+        return Err(why.to_owned());
+    }
+    let far = uplinks.iter().filter(|uplink| !uplink.is_near);
+    let names: Vec<&str> = far.map(|uplink| uplink.name.as_str()).collect();
+    match names.is_empty() {
+        true => Err("no Ethernet device has an address".to_owned()),
+        false => Ok(names.join(", ")),
+    }
 }

@@ -6,13 +6,13 @@ use std::io;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Netlink, gone};
-use crate::DatapathError;
+use crate::{DatapathError, ethtool};
 
 /// An Ethernet device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Ethernet {
     pub(crate) name: String,
     /// One end of a pair, of which the other is on this machine too.
     pub(crate) is_veth: bool,
+    /// What is sent into it may come out on this machine as it is, in super-packets and with checksums that are still to be made.
+    pub(crate) is_near: bool,
     pub(crate) mac: [u8; 6],
 }
 
@@ -31,11 +33,23 @@ impl Netlink {
         let replies = self
             .request(message, NLM_F_DUMP)
             .map_err(|e| DatapathError::system("list devices", &e))?;
-        Ok(replies.iter().filter_map(ethernet).collect())
+        let mut links: Vec<Link> = replies.iter().filter_map(link).collect();
+        spread(&mut links);
+        Ok(links.into_iter().map(|link| link.device).collect())
+    }
+
+    /// Those of `all` that have an address, through which peers may be reached.
+    pub(crate) fn uplinks<'a>(
+        &self,
+        all: &'a [Ethernet],
+    ) -> Result<Vec<&'a Ethernet>, DatapathError> {
+        let addressed = self.addressed()?;
+        let has_address = |device: &&Ethernet| addressed.contains(&device.index);
+        Ok(all.iter().filter(has_address).collect())
     }
 
     /// The devices that have an address, by index; one of IPv6 that is link-local, as every device has, is none.
-    pub(crate) fn addressed(&self) -> Result<BTreeSet<u32>, DatapathError> {
+    fn addressed(&self) -> Result<BTreeSet<u32>, DatapathError> {
         let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let replies = self
             .request(message, NLM_F_DUMP)
@@ -102,28 +116,117 @@ impl Netlink {
     }
 }
 
-fn ethernet(reply: &RouteNetlinkMessage) -> Option<Ethernet> {
-    let RouteNetlinkMessage::NewLink(link) = reply else {
+/// A device and those that it is joined to.
+struct Link {
+    device: Ethernet,
+    /// What it is on top of.
+    lower: Option<u32>,
+    /// What it is a part of.
+    whole: Option<u32>,
+}
+
+fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(message) = reply else {
         return None;
     };
-    if link.header.link_layer_type != LinkLayerType::Ether {
+    if message.header.link_layer_type != LinkLayerType::Ether {
         return None;
     }
-    let mut found = Ethernet {
-        index: link.header.index,
+    let mut device = Ethernet {
+        index: message.header.index,
         name: String::new(),
         is_veth: false,
+        is_near: false,
         mac: [0; 6],
     };
-    for attribute in &link.attributes {
+    let (mut lower, mut whole, mut elsewhere) = (None, None, false);
+    let mut infos = &Vec::new();
+    for attribute in &message.attributes {
         match attribute {
-            LinkAttribute::IfName(name) => found.name.clone_from(name),
-            LinkAttribute::Address(mac) => found.mac = mac.as_slice().try_into().ok()?,
-            LinkAttribute::LinkInfo(infos) => {
-                found.is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
-            }
+            LinkAttribute::IfName(name) => device.name.clone_from(name),
+            LinkAttribute::Address(mac) => device.mac = mac.as_slice().try_into().ok()?,
+            LinkAttribute::LinkInfo(its) => infos = its,
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::Controller(index) => whole = Some(*index),
+            // The index of what is below is one of another network namespace.
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             _ => {}
         }
     }
-    Some(found)
+    let is = |kind| infos.contains(&LinkInfo::Kind(kind));
+    device.is_veth = is(InfoKind::Veth);
+    // Both are made in the kernel's memory; it makes checksums for who says that he does not.
+    let is_pair = device.is_veth || is(InfoKind::Netkit);
+    device.is_near = match is_pair {
+        true => ethtool::makes_checksums(&device.name),
+        false => is(InfoKind::IpVlan) || infos.iter().any(has_neighbours),
+    };
+    let lower = lower.filter(|_| !is_pair && !elsewhere);
+    Some(Link {
+        device,
+        lower,
+        whole,
+    })
+}
+
+/// Whether it is a macvlan that hands what is for another one of the same card to that itself.
+fn has_neighbours(info: &LinkInfo) -> bool {
+    let LinkInfo::Data(InfoData::MacVlan(infos)) = info else {
+        return false;
+    };
+    infos.contains(&InfoMacVlan::Mode(MacVlanMode::Bridge))
+}
+
+/// What is on top of a near device is near, and what has one as a part.
+fn spread(links: &mut [Link]) {
+    loop {
+        let near: BTreeSet<u32> = links
+            .iter()
+            .filter(|link| link.device.is_near)
+            .flat_map(|link| [Some(link.device.index), link.whole])
+            .flatten()
+            .collect();
+        let mut changed = false;
+        for link in links.iter_mut().filter(|link| !link.device.is_near) {
+            let on_near = link.lower.is_some_and(|lower| near.contains(&lower));
+            link.device.is_near = on_near || near.contains(&link.device.index);
+            changed |= link.device.is_near;
+        }
+        if !changed {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_top_of_what_has_a_near_part_is_near() {
+        // Something on a bridge of a card and a pair's end; something on a card.
+        let joined = [
+            (1, None, Some(3)),
+            (2, None, Some(3)),
+            (3, None, None),
+            (4, Some(3), None),
+            (5, None, None),
+            (6, Some(5), None),
+        ];
+        let mut links = joined.map(|(index, lower, whole)| Link {
+            device: Ethernet {
+                index,
+                name: String::new(),
+                is_veth: index == 2,
+                is_near: index == 2,
+                mac: [0; 6],
+            },
+            lower,
+            whole,
+        });
+        spread(&mut links);
+        let near = links.iter().filter(|link| link.device.is_near);
+        let near: Vec<u32> = near.map(|link| link.device.index).collect();
+        assert_eq!(near, [2, 3, 4]);
+    }
 }

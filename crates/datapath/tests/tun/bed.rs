@@ -357,10 +357,21 @@ impl End {
         Self::start_engines(address, None, true)
     }
 
+    #[cfg(feature = "ebpf")]
+    /// Starts the same, with a shared device of this name: one of several in the namespace.
+    pub(crate) fn start_one_of_several(namespace: &Namespace, address: &str, device: &str) -> Self {
+        namespace.enter(|| Self::start_with_device(address, device, None, true))
+    }
+
     fn start_engines(address: &str, kernel: Option<Means>, ebpf: bool) -> Self {
+        Self::start_with_device(address, "l2tp0", kernel, ebpf)
+    }
+
+    fn start_with_device(address: &str, device: &str, kernel: Option<Means>, ebpf: bool) -> Self {
         let address = address.parse().unwrap();
         let socket = bind(|| Socket::bind(address));
         let config = TunConfig {
+            shared_device: device.to_owned(),
             path_interval: Duration::from_millis(100),
             ..TunConfig::default()
         };

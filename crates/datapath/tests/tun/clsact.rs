@@ -1,12 +1,13 @@
 //! The programs of the engine `ebpf` on a kernel whose devices take them with a queueing discipline only: before Linux 6.6.
 
+use std::io::Write;
 use std::path::Path;
 
-use datapath::Engine;
 use datapath::survey::Surveyor;
+use datapath::{Engine, Event};
 
-use super::bed::{Bed, Namespace};
-use super::ebpf::{both_ends, through_tun};
+use super::bed::{Bed, End, Namespace, network};
+use super::ebpf::{both_ends, carried, through_tun, uncarried};
 
 fn disciplines(place: &Namespace) -> String {
     place.run("tc qdisc show dev wire")
@@ -18,7 +19,8 @@ fn programs_are_taken_and_tried_and_attached() {
     let Some(bed) = Bed::new() else { return };
     let before = bed.lns.run("ip link show");
     let findings = bed.lns.enter(|| Surveyor::new().survey());
-    let ebpf = findings.into_iter().filter(|f| f.engine == Engine::Ebpf);
+    let needed = findings.into_iter().filter(|finding| finding.needed);
+    let ebpf = needed.filter(|finding| finding.engine == Engine::Ebpf);
     let results: Vec<_> = ebpf.map(|f| f.result).collect();
     let compiled = Path::new("/proc/sys/net/core/bpf_jit_enable").exists();
     let taken = match compiled {
@@ -45,6 +47,10 @@ fn a_device_gets_its_queueing_discipline_and_loses_it_with_the_last_program() {
     let left = through_tun(&bed.lns) + through_tun(&bed.lac);
     // Before Linux 6.3 what IPv6 says of its own accord comes in through `tun`.
     assert!(left < 40, "{left} packets were left to tun");
+    if bed.lac.run("uname -r").starts_with("6.1.") {
+        bed.lac.ping("fe80::1%l2tp0");
+        assert!(uncarried(&ends[0], "left.no_room") >= 5);
+    }
     drop(ends);
     assert_eq!([&bed.lns, &bed.lac].map(disciplines), before);
 }
@@ -69,4 +75,50 @@ fn a_queueing_discipline_that_somebody_needs_stays() {
             .run("tc filter show dev wire egress")
             .contains("u32")
     );
+}
+
+#[test]
+#[ignore = "needs a kernel without TCX"]
+fn what_a_killed_process_left_is_removed_and_nothing_of_another_daemon() {
+    let Some(bed) = Bed::new() else { return };
+    let before = disciplines(&bed.lns);
+    let ends = both_ends(&bed);
+    // A process had this pair, and a program with the pair's number on the wire; here one that takes nothing.
+    bed.lns
+        .run("ip link add second-in type veth peer name second-gro");
+    let pair = bed.lns.run("ip -o link show second-in");
+    let mut program = tempfile::NamedTempFile::new().unwrap();
+    writeln!(program, "1,6 0 0 0,").unwrap();
+    bed.lns.run(&format!(
+        "tc filter add dev wire ingress prio 65535 handle {} bpf bytecode-file {}",
+        pair.split(':').next().unwrap(),
+        program.path().display()
+    ));
+    let attached = || bed.lns.run("tc filter show dev wire ingress");
+    assert!(attached().contains("bytecode"), "{}", attached());
+
+    let address = "10.9.0.1:1702";
+    let mut second = End::start_one_of_several(&bed.lns, address, "second");
+    let mut spec = carried(2, true);
+    spec.transport.local = address.parse().unwrap();
+    second.create(2, spec).unwrap();
+    let inside = network("10.0.1.1", "10.0.1.2");
+    assert_eq!(second.configure(2, inside).unwrap(), "second");
+    assert!(matches!(
+        second.any_event(),
+        Event::Moved {
+            engine: Engine::Ebpf,
+            ..
+        }
+    ));
+    assert!(!attached().contains("bytecode"), "{}", attached());
+    let through = through_tun(&bed.lns);
+    bed.lac.ping("10.0.0.1");
+    assert_eq!(through_tun(&bed.lns), through);
+
+    drop(second);
+    bed.lac.ping("10.0.0.1");
+    assert_eq!(through_tun(&bed.lns), through);
+    drop(ends);
+    assert_eq!(disciplines(&bed.lns), before);
 }

@@ -4,13 +4,14 @@ use datapath::{
     Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec,
     UNCARRIED,
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::bed::{Bed, End, Namespace, dual_stack, ipv4_udp, network, own, session};
 use super::{LAC, LCP, LNS, packet_to_lns, to_lns};
 
 /// A session on shared devices that programs are to carry, from one end.
-fn carried(number: u16, lns: bool) -> SessionSpec {
+pub(crate) fn carried(number: u16, lns: bool) -> SessionSpec {
     let (local, remote) = if lns { (LNS, LAC) } else { (LAC, LNS) };
     let mut spec = session(number, lns, local, remote, Device::Shared);
     spec.choice = Choice::Ebpf;
@@ -173,10 +174,47 @@ fn what_programs_do_not_know_goes_on_to_tun() {
     let (programs, rest) = (stats.by_programs, stats.by_user_space());
     assert_eq!((programs.rx_packets, rest.rx_packets), (1, 2), "{stats:?}");
     assert_eq!((programs.rx_errors, rest.rx_errors), (0, 1));
-    let counted = lns.engines().uncarried().unwrap().counts();
-    let mut left = UNCARRIED.into_iter().zip(counted);
-    let spoofed = left.find(|(reason, _)| *reason == "left.spoofed_source");
-    assert_eq!(spoofed, Some(("left.spoofed_source", 1)));
+    assert_eq!(uncarried(&lns, "left.spoofed_source"), 1);
+}
+
+/// How many packets programs did not carry for this reason.
+pub(crate) fn uncarried(end: &End, reason: &str) -> u64 {
+    let counts = end.engines().uncarried().unwrap().counts();
+    let mut counts = UNCARRIED.into_iter().zip(counts);
+    counts.find(|(name, _)| *name == reason).unwrap().1
+}
+
+#[test]
+fn what_is_not_carried_for_where_it_goes_or_how_it_comes_is_counted() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_ebpf(&bed.lns, LNS);
+    lns.create(1, carried(1, true)).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    assert_eq!(lns.any_event(), carried_by(Engine::Ebpf));
+    let host = bed.lns.udp("10.0.0.1:5000");
+    bed.lns.run("ip route add prohibit 10.9.0.2/32");
+    host.send_to(b"packet", "10.0.0.2:5000").unwrap();
+    assert_eq!(uncarried(&lns, "left.no_path"), 1);
+
+    // Two messages of which the kernel hears that they are segments of one.
+    let messages = ["longer", "short"].map(|payload| {
+        let to = "10.0.0.1:5000".parse().unwrap();
+        packet_to_lns(1, &ipv4_udp("10.0.0.2", to, payload.as_bytes()))
+    });
+    let lac = bed.lac.udp(LAC);
+    let size = messages[0].len().try_into().unwrap();
+    setsockopt(&*lac, sockopt::UdpGsoSegment, &size).unwrap();
+    lac.send_to(&messages.concat(), LNS).unwrap();
+    let mut octets = [0; 8];
+    for len in [6, 5] {
+        assert_eq!(host.recv(&mut octets).unwrap(), len);
+    }
+    assert_eq!(uncarried(&lns, "left.merged"), 1);
+
+    // The helper is nobody's way to anywhere.
+    bed.lns.run("ip addr add 10.66.0.1/24 dev l2tp0-in");
+    bed.lns.run_in_vain("ping -c 1 -W 0.01 10.66.0.2");
+    assert!(uncarried(&lns, "dropped.stranger") > 0);
 }
 
 /// The event of session 1.
@@ -434,9 +472,18 @@ fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine
         panic!("it stays");
     };
     assert_eq!(engine, Engine::Ebpf);
-    bed.lns.run("ip link del far");
-    let Event::Moved { engine, .. } = lns.any_event() else {
-        panic!("it does not come back");
-    };
-    assert_eq!(engine, Engine::Tun);
+    let before = uncarried(&lns, "left.near_end");
+    let host = bed.lns.udp("10.0.0.1:5000");
+    host.send_to(b"packet", "10.0.0.2:5000").unwrap();
+    assert_eq!(uncarried(&lns, "left.near_end"), before + 1);
+    // That one has an end on this machine, too, and then one that leaves no checksum to be made.
+    bed.lns.run("ip link add port type veth peer name plug");
+    for (change, engine) in [
+        ("ip link set port master far", Engine::Tun),
+        ("ethtool -K port tx off", Engine::Ebpf),
+        ("ip link del far", Engine::Tun),
+    ] {
+        bed.lns.run(change);
+        while lns.any_event() != carried_by(engine) {}
+    }
 }

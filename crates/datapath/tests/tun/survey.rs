@@ -1,7 +1,7 @@
 //! What this machine can do for each engine.
 
 use datapath::Engine;
-use datapath::survey::{Finding, Surveyor};
+use datapath::survey::{Finding, Surveyor, UPLINKS};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::bed::Bed;
@@ -26,8 +26,11 @@ fn what_is_tried_leaves_nothing_behind_and_can_be_tried_again() {
         assert_eq!(finding.result, Ok("with vnet_hdr".to_owned()));
     }
     let ebpf: Vec<_> = of(Engine::Ebpf, &first).map(|f| f.what).collect();
-    assert_eq!(ebpf, ["programs", "self-test", "attachment", "veth"]);
-    for finding in of(Engine::Ebpf, &first) {
+    assert_eq!(
+        ebpf,
+        ["programs", "self-test", "attachment", "veth", UPLINKS]
+    );
+    for finding in of(Engine::Ebpf, &first).filter(|finding| finding.needed) {
         assert_eq!(
             finding.result.is_ok(),
             cfg!(feature = "ebpf"),
@@ -55,4 +58,25 @@ fn what_is_missing_is_said_with_its_reason() {
     assert!(device.contains("CAP_NET_ADMIN is needed"), "{device}");
     assert_eq!(why(Engine::Tun, "TSO"), "there is no device");
     assert!(!why(Engine::Ebpf, "attachment").is_empty());
+}
+
+#[test]
+#[cfg(feature = "ebpf")]
+fn the_uplinks_that_programs_send_into_by_themselves_are_named() {
+    let Some(bed) = Bed::new() else { return };
+    let uplinks = || {
+        let findings = bed.lns.enter(|| Surveyor::new().survey());
+        let of_it = findings.into_iter().find(|finding| finding.what == UPLINKS);
+        of_it.unwrap().result
+    };
+    let veth = uplinks().unwrap_err();
+    assert!(veth.contains("veth"), "{veth}");
+    bed.lns.run("ip link add card type bridge");
+    bed.lns.run("ip addr add 10.8.0.1/24 dev card");
+    assert_eq!(uplinks(), Ok("card".to_owned()));
+    for device in ["card", "wire"] {
+        bed.lns.run(&format!("ip addr flush dev {device}"));
+    }
+    let none = uplinks().unwrap_err();
+    assert!(none.contains("address"), "{none}");
 }
