@@ -37,7 +37,6 @@ pub(crate) use conversation::{Conversation, receive};
 #[cfg(feature = "ebpf")]
 pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
-use settling::Settling;
 
 /// Marks our routes (`ip route show proto 171`): one that is left of a process that was killed is known again, and one that an administrator
 /// made is not taken for ours. The kernel's `rtnetlink.h` and the routing daemons leave this number alone.
@@ -211,12 +210,12 @@ impl Netlink {
     /// Adds an address. Packets come and go by it from then on.
     pub fn add_address(&self, address: &Address) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::NewAddress(address_message(address));
-        let add = || {
-            let settling = address.local.is_ipv6().then(Settling::begin).transpose()?;
-            self.request(message, NLM_F_CREATE | NLM_F_REPLACE)?;
-            settling.map_or(Ok(()), |settling| settling.end(self, address))
-        };
-        add().map_err(|e| DatapathError::system(format!("add {address}"), &e))
+        let added = self.request(message, NLM_F_CREATE | NLM_F_REPLACE);
+        let in_use = added.and_then(|_| match address.local {
+            IpAddr::V4(_) => Ok(()),
+            IpAddr::V6(_) => settling::settle(self, address),
+        });
+        in_use.map_err(|e| DatapathError::system(format!("add {address}"), &e))
     }
 
     /// Removes an address.

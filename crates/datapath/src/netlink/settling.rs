@@ -21,34 +21,35 @@ const NEWS: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
-/// Hears of routes from before an address is added.
-pub(super) struct Settling(Socket);
-
-impl Settling {
-    pub(super) fn begin() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
-        socket.add_membership(IPV6_ROUTES)?;
-        socket.set_non_blocking(true)?;
-        Ok(Self(socket))
+/// Waits until packets come and go by an address that was added.
+pub(super) fn settle(netlink: &Netlink, address: &Address) -> io::Result<()> {
+    if is_in_use(netlink, address) {
+        return Ok(());
     }
-
-    /// Waits until packets come and go by an address that was added.
-    pub(super) fn end(self, netlink: &Netlink, address: &Address) -> io::Result<()> {
-        // SAFETY: the socket is open for as long as this function runs.
-        let bell = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
-        let mut news = Vec::new();
-        for _ in 0..PATIENCE {
-            if is_in_use(netlink, address) {
-                return Ok(());
-            }
-            poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&NEWS))?;
-            while self.0.recv(&mut news, 0).is_ok() {
-                news.clear();
-            }
+    let bell = doorbell()?;
+    // SAFETY: the socket is open for as long as this function runs.
+    let rings = unsafe { BorrowedFd::borrow_raw(bell.as_raw_fd()) };
+    let mut news = Vec::with_capacity(1 << 12);
+    for _ in 0..PATIENCE {
+        if is_in_use(netlink, address) {
+            break;
         }
-        Ok(())
+        // A signal is as good as news.
+        let _ = poll(&mut [PollFd::new(&rings, PollFlags::IN)], Some(&NEWS));
+        while bell.recv(&mut news, 0).is_ok() {
+            news.clear();
+        }
     }
+    Ok(())
+}
+
+/// A socket that can be read when routes have changed.
+fn doorbell() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    socket.add_membership(IPV6_ROUTES)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
 }
 
 /// Whether there is a path to the other end, which comes last, or where there is none to ourselves.
