@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         .filter_map(|c| Some((c.kind.name().to_owned(), c.carried().transpose()?)))
         .map(|(name, carried)| Ok((name, carried?)))
         .collect::<Result<_>>()?;
-    eprint!("{}", samples.table());
+    eprint!("{}\n{}", samples.table(), samples.summary());
     println!(
         "{}",
         json!({

@@ -41,6 +41,39 @@ impl Samples {
         modes.into()
     }
 
+    /// The same of what matters most, a line for each contender: down and up, or client to server.
+    pub(crate) fn summary(&self) -> String {
+        let titles = SUMMARY.map(|(title, _)| title).join(" | ");
+        let mut table = format!(
+            "| ratio to plain veth | {titles} |\n|---|{}\n",
+            "---|".repeat(SUMMARY.len())
+        );
+        for kind in Kind::ALL {
+            let of = |&(mode, what): &(Mode, &str)| {
+                let row = self.0.get(&(mode, what.to_owned()));
+                let figures = row.and_then(|row| Some((row, row.get(&kind)?)));
+                cell(figures.and_then(|(row, figures)| {
+                    Spread::of(match kind {
+                        Kind::Veth => figures.clone(),
+                        _ => ratios(row, figures),
+                    })
+                }))
+            };
+            let cells = SUMMARY.map(|(_, figures)| {
+                let both: Vec<_> = figures.iter().map(of).collect();
+                both.join(" / ")
+            });
+            if cells.iter().any(|cell| cell.contains('.')) {
+                let name = match kind {
+                    Kind::Veth => "plain veth itself, Gbit/s and kpps",
+                    other => other.name(),
+                };
+                table += &format!("| {name} | {} |\n", cells.join(" | "));
+            }
+        }
+        table
+    }
+
     /// For people, in Markdown: medians of ratios, and what they lie between; of veth the medians themselves.
     pub(crate) fn table(&self) -> String {
         let kinds: Vec<Kind> = Kind::ALL
@@ -69,6 +102,41 @@ impl Samples {
         }
         table
     }
+}
+
+/// What matters most: a column's title, and which figures are in it.
+const SUMMARY: [(&str, &[(Mode, &str)]); 7] = [
+    ("full x1", &[(Mode::Full, "x1 down"), (Mode::Full, "x1 up")]),
+    ("full x4", &[(Mode::Full, "x4 down"), (Mode::Full, "x4 up")]),
+    ("wire x1", &[(Mode::Wire, "x1 down"), (Mode::Wire, "x1 up")]),
+    ("wire x4", &[(Mode::Wire, "x4 down"), (Mode::Wire, "x4 up")]),
+    (
+        "forwarded, full",
+        &[(Mode::Full, "forwarded down"), (Mode::Full, "forwarded up")],
+    ),
+    (
+        "forwarded, wire",
+        &[(Mode::Wire, "forwarded down"), (Mode::Wire, "forwarded up")],
+    ),
+    (
+        "64 B packets, none lost",
+        &[(Mode::Full, "64 B loss-free, kpps")],
+    ),
+];
+
+/// A figure of the summary; with what it lies between where that is more than a third of it.
+fn cell(spread: Option<Spread>) -> String {
+    spread.map_or_else(
+        || "-".to_owned(),
+        |Spread {
+             median,
+             least,
+             most,
+         }| match most - least > median / 3.0 {
+            true => format!("{median:.2} [{least:.2}-{most:.2}]"),
+            false => format!("{median:.2}"),
+        },
+    )
 }
 
 /// Each figure by plain veth's of the same repetition.
