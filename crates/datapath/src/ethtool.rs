@@ -17,9 +17,10 @@ struct Request {
     rest_of_union: [u8; 16],
 }
 
-/// Whether a device makes the checksums of what is sent into it, or says so; the kernel does where it does not. Nobody knows of one that is gone.
+/// Whether a device makes the checksums of what is sent into it, or says so; the kernel does where it does not. One of which it is not
+/// known may.
 pub(crate) fn makes_checksums(device: &str) -> bool {
-    ask(device, ETHTOOL_GTXCSUM, 0).is_ok_and(|on| on != 0)
+    !ask(device, ETHTOOL_GTXCSUM, 0).is_ok_and(|on| on == 0)
 }
 
 /// Has the kernel cut TCP into segments before a device.

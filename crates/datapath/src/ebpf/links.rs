@@ -324,11 +324,12 @@ impl<F: FnMut(Notice)> Host<F> {
         let stem: String = shared.chars().take(11).collect();
         let names = [format!("{stem}-in"), format!("{stem}-gro")];
         let [near_left, far_left] = self.find(&names)?;
-        for left in [&near_left, &far_left].into_iter().flatten() {
-            let _ = self.netlink.remove_index(left.index);
-        }
-        if let Some(near) = near_left {
+        // First what is known by the pair's number.
+        if let Some(near) = &near_left {
             self.remove_programs_left(near.index)?;
+        }
+        for left in [near_left, far_left].into_iter().flatten() {
+            let _ = self.netlink.remove_index(left.index);
         }
         let queues = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let [near, far] = &names;
@@ -352,9 +353,10 @@ impl<F: FnMut(Notice)> Host<F> {
         for device in self.netlink.ethernets().map_err(|e| e.to_string())? {
             let to = TcAttachType::Ingress;
             let left = SchedClassifierLink::attached(&device.name, to, LAST, handle);
-            if left.is_ok_and(|left| left.detach().is_ok()) {
-                let removed = self.netlink.remove_unused_clsact(device.index);
-                removed.map_err(|e| e.to_string())?;
+            if left.is_ok_and(|left| left.detach().is_ok())
+                && let Err(error) = self.netlink.remove_unused_clsact(device.index)
+            {
+                tracing::debug!("{error}");
             }
         }
         Ok(())

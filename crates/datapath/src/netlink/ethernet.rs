@@ -155,11 +155,12 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
     }
     let is = |kind| infos.contains(&LinkInfo::Kind(kind));
     device.is_veth = is(InfoKind::Veth);
-    // Both are made in the kernel's memory; it makes checksums for who says that he does not.
     let is_pair = device.is_veth || is(InfoKind::Netkit);
-    device.is_near = match is_pair {
+    let is_switch = is(InfoKind::Other("openvswitch".to_owned()));
+    // These and TAPs hand on what they get; the kernel makes checksums for who says that he does not.
+    device.is_near = match is_pair || is(InfoKind::Tun) {
         true => ethtool::makes_checksums(&device.name),
-        false => is(InfoKind::IpVlan) || infos.iter().any(has_neighbours),
+        false => is_switch || is(InfoKind::IpVlan) || infos.iter().any(has_neighbours),
     };
     let lower = lower.filter(|_| !is_pair && !elsewhere);
     Some(Link {

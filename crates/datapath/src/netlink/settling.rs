@@ -1,10 +1,11 @@
 //! An address of IPv6 has its routes a moment after the kernel has said yes to it, as it looks for duplicates elsewhere first even where it is not to.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,16 +53,27 @@ fn doorbell() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether there is a path to the other end, which comes last, or where there is none to ourselves.
+/// Whether what comes to the address is taken, and there is a path to the other end. A route to the address itself is there from the beginning.
 fn is_in_use(netlink: &Netlink, address: &Address) -> bool {
-    let to = address.peer.unwrap_or(address.local);
-    let mut query = RouteMessage::default();
-    query.header.address_family = family(to);
-    query.header.destination_prefix_length = host_prefix(to);
-    query.attributes = vec![
-        RouteAttribute::Destination(to.into()),
-        RouteAttribute::Oif(address.device),
-    ];
-    let path = netlink.request(RouteNetlinkMessage::GetRoute(query), 0);
-    path.is_ok()
+    let path = |to| netlink.path_on(address.device, to);
+    path(address.local) == Some(RouteType::Local)
+        && address.peer.is_none_or(|peer| path(peer).is_some())
+}
+
+impl Netlink {
+    /// What packets to an address would meet on a device.
+    fn path_on(&self, device: u32, to: IpAddr) -> Option<RouteType> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(to);
+        query.header.destination_prefix_length = host_prefix(to);
+        query.attributes = vec![
+            RouteAttribute::Destination(to.into()),
+            RouteAttribute::Oif(device),
+        ];
+        let path = self.request(RouteNetlinkMessage::GetRoute(query), 0);
+        path.ok()?.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewRoute(route) => Some(route.header.kind),
+            _ => None,
+        })
+    }
 }

@@ -40,7 +40,7 @@ mod vlan;
 
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
-use bed::{Bed, End, dual_stack, ipv4_udp, ipv6, network, own, session};
+use bed::{Bed, End, dual_stack, ipv4_udp, ipv6, ipv6_udp, network, own, session};
 use datapath::device::{Interface, TunDevice};
 use datapath::netlink::{Address, Netlink};
 use datapath::socket::{Headers, Socket};
@@ -554,20 +554,31 @@ fn an_address_of_ipv6_is_in_use_once_it_is_added() {
     let Some(bed) = Bed::new() else { return };
     bed.lns.enter(|| {
         let netlink = Netlink::open().unwrap();
-        let host = UdpSocket::bind("[::]:0").unwrap();
+        let host = UdpSocket::bind("[::]:5000").unwrap();
+        let patience = Some(std::time::Duration::from_secs(5));
+        host.set_read_timeout(patience).unwrap();
         for number in 1..=50 {
             let device = TunDevice::create(None).unwrap();
             netlink.bring_up(&device, 1400).unwrap();
             let [local, peer] =
                 [1, 2].map(|end| Ipv6Addr::from([0xfd00, 0, 0, 0, 0, 0, number, end]));
+            let has_peer = number % 2 == 0;
             let address = Address {
                 device: device.index(),
                 local: local.into(),
-                peer: Some(peer.into()),
+                peer: has_peer.then_some(peer.into()),
             };
             netlink.add_address(&address).unwrap();
-            let sent = host.send_to(b"packet", (peer, 9));
-            assert_eq!(sent.unwrap(), 6, "device {number}");
+            let packet = ipv6_udp(&peer.to_string(), &local.to_string(), 5000, b"packet");
+            device
+                .write(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &packet)
+                .unwrap();
+            let came = host.recv(&mut [0; 8]);
+            assert_eq!(came.unwrap(), 6, "device {number}");
+            if has_peer {
+                let sent = host.send_to(b"packet", (peer, 9));
+                assert_eq!(sent.unwrap(), 6, "device {number}");
+            }
         }
     });
 }
