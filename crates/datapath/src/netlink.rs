@@ -5,6 +5,7 @@
 #[cfg(feature = "ebpf")]
 mod clsact;
 mod conversation;
+mod doorbell;
 #[cfg(feature = "ebpf")]
 mod ethernet;
 mod proxy;
@@ -34,6 +35,8 @@ use crate::DatapathError;
 use crate::device::Interface;
 
 pub(crate) use conversation::{Conversation, receive};
+#[cfg(feature = "ebpf")]
+pub(crate) use doorbell::Doorbell;
 #[cfg(feature = "ebpf")]
 pub(crate) use ethernet::Ethernet;
 pub use proxy::Proxy;
@@ -245,25 +248,33 @@ impl Netlink {
     /// The path that packets to `destination` take now, as a host route; none if it is an address of this host.
     pub fn path_to(&self, destination: IpAddr) -> Result<Option<RouteEntry>, DatapathError> {
         let what = || format!("find the path to {destination}");
+        let path = self.look_up(destination, None);
+        let Some(path) = path.map_err(|e| DatapathError::system(what(), &e))? else {
+            return Err(no_answer(what()));
+        };
+        Ok((path.header.kind == RouteType::Unicast)
+            .then(|| host_route(destination, &path))
+            .flatten())
+    }
+
+    /// The route that the kernel takes to `destination`, on this device or on any.
+    fn look_up(
+        &self,
+        destination: IpAddr,
+        device: Option<u32>,
+    ) -> io::Result<Option<RouteMessage>> {
         let mut query = RouteMessage::default();
         query.header.address_family = family(destination);
         query.header.destination_prefix_length = host_prefix(destination);
         query
             .attributes
             .push(RouteAttribute::Destination(destination.into()));
-        let replies = self
-            .request(RouteNetlinkMessage::GetRoute(query), 0)
-            .map_err(|e| DatapathError::system(what(), &e))?;
-        let path = replies.into_iter().find_map(|reply| match reply {
+        query.attributes.extend(device.map(RouteAttribute::Oif));
+        let replies = self.request(RouteNetlinkMessage::GetRoute(query), 0)?;
+        Ok(replies.into_iter().find_map(|reply| match reply {
             RouteNetlinkMessage::NewRoute(route) => Some(route),
             _ => None,
-        });
-        let Some(path) = path else {
-            return Err(no_answer(what()));
-        };
-        Ok((path.header.kind == RouteType::Unicast)
-            .then(|| host_route(destination, &path))
-            .flatten())
+        }))
     }
 
     /// The next hops of all routes, with the devices that they are on.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -12,13 +11,13 @@ use aya::programs::TcAttachType;
 use aya::programs::links::Link;
 use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
 use aya::util::KernelVersion;
-use netlink_sys::{Socket as NetlinkSocket, SocketAddr as NetlinkAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::policies::{self, Policy};
 use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
 use crate::ethtool;
-use crate::netlink::{Ethernet, Netlink};
+use crate::netlink::{Doorbell, Ethernet, Netlink};
 use crate::thread::{self, Wake};
 
 /// Groups of rtnetlink: devices, addresses (`linux/rtnetlink.h`).
@@ -68,7 +67,9 @@ impl Links {
     ) -> Result<Self, String> {
         let (commands, queue) = mpsc::channel();
         let wake = Arc::new(Wake::new().map_err(|e| e.to_string())?);
-        let doorbell = doorbell().map_err(|e| format!("hear of devices: {e}"))?;
+        let groups = [DEVICES, IPV4_ADDRESSES, IPV6_ADDRESSES];
+        let doorbell =
+            Doorbell::open(NETLINK_ROUTE, &groups).map_err(|e| format!("hear of devices: {e}"))?;
         // A kernel without IPsec has no such socket.
         let of_policies = policies::doorbell().ok();
         let its_wake = Arc::clone(&wake);
@@ -117,33 +118,6 @@ impl Drop for Links {
     }
 }
 
-/// A socket that can be read when devices or addresses have changed.
-fn doorbell() -> io::Result<NetlinkSocket> {
-    let mut socket = NetlinkSocket::new(NETLINK_ROUTE)?;
-    socket.bind(&NetlinkAddr::new(0, 0))?;
-    socket.add_membership(DEVICES)?;
-    socket.add_membership(IPV4_ADDRESSES)?;
-    socket.add_membership(IPV6_ADDRESSES)?;
-    socket.set_non_blocking(true)?;
-    Ok(socket)
-}
-
-/// Whether a bell has rung; what it said is looked up.
-fn answer(bell: &NetlinkSocket) -> bool {
-    let mut octets = Vec::with_capacity(1 << 15);
-    let mut rung = false;
-    loop {
-        match bell.recv(&mut octets, 0) {
-            Ok(_) => octets.clear(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return rung,
-            // More was said than it holds.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-            Err(_) => return rung,
-        }
-        rung = true;
-    }
-}
-
 /// What the programs are attached to.
 struct Attached {
     helper: Helper,
@@ -184,26 +158,18 @@ impl<F: FnMut(Notice)> Host<F> {
     }
 
     /// Does what is asked and follows what changes, which `bells` tell: of devices and addresses, and of IPsec policies.
-    fn run(
-        mut self,
-        commands: &Receiver<Command>,
-        wake: &Wake,
-        bells: [Option<&NetlinkSocket>; 2],
-    ) {
-        // SAFETY: the sockets are open for as long as this function runs.
-        let borrow = |bell: &NetlinkSocket| unsafe { BorrowedFd::borrow_raw(bell.as_raw_fd()) };
-        let borrowed = bells.map(|bell| bell.map(borrow));
+    fn run(mut self, commands: &Receiver<Command>, wake: &Wake, bells: [Option<&Doorbell>; 2]) {
         loop {
             let mut ready = vec![PollFd::new(&wake, PollFlags::IN)];
-            let open = borrowed.iter().flatten();
-            ready.extend(open.map(|bell| PollFd::new(bell, PollFlags::IN)));
+            let open = bells.iter().flatten();
+            ready.extend(open.map(|bell| PollFd::new(*bell, PollFlags::IN)));
             if let Err(error) = poll(&mut ready, None)
                 && error != rustix::io::Errno::INTR
             {
                 tracing::error!("the ebpf engine stops: poll: {error}");
                 break;
             }
-            let [devices, of_policies] = bells.map(|bell| bell.is_some_and(answer));
+            let [devices, of_policies] = bells.map(|bell| bell.is_some_and(Doorbell::has_rung));
             if devices {
                 self.follow();
             }

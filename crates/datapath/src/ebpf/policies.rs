@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
-use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_XFRM};
+use netlink_sys::{Socket, protocols::NETLINK_XFRM};
 
 use crate::Transport;
+use crate::netlink::Doorbell;
 
 /// `linux/xfrm.h`: a dump of policies, one of them, and the group that is told of changes.
 const XFRM_MSG_NEWPOLICY: u16 = 0x13;
@@ -42,12 +43,8 @@ impl Policy {
 }
 
 /// A socket that can be read when policies have changed.
-pub(super) fn doorbell() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_XFRM)?;
-    socket.bind(&NetlinkAddr::new(0, 0))?;
-    socket.add_membership(XFRMNLGRP_POLICY)?;
-    socket.set_non_blocking(true)?;
-    Ok(socket)
+pub(super) fn doorbell() -> io::Result<Doorbell> {
+    Doorbell::open(NETLINK_XFRM, &[XFRMNLGRP_POLICY])
 }
 
 /// The policies of this network namespace.

@@ -190,8 +190,8 @@ impl Stream {
                 break;
             }
         }
-        self.octets.copy_within(at.min(self.len)..self.len, 0);
-        self.len -= at.min(self.len);
+        self.octets.copy_within(at..self.len, 0);
+        self.len -= at;
         Ok(())
     }
 }

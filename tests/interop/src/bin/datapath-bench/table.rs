@@ -52,12 +52,7 @@ impl Samples {
             let of = |&(mode, what): &(Mode, &str)| {
                 let row = self.0.get(&(mode, what.to_owned()));
                 let figures = row.and_then(|row| Some((row, row.get(&kind)?)));
-                cell(figures.and_then(|(row, figures)| {
-                    Spread::of(match kind {
-                        Kind::Veth => figures.clone(),
-                        _ => ratios(row, figures),
-                    })
-                }))
+                cell(figures.and_then(|(row, figures)| shown(kind, row, figures)))
             };
             let cells = SUMMARY.map(|(_, figures)| {
                 let both: Vec<_> = figures.iter().map(of).collect();
@@ -88,15 +83,14 @@ impl Samples {
         for ((mode, what), row) in &self.0 {
             table += &format!("| {} {what} |", mode.name());
             for kind in &kinds {
-                table += &match row.get(kind) {
-                    None => " |".to_owned(),
-                    Some(figures) if *kind == Kind::Veth => Spread::of(figures.clone())
-                        .map_or_else(String::new, |s| format!(" {:.2} |", s.median)),
-                    Some(figures) => Spread::of(ratios(row, figures))
-                        .map_or_else(String::new, |s| {
-                            format!(" {:.2} [{:.2}-{:.2}] |", s.median, s.least, s.most)
-                        }),
-                };
+                let spread = row.get(kind).and_then(|its| shown(*kind, row, its));
+                table += &spread.map_or_else(
+                    || " |".to_owned(),
+                    |s| match kind {
+                        Kind::Veth => format!(" {:.2} |", s.median),
+                        _ => format!(" {:.2} [{:.2}-{:.2}] |", s.median, s.least, s.most),
+                    },
+                );
             }
             table.push('\n');
         }
@@ -137,6 +131,14 @@ fn cell(spread: Option<Spread>) -> String {
             false => format!("{median:.2}"),
         },
     )
+}
+
+/// What people are told of a contender's figures: of veth themselves, of others their ratios to it.
+fn shown(kind: Kind, row: &BTreeMap<Kind, Vec<f64>>, figures: &[f64]) -> Option<Spread> {
+    Spread::of(match kind {
+        Kind::Veth => figures.to_vec(),
+        _ => ratios(row, figures),
+    })
 }
 
 /// Each figure by plain veth's of the same repetition.
