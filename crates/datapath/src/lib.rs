@@ -13,6 +13,8 @@ pub mod auto;
 #[cfg(feature = "tun")]
 pub mod capture;
 #[cfg(feature = "tun")]
+mod clock;
+#[cfg(feature = "tun")]
 pub mod device;
 #[cfg(feature = "tun")]
 mod drops;

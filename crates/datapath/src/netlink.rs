@@ -214,11 +214,11 @@ impl Netlink {
     pub fn add_address(&self, address: &Address) -> Result<(), DatapathError> {
         let message = RouteNetlinkMessage::NewAddress(address_message(address));
         let added = self.request(message, NLM_F_CREATE | NLM_F_REPLACE);
-        let in_use = added.and_then(|_| match address.local {
-            IpAddr::V4(_) => Ok(()),
-            IpAddr::V6(_) => settling::settle(self, address),
-        });
-        in_use.map_err(|e| DatapathError::system(format!("add {address}"), &e))
+        added.map_err(|e| DatapathError::system(format!("add {address}"), &e))?;
+        if address.local.is_ipv6() {
+            settling::settle(self, address);
+        }
+        Ok(())
     }
 
     /// Removes an address.

@@ -1,22 +1,19 @@
 //! Where the programs are attached: a thread of its own that follows the devices of this host, as the kernel takes its time over them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use aya::programs::TcAttachType;
-use aya::programs::links::Link;
-use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::util::KernelVersion;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::helper::Helper;
 use super::policies::{self, Policy};
 use super::programs::{DECAP, ENCAP, Here, MERGED, Programs, refusal};
-use crate::ethtool;
 use crate::netlink::{Doorbell, Ethernet, Netlink};
 use crate::thread::{self, Wake};
 
@@ -25,8 +22,10 @@ const DEVICES: u32 = 1;
 const IPV4_ADDRESSES: u32 = 5;
 const IPV6_ADDRESSES: u32 = 9;
 
-/// Where programs come among those of a `clsact`: after all others.
-const LAST: u16 = u16::MAX;
+/// Where programs come among those of a `clsact`: after all others. They are in the first place from the end where a daemon added it, which goes
+/// with the last of them, and in the second where it was there before.
+pub(super) const OF_OURS: u16 = u16::MAX;
+pub(super) const OF_OTHERS: u16 = OF_OURS - 1;
 
 /// What is asked of the thread.
 enum Command {
@@ -45,8 +44,8 @@ enum Command {
 pub(crate) enum Notice {
     /// The programs carry what comes through the TUN device of this index, or can't: why.
     Attached(u32, Result<(), String>),
-    /// Whether every uplink may end on this machine, as a veth does.
-    Near(bool),
+    /// Whether there are uplinks that programs send into without being told to; why not.
+    Uplinks(Result<(), &'static str>),
     /// The IPsec policies of this host from now on.
     Policies(Vec<Policy>),
     /// They carry nothing any more: why.
@@ -128,12 +127,6 @@ struct Attached {
     uplinks: BTreeMap<u32, SchedClassifierLinkId>,
 }
 
-/// The pair of devices on which streams are merged.
-struct Helper {
-    near: Ethernet,
-    far: Ethernet,
-}
-
 struct Host<F> {
     programs: Programs,
     netlink: Netlink,
@@ -206,7 +199,7 @@ impl<F: FnMut(Notice)> Host<F> {
     fn attach(&mut self, index: u32, name: &str, shared: bool) -> Result<(), String> {
         if self.attached.is_none() {
             self.tell_policies();
-            self.begin(name)?;
+            self.begin()?;
         }
         let hooked = self.hook(ENCAP, (index, name), TcAttachType::Egress);
         let encap = hooked.inspect_err(|_| self.end_if_unused())?;
@@ -220,12 +213,13 @@ impl<F: FnMut(Notice)> Host<F> {
         self.programs.set_here(attached.here)
     }
 
-    /// Makes what the first TUN device needs, whose name is part of the helper's names.
-    fn begin(&mut self, name: &str) -> Result<(), String> {
-        let helper = self.make_helper(name)?;
+    /// Makes what every TUN device needs.
+    fn begin(&mut self) -> Result<(), String> {
+        let helper = Helper::make(&self.netlink)?;
+        self.handle = helper.near.index;
         let far = (helper.far.index, helper.far.name.as_str());
         let hooked = self.hook(MERGED, far, TcAttachType::Ingress);
-        let merged = hooked.inspect_err(|_| self.remove_helper(&helper))?;
+        let merged = hooked.inspect_err(|_| helper.remove(&self.netlink))?;
         let here = Here {
             helper: helper.near.index,
             path: helper.near.index,
@@ -269,92 +263,25 @@ impl<F: FnMut(Notice)> Host<F> {
             self.programs.get(program)?.attach(name, to)
         } else {
             let added = self.netlink.add_clsact(index).map_err(|e| e.to_string())?;
-            if added {
-                self.with_clsact.insert(index);
-            }
-            let ours = TcAttachOptions::Netlink(NlOptions {
-                priority: LAST,
+            let is_ours = || self.netlink.has_filters(index, |place| place == OF_OURS);
+            let priority = match added || is_ours().map_err(|e| e.to_string())? {
+                true => {
+                    self.with_clsact.insert(index);
+                    OF_OURS
+                }
+                false => OF_OTHERS,
+            };
+            let place = TcAttachOptions::Netlink(NlOptions {
+                priority,
                 handle: self.handle,
             });
             let program = self.programs.get(program)?;
-            program.attach_with_options(name, to, ours)
+            program.attach_with_options(name, to, place)
         };
         attached.map_err(|error| {
             self.leave_clsact(index);
             format!("attach {program} to {name}: {}", refusal(&error))
         })
-    }
-
-    /// Makes the helper's two devices, in place of those that a killed process left.
-    fn make_helper(&mut self, shared: &str) -> Result<Helper, String> {
-        let stem: String = shared.chars().take(11).collect();
-        let names = [format!("{stem}-in"), format!("{stem}-gro")];
-        let [near_left, far_left] = self.find(&names)?;
-        // First what is known by the pair's number.
-        if let Some(near) = &near_left {
-            self.remove_programs_left(near.index)?;
-        }
-        for left in [near_left, far_left].into_iter().flatten() {
-            let _ = self.netlink.remove_index(left.index);
-        }
-        let queues = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let [near, far] = &names;
-        let made = self.netlink.add_pair([near, far], queues);
-        made.map_err(|e| e.to_string())?;
-        let [Some(near), Some(far)] = self.find(&names)? else {
-            return Err("the helper's devices are gone".to_owned());
-        };
-        self.handle = near.index;
-        let helper = Helper { near, far };
-        self.set_up(&helper)
-            .inspect_err(|_| self.remove_helper(&helper))?;
-        Ok(helper)
-    }
-
-    /// Removes the programs with this handle that a killed process left: those of a `clsact` stay with the device, and it with them.
-    fn remove_programs_left(&self, handle: u32) -> Result<(), String> {
-        if has_tcx() {
-            return Ok(());
-        }
-        for device in self.netlink.ethernets().map_err(|e| e.to_string())? {
-            let to = TcAttachType::Ingress;
-            let left = SchedClassifierLink::attached(&device.name, to, LAST, handle);
-            if left.is_ok_and(|left| left.detach().is_ok())
-                && let Err(error) = self.netlink.remove_unused_clsact(device.index)
-            {
-                tracing::debug!("{error}");
-            }
-        }
-        Ok(())
-    }
-
-    fn set_up(&self, helper: &Helper) -> Result<(), String> {
-        // Only what the sending end does not segment itself is merged at the other.
-        for (end, set) in [
-            (&helper.near, ethtool::segment_no_tcp as fn(&str) -> _),
-            (&helper.far, ethtool::merge),
-        ] {
-            set(&end.name).map_err(|e: io::Error| format!("offloads of {}: {e}", end.name))?;
-        }
-        forward(&helper.near.name)?;
-        for end in [&helper.near, &helper.far] {
-            let up = self.netlink.bring_up_quietly(end.index);
-            up.map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn find(&self, names: &[String; 2]) -> Result<[Option<Ethernet>; 2], String> {
-        let all = self.netlink.ethernets().map_err(|e| e.to_string())?;
-        let named = |name: &String| all.iter().find(|link| link.name == *name && link.is_veth);
-        Ok(names.each_ref().map(|name| named(name).cloned()))
-    }
-
-    fn remove_helper(&self, helper: &Helper) {
-        // The other end goes with it.
-        if let Err(error) = self.netlink.remove_index(helper.near.index) {
-            tracing::warn!("remove device {}: {error}", helper.near.name);
-        }
     }
 
     /// Devices or addresses have changed.
@@ -375,11 +302,11 @@ impl<F: FnMut(Notice)> Host<F> {
         let Some(mut attached) = self.attached.take() else {
             return Ok(());
         };
-        let Helper { near, far } = &attached.helper;
-        let there = |end: &Ethernet| all.iter().any(|link| link.index == end.index);
-        let helper_is_there = there(near) && there(far);
-        uplinks.retain(|link| link.index != near.index && link.index != far.index);
-        let near = all_may_end_here(&uplinks);
+        let ends = [&attached.helper.near, &attached.helper.far].map(|end| end.index);
+        let there = |end: &u32| all.iter().any(|link| link.index == *end);
+        let helper_is_there = ends.iter().all(there);
+        uplinks.retain(|link| !ends.contains(&link.index));
+        let far = far(&uplinks).map(drop);
         let near_ends = all.iter().filter(|link| link.is_near);
         let near_ends: Vec<u32> = near_ends.map(|link| link.index).collect();
         let gone: Vec<u32> = attached.uplinks.keys().copied().collect();
@@ -405,7 +332,7 @@ impl<F: FnMut(Notice)> Host<F> {
         if !helper_is_there {
             return Err("somebody removed the helper's devices".to_owned());
         }
-        (self.notify)(Notice::Near(near));
+        (self.notify)(Notice::Uplinks(far));
         self.programs.set_near_ends(&near_ends)
     }
 
@@ -440,31 +367,25 @@ impl<F: FnMut(Notice)> Host<F> {
         }
         let far = attached.helper.far.index;
         self.unhook(MERGED, far, attached.merged);
-        self.remove_helper(&attached.helper);
+        attached.helper.remove(&self.netlink);
         tracing::debug!("ebpf: detached");
     }
 }
 
-/// Whether there are uplinks, and each may end in a program on this machine, as a veth does.
-pub(super) fn all_may_end_here(uplinks: &[&Ethernet]) -> bool {
-    !uplinks.is_empty() && uplinks.iter().all(|uplink| uplink.is_near)
+/// Those of `uplinks` that programs send into without being told to; why there are none.
+pub(super) fn far<'a>(uplinks: &[&'a Ethernet]) -> Result<Vec<&'a Ethernet>, &'static str> {
+    let far = uplinks.iter().copied().filter(|uplink| !uplink.is_near);
+    let far: Vec<&Ethernet> = far.collect();
+    match (uplinks.is_empty(), far.is_empty()) {
+        (true, _) => Err("no Ethernet device has an address"),
+        (_, true) => Err(
+            "each uplink may end in a program on this machine, as a veth does; datapath=ebpf is for those that do not",
+        ),
+        _ => Ok(far),
+    }
 }
 
 /// Whether devices take programs without a queueing discipline, and `aya` attaches them so.
 pub(super) fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
-}
-
-/// Lets paths be looked up as those of packets that came through this device. Where there is no IPv6, `tun` says so of sessions over it.
-fn forward(name: &str) -> Result<(), String> {
-    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"), "1");
-    let path = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
-    let written = fs::write(&path, "1");
-    match fs::read_to_string(&path) {
-        Ok(now) if now.trim() == "1" => Ok(()),
-        _ => Err(match written {
-            Err(error) => format!("switch on {path}: {error}"),
-            Ok(()) => format!("{path} stays off"),
-        }),
-    }
 }

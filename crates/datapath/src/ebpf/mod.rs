@@ -14,6 +14,7 @@
 //! the programs and follows the devices of this host. All of it goes with the process: nothing is pinned.
 
 mod check;
+mod helper;
 mod links;
 mod policies;
 mod programs;
@@ -101,8 +102,8 @@ pub(crate) struct Accelerator {
     /// The TUN devices that they were asked to be attached to, by index: whether they are.
     devices: HashMap<u32, Result<(), Why>>,
     policies: Vec<Policy>,
-    /// Every uplink may end on this machine.
-    near: bool,
+    /// Why there are no uplinks for sessions that leave the choice to us.
+    uplinks: Result<(), &'static str>,
     carried: HashMap<Ids, Vec<IpNet>>,
 }
 
@@ -119,7 +120,7 @@ impl Accelerator {
             links,
             devices: HashMap::new(),
             policies: Vec::new(),
-            near: false,
+            uplinks: Ok(()),
             carried: HashMap::new(),
         })
     }
@@ -131,7 +132,7 @@ impl Accelerator {
             Notice::Policies(policies) => {
                 return mem::replace(&mut self.policies, policies) != self.policies;
             }
-            Notice::Near(near) => return mem::replace(&mut self.near, near) != near,
+            Notice::Uplinks(far) => return mem::replace(&mut self.uplinks, far) != far,
             Notice::Attached(index, result) => {
                 // It may be gone by now.
                 if let Some(state) = self.devices.get_mut(&index) {
@@ -208,11 +209,8 @@ impl Accelerator {
             ));
         }
         let far_only = session.spec.choice != Choice::Ebpf;
-        if far_only && self.near {
-            return Err(Some(
-                "its uplink may end in a program on this machine, as a veth does; datapath=ebpf is for one that does not"
-                    .to_owned(),
-            ));
+        if let (true, Err(why)) = (far_only, self.uplinks) {
+            return Err(Some(why.to_owned()));
         }
         let record = Record::of(session.spec, network, index, far_only);
         Ok((record, inside(session.spec, network)))

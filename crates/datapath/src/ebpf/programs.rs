@@ -337,7 +337,7 @@ impl Programs {
         self.here.set(0, here, 0).map_err(|e| refusal(&e))
     }
 
-    /// Says which devices end on this machine.
+    /// Says which devices may end on this machine, or nowhere.
     pub(super) fn set_near_ends(&mut self, devices: &[u32]) -> Result<(), String> {
         let known: Vec<u32> = self.near_ends.keys().flatten().collect();
         for gone in known.iter().filter(|index| !devices.contains(index)) {

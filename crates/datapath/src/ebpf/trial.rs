@@ -2,7 +2,7 @@
 
 use aya::programs::TcAttachType;
 
-use super::links::{all_may_end_here, has_tcx};
+use super::links::{far, has_tcx};
 use super::programs::{ENCAP, refusal};
 use super::{Loaded, check};
 use crate::device;
@@ -48,14 +48,7 @@ pub(crate) fn try_uplinks() -> Result<String, String> {
     let netlink = Netlink::open().map_err(|e| e.to_string())?;
     let all = netlink.ethernets().map_err(|e| e.to_string())?;
     let uplinks = netlink.uplinks(&all).map_err(|e| e.to_string())?;
-    if all_may_end_here(&uplinks) {
-        let why = "each may end in a program on this machine, as a veth does: `auto` does without";
-        return Err(why.to_owned());
-    }
-    let far = uplinks.iter().filter(|uplink| !uplink.is_near);
-    let names: Vec<&str> = far.map(|uplink| uplink.name.as_str()).collect();
-    match names.is_empty() {
-        true => Err("no Ethernet device has an address".to_owned()),
-        false => Ok(names.join(", ")),
-    }
+    let far = far(&uplinks)?;
+    let names: Vec<&str> = far.iter().map(|uplink| uplink.name.as_str()).collect();
+    Ok(names.join(", "))
 }

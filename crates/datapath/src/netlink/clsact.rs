@@ -26,18 +26,21 @@ impl Netlink {
 
     /// Removes it from a device, if nobody has anything attached to it.
     pub(crate) fn remove_unused_clsact(&self, device: u32) -> Result<(), DatapathError> {
-        let removed = self.has_filters(device).and_then(|used| match used {
-            true => Ok(()),
-            false => {
-                let message = RouteNetlinkMessage::DelQueueDiscipline(clsact(device));
-                gone(self.request(message, 0))
-            }
-        });
+        let removed = self
+            .has_filters(device, |_| true)
+            .and_then(|used| match used {
+                true => Ok(()),
+                false => {
+                    let message = RouteNetlinkMessage::DelQueueDiscipline(clsact(device));
+                    gone(self.request(message, 0))
+                }
+            });
         let what = || format!("remove clsact from device {device}");
         removed.map_err(|error| DatapathError::system(what(), &error))
     }
 
-    fn has_filters(&self, device: u32) -> io::Result<bool> {
+    /// Whether something is attached to it with such a priority.
+    pub(crate) fn has_filters(&self, device: u32, such: impl Fn(u16) -> bool) -> io::Result<bool> {
         for minor in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
             let mut message = TcMessage::with_index(device.cast_signed());
             message.header.parent = TcHandle {
@@ -45,8 +48,12 @@ impl Netlink {
                 ..TcHandle::CLSACT
             };
             let message = RouteNetlinkMessage::GetTrafficFilter(message);
-            let there = |answer: &RouteNetlinkMessage| {
-                matches!(answer, RouteNetlinkMessage::NewTrafficFilter(_))
+            let there = |answer: &RouteNetlinkMessage| match answer {
+                // The protocol is below the priority.
+                RouteNetlinkMessage::NewTrafficFilter(filter) => {
+                    such((filter.header.info >> 16) as u16)
+                }
+                _ => false,
             };
             if self.request(message, NLM_F_DUMP)?.iter().any(there) {
                 return Ok(true);

@@ -6,8 +6,9 @@ use std::io;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, InfoVeth,
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoData, InfoKind,
+    InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    MacVlanMode,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -21,7 +22,7 @@ pub(crate) struct Ethernet {
     pub(crate) name: String,
     /// One end of a pair, of which the other is on this machine too.
     pub(crate) is_veth: bool,
-    /// What is sent into it may come out on this machine as it is, in super-packets and with checksums that are still to be made.
+    /// What is sent into it may come out on this machine as it is, in super-packets and with checksums that are still to be made, or goes nowhere.
     pub(crate) is_near: bool,
     pub(crate) mac: [u8; 6],
 }
@@ -108,6 +109,19 @@ impl Netlink {
             .map_err(|e| DatapathError::system(format!("bring up device {index}"), &e))
     }
 
+    /// Switches on that a device forwards IPv4, also where `/proc/sys` is read-only, as in most containers.
+    pub(crate) fn forward_ipv4(&self, index: u32) -> Result<(), DatapathError> {
+        let mut settings = InetDevConf::default();
+        settings.forwarding = 1;
+        let settings = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(settings)]);
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![settings])];
+        self.request(RouteNetlinkMessage::SetLink(message), 0)
+            .map(drop)
+            .map_err(|e| DatapathError::system(format!("let device {index} forward"), &e))
+    }
+
     /// Removes a device, if it is there.
     pub(crate) fn remove_index(&self, index: u32) -> io::Result<()> {
         let mut message = LinkMessage::default();
@@ -123,6 +137,8 @@ struct Link {
     lower: Option<u32>,
     /// What it is a part of.
     whole: Option<u32>,
+    /// Nothing that is sent into it goes anywhere but into its parts.
+    is_whole: bool,
 }
 
 fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
@@ -162,11 +178,13 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
         true => ethtool::makes_checksums(&device.name),
         false => is_switch || is(InfoKind::IpVlan) || infos.iter().any(has_neighbours),
     };
+    let is_whole = is(InfoKind::Bridge) || is(InfoKind::Dummy);
     let lower = lower.filter(|_| !is_pair && !elsewhere);
     Some(Link {
         device,
         lower,
         whole,
+        is_whole,
     })
 }
 
@@ -178,8 +196,12 @@ fn has_neighbours(info: &LinkInfo) -> bool {
     infos.contains(&InfoMacVlan::Mode(MacVlanMode::Bridge))
 }
 
-/// What is on top of a near device is near, and what has one as a part.
+/// What is on top of a near device is near, and what has one as a part, or has no parts where those are all that there is.
 fn spread(links: &mut [Link]) {
+    let wholes: BTreeSet<u32> = links.iter().filter_map(|link| link.whole).collect();
+    for link in links.iter_mut().filter(|link| link.is_whole) {
+        link.device.is_near |= !wholes.contains(&link.device.index);
+    }
     loop {
         let near: BTreeSet<u32> = links
             .iter()
@@ -204,8 +226,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_top_of_what_has_a_near_part_is_near() {
-        // Something on a bridge of a card and a pair's end; something on a card.
+    fn what_is_on_top_of_what_has_a_near_part_or_none_is_near() {
+        // Something on a bridge of a card and a pair's end; something on a card; a bridge of a card; something on a bridge of nothing.
         let joined = [
             (1, None, Some(3)),
             (2, None, Some(3)),
@@ -213,6 +235,10 @@ mod tests {
             (4, Some(3), None),
             (5, None, None),
             (6, Some(5), None),
+            (7, None, Some(8)),
+            (8, None, None),
+            (9, None, None),
+            (10, Some(9), None),
         ];
         let mut links = joined.map(|(index, lower, whole)| Link {
             device: Ethernet {
@@ -224,10 +250,11 @@ mod tests {
             },
             lower,
             whole,
+            is_whole: [3, 8, 9].contains(&index),
         });
         spread(&mut links);
         let near = links.iter().filter(|link| link.device.is_near);
         let near: Vec<u32> = near.map(|link| link.device.index).collect();
-        assert_eq!(near, [2, 3, 4]);
+        assert_eq!(near, [2, 3, 4, 9, 10]);
     }
 }

@@ -17,7 +17,6 @@
 
 mod accelerate;
 mod cipher;
-mod clock;
 mod mss;
 mod offload;
 mod outgoing;

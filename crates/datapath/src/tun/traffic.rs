@@ -10,7 +10,6 @@ use wire::BufferFull;
 use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
 
-use super::clock::Clock;
 use super::mss::Excess;
 use super::offload::PacketHeader;
 use super::offload::checksum;
@@ -21,6 +20,7 @@ use super::packet::{IpHeader, Layer, put_header, set_ecn};
 use super::table::{EarlyPacket, HeldFrame, Network, Session, Slot, Table};
 use super::unreachable::Unreachable;
 use crate::capture::{Way, show};
+use crate::clock::Clock;
 use crate::device::TunDevice;
 use crate::message::{MPPE_OVERHEAD, classify, encapsulate};
 use crate::socket::{Datagram, Headers, Path};

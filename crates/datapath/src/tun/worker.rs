@@ -12,12 +12,12 @@ use rustix::event::{Timespec, epoll};
 
 use super::TunMaker;
 use super::accelerate::Why;
-use super::clock::Clock;
 use super::offload::PacketHeader;
 use super::paths::Paths;
 use super::table::{Carried, Network, Session, Slot};
 use super::traffic::Traffic;
 use crate::capture::Tap;
+use crate::clock::Clock;
 use crate::device::{Interface, TunDevice};
 use crate::ebpf::{Accelerator, Notice};
 use crate::host::{Job, Report};

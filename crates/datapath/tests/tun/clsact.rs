@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
+use datapath::Engine;
 use datapath::survey::Surveyor;
-use datapath::{Engine, Event, Handle};
 
-use super::bed::{Bed, End, Namespace, network};
-use super::ebpf::{both_ends, carried, through_tun, uncarried};
+use super::bed::{Bed, Namespace};
+use super::ebpf::{both_ends, second_end, through_tun, uncarried};
 
 fn disciplines(place: &Namespace) -> String {
     place.run("tc qdisc show dev wire")
@@ -85,8 +85,8 @@ fn what_a_killed_process_left_is_removed_and_nothing_of_another_daemon() {
     let ends = both_ends(&bed);
     // A process had this pair, and a program with the pair's number on the wire; here one that takes nothing.
     bed.lns
-        .run("ip link add second-in type veth peer name second-gro");
-    let pair = bed.lns.run("ip -o link show second-in");
+        .run("ip link add l2tp-in7 type veth peer name l2tp-gro7");
+    let pair = bed.lns.run("ip -o link show l2tp-in7");
     let mut program = tempfile::NamedTempFile::new().unwrap();
     writeln!(program, "1,6 0 0 0,").unwrap();
     bed.lns.run(&format!(
@@ -97,25 +97,28 @@ fn what_a_killed_process_left_is_removed_and_nothing_of_another_daemon() {
     let attached = || bed.lns.run("tc filter show dev wire ingress");
     assert!(attached().contains("bytecode"), "{}", attached());
 
-    let address = "10.9.0.1:1702";
-    let mut second = End::start_one_of_several(&bed.lns, address, "second");
-    let mut spec = carried(2, true);
-    spec.transport.local = address.parse().unwrap();
-    second.create(2, spec).unwrap();
-    let inside = network("10.0.1.1", "10.0.1.2");
-    assert_eq!(second.configure(2, inside).unwrap(), "second");
-    let event = second.any_event();
-    let moved = Event::Moved {
-        handle: Handle(2),
-        engine: Engine::Ebpf,
-    };
-    assert_eq!(event, moved);
+    let second = second_end(&bed);
     assert!(!attached().contains("bytecode"), "{}", attached());
     programs_carry_a_ping(&bed);
     drop(second);
     programs_carry_a_ping(&bed);
     drop(ends);
     assert_eq!(disciplines(&bed.lns), before);
+}
+
+#[test]
+#[ignore = "needs a kernel without TCX"]
+fn a_queueing_discipline_goes_with_the_last_daemon() {
+    let Some(bed) = Bed::new() else { return };
+    let before = disciplines(&bed.lns);
+    let [first, lac] = both_ends(&bed);
+    let second = second_end(&bed);
+    drop(first);
+    let ours = bed.lns.run("tc filter show dev wire ingress");
+    assert!(ours.contains("l2tp_decap"), "{ours}");
+    drop(second);
+    assert_eq!(disciplines(&bed.lns), before);
+    drop(lac);
 }
 
 /// Five packets each way are more than what IPv6 says of its own accord.

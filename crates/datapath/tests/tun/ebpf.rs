@@ -1,9 +1,13 @@
 //! The engine `ebpf`: what its programs carry, and what they leave to `tun`.
 
+use std::fs;
+use std::process::Command;
+
 use datapath::{
     Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec,
     UNCARRIED,
 };
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -212,7 +216,7 @@ fn what_is_not_carried_for_where_it_goes_or_how_it_comes_is_counted() {
     assert_eq!(uncarried(&lns, "left.merged"), 1);
 
     // The helper is nobody's way to anywhere.
-    bed.lns.run("ip addr add 10.66.0.1/24 dev l2tp0-in");
+    bed.lns.run("ip addr add 10.66.0.1/24 dev l2tp-in0");
     bed.lns.run_in_vain("ping -c 1 -W 0.01 10.66.0.2");
     assert!(uncarried(&lns, "dropped.stranger") > 0);
 }
@@ -381,7 +385,7 @@ fn what_somebody_removes_carries_again_once_it_is_made_anew() {
     let [side, _] = dual_stack();
     assert_eq!(lns.configure(1, side).unwrap(), "l2tp0");
     assert!(are_carried(&bed), "the device that was made anew");
-    bed.lns.run("ip link del l2tp0-gro");
+    bed.lns.run("ip link del l2tp-gro0");
     assert!(are_carried(&bed), "the pair that was made anew");
     drop((lns, lac));
 }
@@ -405,12 +409,59 @@ fn another_program_on_the_hook_stays() {
 #[test]
 fn what_a_killed_process_left_is_removed() {
     let Some(bed) = Bed::new() else { return };
-    bed.lns
-        .run("ip link add l2tp0-in type veth peer name l2tp0-gro");
+    for number in [0, 5] {
+        bed.lns.run(&format!(
+            "ip link add l2tp-in{number} type veth peer name l2tp-gro{number}"
+        ));
+    }
     let ends = both_ends(&bed);
-    bed.lac.ping("10.0.0.1");
+    assert!(are_carried(&bed));
+    assert_eq!(pairs(&bed.lns), ["l2tp-in0"]);
     drop(ends);
-    assert!(!bed.lns.run("ip link").contains("l2tp0"));
+    assert!(!bed.lns.run("ip link").contains("l2tp"));
+}
+
+#[test]
+fn two_daemons_of_one_host_leave_each_other_alone() {
+    let Some(bed) = Bed::new() else { return };
+    let before = bed.lns.run("ip link");
+    let [lns, lac] = both_ends(&bed);
+    let second = second_end(&bed);
+    assert_eq!(pairs(&bed.lns), ["l2tp-in0", "l2tp-in1"]);
+    assert!(are_carried(&bed));
+    drop(lns);
+    assert_eq!(pairs(&bed.lns), ["l2tp-in1"]);
+    drop((second, lac));
+    assert_eq!(bed.lns.run("ip link"), before);
+}
+
+/// The near ends of the pairs on which streams are merged.
+fn pairs(place: &Namespace) -> Vec<String> {
+    let links = place.run("ip -o link show type veth");
+    let names = links
+        .lines()
+        .filter_map(|line| line.split([' ', '@']).nth(1));
+    let mut pairs: Vec<_> = names.filter(|name| name.starts_with("l2tp-in")).collect();
+    pairs.sort_unstable();
+    pairs.into_iter().map(str::to_owned).collect()
+}
+
+/// Another daemon where the LNS is, with a session that programs carry and a device of its own name.
+pub(crate) fn second_end(bed: &Bed) -> End {
+    let address = "10.9.0.1:1702";
+    let mut second = End::start_one_of_several(&bed.lns, address, "second");
+    let mut spec = carried(2, true);
+    spec.transport.local = address.parse().unwrap();
+    second.create(2, spec).unwrap();
+    let inside = network("10.0.1.1", "10.0.1.2");
+    assert_eq!(second.configure(2, inside).unwrap(), "second");
+    let event = second.any_event();
+    let moved = Event::Moved {
+        handle: Handle(2),
+        engine: Engine::Ebpf,
+    };
+    assert_eq!(event, moved);
+    second
 }
 
 #[test]
@@ -460,14 +511,42 @@ fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
 }
 
 #[test]
+fn what_containers_have_of_the_kernels_settings_is_enough() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = bed.lns.enter(|| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        for arguments in [
+            "--make-rprivate /",
+            "--bind /proc/sys /proc/sys",
+            "-o remount,bind,ro /proc/sys",
+        ] {
+            let mut mount = Command::new("mount");
+            assert!(mount.args(arguments.split(' ')).status().unwrap().success());
+        }
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap_err();
+        End::start_with_programs_here(LNS)
+    });
+    lns.create(1, carried(1, true)).unwrap();
+    lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+    assert_eq!(lns.any_event(), carried_by(Engine::Ebpf));
+}
+
+#[test]
 fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start_with_ebpf(&bed.lns, LNS);
     let why = why_auto_takes_tun(&mut lns);
     assert!(why.contains("veth"), "{why}");
-    // Through another uplink it may.
-    bed.lns.run("ip link add far type bridge");
-    bed.lns.run("ip addr add 10.8.0.1/24 dev far");
+    // Through another uplink it may: one whose part leaves no checksum to be made.
+    for change in [
+        "ip link add far type bridge",
+        "ip addr add 10.8.0.1/24 dev far",
+        "ip link add port type veth peer name plug",
+        "ethtool -K port tx off",
+        "ip link set port master far",
+    ] {
+        bed.lns.run(change);
+    }
     let Event::Moved { engine, .. } = lns.any_event() else {
         panic!("it stays");
     };
@@ -476,12 +555,11 @@ fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine
     let host = bed.lns.udp("10.0.0.1:5000");
     host.send_to(b"packet", "10.0.0.2:5000").unwrap();
     assert_eq!(uncarried(&lns, "left.near_end"), before + 1);
-    // That one has an end on this machine, too, and then one that leaves no checksum to be made.
-    bed.lns.run("ip link add port type veth peer name plug");
+    // That one has an end on this machine, too, and then none, and then leads nowhere.
     for (change, engine) in [
-        ("ip link set port master far", Engine::Tun),
+        ("ethtool -K port tx on", Engine::Tun),
         ("ethtool -K port tx off", Engine::Ebpf),
-        ("ip link del far", Engine::Tun),
+        ("ip link del port", Engine::Tun),
     ] {
         bed.lns.run(change);
         while lns.any_event() != carried_by(engine) {}

@@ -346,7 +346,7 @@ fn on_veth(world: &World, machine: Machine) -> Result<String> {
     let mut lac = world.start(Role::Lac, "auto")?;
     carries(world, [&lns, &lac])?;
     let why = match machine.compiles() {
-        true => "its uplink may end in a program on this machine",
+        true => "uplink may end in a program on this machine",
         false => "this kernel would interpret them",
     };
     let driver = machine.has_driver()?;
