@@ -496,7 +496,7 @@ fn kernel() -> Result<Counts> {
     let alone = "--test-threads=1".into();
     let ours = || -> Result<Counts> {
         // The programs of a third process are too much for this machine's memory.
-        let skip = ["--skip", "clsact::what_a_killed_process"];
+        let skip = ["--skip", "clsact::several_daemons"];
         let which = ["--ignored", "kernel::", "clsact::", skip[0], skip[1]].map(OsString::from);
         let command = [vec![engine.into()], which.into(), vec![alone]].concat();
         let mut counts = in_uml(&command)?;

@@ -77,48 +77,53 @@ fn a_queueing_discipline_that_somebody_needs_stays() {
     );
 }
 
-#[test]
-#[ignore = "needs a kernel without TCX"]
-fn what_a_killed_process_left_is_removed_and_nothing_of_another_daemon() {
-    let Some(bed) = Bed::new() else { return };
-    let before = disciplines(&bed.lns);
-    let ends = both_ends(&bed);
-    // A process had this pair, and a program with the pair's number on the wire; here one that takes nothing.
-    bed.lns
-        .run("ip link add l2tp-in7 type veth peer name l2tp-gro7");
-    let pair = bed.lns.run("ip -o link show l2tp-in7");
-    let mut program = tempfile::NamedTempFile::new().unwrap();
-    writeln!(program, "1,6 0 0 0,").unwrap();
-    bed.lns.run(&format!(
-        "tc filter add dev wire ingress prio 65535 handle {} bpf bytecode-file {}",
-        pair.split(':').next().unwrap(),
-        program.path().display()
-    ));
-    let attached = || bed.lns.run("tc filter show dev wire ingress");
-    assert!(attached().contains("bytecode"), "{}", attached());
+/// Three of them have more programs than User-Mode Linux has memory for.
+mod several_daemons {
+    use super::*;
 
-    let second = second_end(&bed);
-    assert!(!attached().contains("bytecode"), "{}", attached());
-    programs_carry_a_ping(&bed);
-    drop(second);
-    programs_carry_a_ping(&bed);
-    drop(ends);
-    assert_eq!(disciplines(&bed.lns), before);
-}
+    #[test]
+    #[ignore = "needs a kernel without TCX"]
+    fn what_a_killed_process_left_is_removed_and_nothing_of_another_daemon() {
+        let Some(bed) = Bed::new() else { return };
+        let before = disciplines(&bed.lns);
+        let ends = both_ends(&bed);
+        // A process had this pair, and a program with the pair's number on the wire; here one that takes nothing.
+        bed.lns
+            .run("ip link add l2tp-in7 type veth peer name l2tp-gro7");
+        let pair = bed.lns.run("ip -o link show l2tp-in7");
+        let mut program = tempfile::NamedTempFile::new().unwrap();
+        writeln!(program, "1,6 0 0 0,").unwrap();
+        bed.lns.run(&format!(
+            "tc filter add dev wire ingress prio 65535 handle {} bpf bytecode-file {}",
+            pair.split(':').next().unwrap(),
+            program.path().display()
+        ));
+        let attached = || bed.lns.run("tc filter show dev wire ingress");
+        assert!(attached().contains("bytecode"), "{}", attached());
 
-#[test]
-#[ignore = "needs a kernel without TCX"]
-fn a_queueing_discipline_goes_with_the_last_daemon() {
-    let Some(bed) = Bed::new() else { return };
-    let before = disciplines(&bed.lns);
-    let [first, lac] = both_ends(&bed);
-    let second = second_end(&bed);
-    drop(first);
-    let ours = bed.lns.run("tc filter show dev wire ingress");
-    assert!(ours.contains("l2tp_decap"), "{ours}");
-    drop(second);
-    assert_eq!(disciplines(&bed.lns), before);
-    drop(lac);
+        let second = second_end(&bed);
+        assert!(!attached().contains("bytecode"), "{}", attached());
+        programs_carry_a_ping(&bed);
+        drop(second);
+        programs_carry_a_ping(&bed);
+        drop(ends);
+        assert_eq!(disciplines(&bed.lns), before);
+    }
+
+    #[test]
+    #[ignore = "needs a kernel without TCX"]
+    fn a_queueing_discipline_goes_with_the_last_daemon() {
+        let Some(bed) = Bed::new() else { return };
+        let before = disciplines(&bed.lns);
+        let [first, lac] = both_ends(&bed);
+        let second = second_end(&bed);
+        drop(first);
+        let ours = bed.lns.run("tc filter show dev wire ingress");
+        assert!(ours.contains("l2tp_decap"), "{ours}");
+        drop(second);
+        assert_eq!(disciplines(&bed.lns), before);
+        drop(lac);
+    }
 }
 
 /// Five packets each way are more than what IPv6 says of its own accord.
