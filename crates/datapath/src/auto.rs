@@ -326,9 +326,9 @@ impl Auto {
 
 impl Datapath for Auto {
     fn name(&self) -> &'static str {
-        match self.kernel {
-            Ok(_) => "auto",
-            Err(_) => "tun",
+        match (&self.kernel, &self.uncarried) {
+            (Err(_), None) => "tun",
+            _ => "auto",
         }
     }
 
