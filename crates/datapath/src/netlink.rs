@@ -146,6 +146,7 @@ impl Netlink {
             }
         })?;
         self.link(device)?
+            .attributes
             .into_iter()
             .find_map(|attribute| match attribute {
                 LinkAttribute::IfName(name) => Some(name),
@@ -156,8 +157,9 @@ impl Netlink {
 
     /// What a device has carried, if it is there.
     pub fn counts(&self, device: u32) -> Result<Option<Stats64>, DatapathError> {
-        let attributes = self.link(device)?;
-        Ok(attributes
+        let link = self.link(device)?;
+        Ok(link
+            .attributes
             .into_iter()
             .find_map(|attribute| match attribute {
                 LinkAttribute::Stats64(counts) => Some(counts),
@@ -165,17 +167,17 @@ impl Netlink {
             }))
     }
 
-    fn link(&self, device: u32) -> Result<Vec<LinkAttribute>, DatapathError> {
+    fn link(&self, device: u32) -> Result<LinkMessage, DatapathError> {
         let mut message = LinkMessage::default();
         message.header.index = device;
         let replies = self
             .request(RouteNetlinkMessage::GetLink(message), 0)
             .map_err(|e| DatapathError::system(format!("look at device {device}"), &e))?;
-        let attributes = replies.into_iter().find_map(|reply| match reply {
-            RouteNetlinkMessage::NewLink(link) => Some(link.attributes),
+        let link = replies.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,
         });
-        attributes.ok_or_else(|| no_answer(format!("look at device {device}")))
+        link.ok_or_else(|| no_answer(format!("look at device {device}")))
     }
 
     /// Removes devices. For each removal the kernel waits until nobody looks at what is removed, some 20 ms; many in one are as quick as one.
@@ -299,14 +301,21 @@ impl Netlink {
 
     /// A device's name; its number where it is gone.
     pub(crate) fn name_of(&self, device: u32) -> String {
-        let attributes = self.link(device).unwrap_or_default();
-        let name = attributes
+        let link = self.link(device).unwrap_or_default();
+        let name = link
+            .attributes
             .into_iter()
             .find_map(|attribute| match attribute {
                 LinkAttribute::IfName(name) => Some(name),
                 _ => None,
             });
         name.unwrap_or_else(|| device.to_string())
+    }
+
+    /// Whether a device is there and somebody has it up.
+    fn is_up(&self, device: u32) -> bool {
+        let link = self.link(device);
+        link.is_ok_and(|link| link.header.flags.contains(LinkFlags::Up))
     }
 
     fn request(

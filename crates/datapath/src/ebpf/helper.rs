@@ -1,6 +1,7 @@
 //! The pair of devices on which streams are merged, and what killed processes left of theirs.
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,8 +14,11 @@ use super::links::{OF_OTHERS, OF_OURS, has_tcx};
 use crate::ethtool;
 use crate::netlink::{Ethernet, Netlink};
 
-/// The most daemons of one network namespace that have a pair each.
-const MOST: u32 = 64;
+/// How many numbers are tried of those that daemons usually have, and then of others: anybody can hold one back, and have a device of its name.
+const TRIES: u32 = 64;
+
+/// What the names of near ends begin with.
+const NEAR: &str = "l2tp-in";
 
 /// The pair of devices on which streams are merged.
 pub(super) struct Helper {
@@ -28,13 +32,18 @@ impl Helper {
     /// Makes a pair, after what killed processes left is removed.
     pub(super) fn make(netlink: &Netlink) -> Result<Self, String> {
         remove_left(netlink)?;
-        for number in 0..MOST {
-            let claim = claim(number).map_err(|e| format!("claim a name: {e}"))?;
-            if let Some(claim) = claim {
-                return make_claimed(netlink, &names(number), claim);
+        let mut why = "every number is taken".to_owned();
+        for number in (0..TRIES).chain((0..TRIES).map(|_| any_number())) {
+            match claim(number) {
+                Ok(None) => {}
+                Ok(Some(claim)) => match make_claimed(netlink, &names(number), claim) {
+                    Ok(helper) => return Ok(helper),
+                    Err(error) => why = error,
+                },
+                Err(error) => return Err(format!("claim a number: {error}")),
             }
         }
-        Err(format!("there are {MOST} others"))
+        Err(why)
     }
 
     /// Removes both ends.
@@ -90,7 +99,17 @@ fn make_claimed(
 }
 
 fn names(number: u32) -> [String; 2] {
-    ["in", "gro"].map(|end| format!("l2tp-{end}{number}"))
+    [NEAR, "l2tp-gro"].map(|end| format!("{end}{number}"))
+}
+
+/// A number with as many digits as a name has room for.
+fn any_number() -> u32 {
+    RandomState::new().hash_one(()) as u32 % 1_000_000
+}
+
+/// The number in the name of a pair's near end.
+fn number_of(near: &Ethernet) -> Option<u32> {
+    near.name.strip_prefix(NEAR)?.parse().ok()
 }
 
 /// Takes a pair's number for this process, unless another one of this network namespace has it: an abstract socket goes with who made it,
@@ -107,26 +126,17 @@ fn claim(number: u32) -> io::Result<Option<UnixDatagram>> {
 /// Removes the pairs that are nobody's, and the programs that are known by their numbers.
 fn remove_left(netlink: &Netlink) -> Result<(), String> {
     let all = netlink.ethernets().map_err(|e| e.to_string())?;
-    for number in 0..MOST {
-        let names = names(number);
-        let pair = names.each_ref().map(|name| {
-            let named = |device: &&Ethernet| device.name == *name && device.is_veth;
-            all.iter().find(named)
-        });
-        if pair == [None, None] {
+    for near in all.iter().filter(|device| device.is_helper) {
+        let Some(number) = number_of(near) else {
             continue;
-        }
-        let Some(_claim) = claim(number).map_err(|e| format!("claim a name: {e}"))? else {
+        };
+        let Some(_claim) = claim(number).map_err(|e| format!("claim a number: {e}"))? else {
             continue;
         };
         // First what is known by the pair's number.
-        if let [Some(near), _] = pair {
-            remove_programs(netlink, &all, near.index);
-        }
-        for left in pair.into_iter().flatten() {
-            // The other end goes with it.
-            let _ = netlink.remove_index(left.index);
-        }
+        remove_programs(netlink, &all, near.index);
+        // The other end goes with it.
+        let _ = netlink.remove_index(near.index);
     }
     Ok(())
 }

@@ -51,6 +51,7 @@
 #define SWAP16(x) __builtin_bswap16(x)
 #define SWAP32(x) __builtin_bswap32(x)
 
+static __u64 (*now)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*skb_load)(const struct __sk_buff *, __u32 at, void *, __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*skb_store)(struct __sk_buff *, __u32 at, const void *, __u32 len, __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
@@ -80,8 +81,12 @@ struct session {
 	__u8 tos;          // the outer TOS octet, ECN field 0
 	__u8 head_len;     // of `head`
 	__u8 head[HEAD_MAX]; // L2TP and PPP headers for IPv4
-	__u8 reserved;
+	__u8 reserved[5];
+	__u64 left_out, left_in; // when (ns) something large was left to `tun` last, each way; 0: not lately
 };
+
+// How long (ns) everything of a session is left, that way, that comes after something large that is: it would overtake that.
+#define BEHIND 1000000000
 
 // Why a packet of a session is not carried. All but the last two are left to `tun`, which has the last word.
 enum reason {
@@ -96,6 +101,7 @@ enum reason {
 	WRONG_PEER,   // from another address or port
 	SPOOFED,      // its source is not behind the session
 	MERGED,       // datagrams that were merged, and not all of one size
+	LATER,        // it would overtake what was left for one of these reasons
 	CONGESTION,   // marked on the way, and can't tell
 	NO_ROOM,      // the kernel made no room for headers, or did not take them off
 	UNFINISHED,   // dropped: what was begun could not be ended
@@ -191,6 +197,17 @@ static __attribute__((noinline)) int because(__u32 reason, int verdict)
 INLINE int pass(__u32 reason)
 {
 	return because(reason, TC_PASS);
+}
+
+// Whether a packet is to be left, too, after what was `left`.
+INLINE int would_overtake(__u64 *left)
+{
+	if (!*left)
+		return 0;
+	if (now() - *left < BEHIND)
+		return 1;
+	*left = 0;
+	return 0;
 }
 
 // 16-bit words as they lie in memory: a one's complement sum does not depend on the order of octets (RFC 1071).
@@ -483,14 +500,9 @@ INLINE int leave(struct __sk_buff *skb, const struct host *here, const struct se
 	// A packet that waits for its next hop's address is sent by its route then, which is still that of the packet inside.
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return redirect_neigh(uplink, 0, 0, 0);
-	struct bpf_redir_neigh next = {};
-	if (outer_ipv6) {
-		next.nh_family = FAMILY_IPV6;
-		__builtin_memcpy(next.ipv6_nh, path.ipv6_dst, 16);
-	} else {
-		next.nh_family = FAMILY_IPV4;
-		next.ipv4_nh = path.ipv4_dst;
-	}
+	// The next hop of a path of IPv4 may have an address of IPv6 (RFC 8950).
+	struct bpf_redir_neigh next = {.nh_family = path.family};
+	__builtin_memcpy(next.ipv6_nh, path.ipv6_dst, 16);
 	return redirect_neigh(uplink, &next, sizeof(next), 0);
 }
 
@@ -531,8 +543,12 @@ int l2tp_encap(struct __sk_buff *skb)
 	__u16 sum = 0;
 	if (session->flags & CHECKSUM) {
 		sum = sum_inner(skb, link_len, packet, &header, &inner);
+		if (!sum && skb->gso_size)
+			session->left_out = now();
 		if (!sum)
 			return pass(NO_CHECKSUM);
+		if (would_overtake(&session->left_out))
+			return pass(LATER);
 	}
 	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
 	return outer_ipv6 ? leave(skb, here, session, &inner, &outgoing, 1) : leave(skb, here, session, &inner, &outgoing, 0);
@@ -663,8 +679,12 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return pass(LARGE_MSS);
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
-	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || !inner.protocol))
+	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || !inner.protocol)) {
+		session->left_in = now();
 		return pass(MERGED);
+	}
+	if (would_overtake(&session->left_in))
+		return pass(LATER);
 	int ecn = inner.ecn;
 	if (session->flags & ECN)
 		ecn = merge_ecn(ecn, (outer_ipv6 ? ip[1] >> 4 : ip[1]) & 3);

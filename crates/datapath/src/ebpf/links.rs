@@ -1,6 +1,7 @@
 //! Where the programs are attached: a thread of its own that follows the devices of this host, as the kernel takes its time over them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -303,8 +304,8 @@ impl<F: FnMut(Notice)> Host<F> {
             return Ok(());
         };
         let ends = [&attached.helper.near, &attached.helper.far].map(|end| end.index);
-        let there = |end: &u32| all.iter().any(|link| link.index == *end);
-        let helper_is_there = ends.iter().all(there);
+        let [near_end, far_end] =
+            ends.map(|end| all.iter().find(|link| link.index == end && link.is_up));
         uplinks.retain(|link| !ends.contains(&link.index));
         let far = far(&uplinks).map(drop);
         let near_ends = all.iter().filter(|link| link.is_near);
@@ -328,10 +329,18 @@ impl<F: FnMut(Notice)> Host<F> {
                 Err(why) => tracing::warn!("{why}"),
             }
         }
-        self.attached = Some(attached);
-        if !helper_is_there {
-            return Err("somebody removed the helper's devices".to_owned());
+        let (Some(_), Some(far_end)) = (near_end, far_end) else {
+            self.attached = Some(attached);
+            return Err("somebody removed the helper's devices, or took them down".to_owned());
+        };
+        let here = Here {
+            far: far_end.mac,
+            ..attached.here
+        };
+        if mem::replace(&mut attached.here, here) != here {
+            self.programs.set_here(here)?;
         }
+        self.attached = Some(attached);
         (self.notify)(Notice::Uplinks(far));
         self.programs.set_near_ends(&near_ends)
     }

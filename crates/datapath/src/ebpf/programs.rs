@@ -58,7 +58,9 @@ pub(super) struct Record {
     tos: u8,
     head_len: u8,
     head: [u8; 10],
-    reserved: u8,
+    reserved: [u8; 5],
+    /// The programs' own.
+    left: [u64; 2],
 }
 
 impl Record {
@@ -92,7 +94,8 @@ impl Record {
             tos: spec.outer.dscp << 2,
             head_len,
             head,
-            reserved: 0,
+            reserved: [0; 5],
+            left: [0; 2],
         }
     }
 }
@@ -157,7 +160,7 @@ pub(super) struct Here {
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
+// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 5 + 16 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}

@@ -15,6 +15,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::{Netlink, gone};
 use crate::{DatapathError, ethtool};
 
+/// The group of devices (`ip link show group`) that the near ends of our pairs are in: a number that nobody comes upon, "eBPF" in ASCII.
+const HELPERS: u32 = u32::from_be_bytes(*b"eBPF");
+
 /// An Ethernet device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ethernet {
@@ -22,6 +25,9 @@ pub(crate) struct Ethernet {
     pub(crate) name: String,
     /// One end of a pair, of which the other is on this machine too.
     pub(crate) is_veth: bool,
+    /// The near end of a pair of ours, or of a process like this one.
+    pub(crate) is_helper: bool,
+    pub(crate) is_up: bool,
     /// What is sent into it may come out on this machine as it is, in super-packets and with checksums that are still to be made, or goes nowhere.
     pub(crate) is_near: bool,
     pub(crate) mac: [u8; 6],
@@ -66,17 +72,22 @@ impl Netlink {
         Ok(replies.into_iter().filter_map(index).collect())
     }
 
-    /// Makes a veth pair with so many queues at each end.
+    /// Makes a veth pair of ours with so many queues at each end.
     pub(crate) fn add_pair(&self, ends: [&str; 2], queues: u32) -> Result<(), DatapathError> {
+        // Who chooses addresses for new devices leaves those alone that came with one.
+        let mut end = 0;
         let [mut near, far] = ends.map(|name| {
-            let mut end = LinkMessage::default();
-            end.attributes = vec![
+            end += 1;
+            let mut message = LinkMessage::default();
+            message.attributes = vec![
                 LinkAttribute::IfName(name.to_owned()),
+                LinkAttribute::Address(vec![2, b'L', b'2', b'T', b'P', end]),
                 LinkAttribute::NumTxQueues(queues),
                 LinkAttribute::NumRxQueues(queues),
             ];
-            end
+            message
         });
+        near.attributes.push(LinkAttribute::Group(HELPERS));
         near.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far))),
@@ -152,6 +163,8 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
         index: message.header.index,
         name: String::new(),
         is_veth: false,
+        is_helper: false,
+        is_up: message.header.flags.contains(LinkFlags::Up),
         is_near: false,
         mac: [0; 6],
     };
@@ -162,6 +175,7 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfName(name) => device.name.clone_from(name),
             LinkAttribute::Address(mac) => device.mac = mac.as_slice().try_into().ok()?,
             LinkAttribute::LinkInfo(its) => infos = its,
+            LinkAttribute::Group(group) => device.is_helper = *group == HELPERS,
             LinkAttribute::Link(index) => lower = Some(*index),
             LinkAttribute::Controller(index) => whole = Some(*index),
             // The index of what is below is one of another network namespace.
@@ -245,6 +259,8 @@ mod tests {
                 index,
                 name: String::new(),
                 is_veth: index == 2,
+                is_helper: false,
+                is_up: true,
                 is_near: index == 2,
                 mac: [0; 6],
             },

@@ -21,9 +21,9 @@ const INTERVAL: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
-/// Waits until packets come and go by an address that was added.
+/// Waits until packets come and go by an address that was added, which they do not while somebody has the device down.
 pub(super) fn settle(netlink: &Netlink, address: &Address) {
-    if is_in_use(netlink, address) {
+    if is_in_use(netlink, address) || !netlink.is_up(address.device) {
         return;
     }
     let clock = Clock::start();

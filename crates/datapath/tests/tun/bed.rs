@@ -94,21 +94,39 @@ impl Namespace {
     /// What the kernel's TCP and UDP found wrong, checksums above all: errors of TCP, and wrong sums of both. A SYN that comes again late is no error of ours,
     /// as TCP counts it.
     pub(crate) fn wrong_sums(&self) -> [u64; 3] {
+        let [errors, challenges, tcp, udp] = self.counts([
+            ("Tcp:", "InErrs"),
+            ("TcpExt:", "TCPSYNChallenge"),
+            ("Tcp:", "InCsumErrors"),
+            ("Udp:", "InCsumErrors"),
+        ]);
+        [errors - challenges, tcp, udp]
+    }
+
+    /// How often TCP found segments in another order than they were sent in, or had them twice because of that.
+    pub(crate) fn overtaken(&self) -> u64 {
+        let names = [
+            "TCPSACKReorder",
+            "TCPRenoReorder",
+            "TCPTSReorder",
+            "TCPDSACKRecv",
+        ];
+        self.counts(names.map(|name| ("TcpExt:", name)))
+            .iter()
+            .sum()
+    }
+
+    fn counts<const N: usize>(&self, names: [(&str, &str); N]) -> [u64; N] {
         let said = self.run("cat /proc/thread-self/net/snmp /proc/thread-self/net/netstat");
         let lines: Vec<&str> = said.lines().collect();
-        let count = |of: &str, wanted: &str| -> u64 {
+        names.map(|(of, wanted)| {
             let mut pairs = lines
                 .chunks_exact(2)
                 .filter(|pair| pair[0].starts_with(of))
                 .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
             let found = pairs.find(|(name, _)| *name == wanted);
             found.unwrap().1.parse().unwrap()
-        };
-        [
-            count("Tcp:", "InErrs") - count("TcpExt:", "TCPSYNChallenge"),
-            count("Tcp:", "InCsumErrors"),
-            count("Udp:", "InCsumErrors"),
-        ]
+        })
     }
 
     /// Sets kernel parameters of the network, `name=value` each.

@@ -7,7 +7,7 @@ use datapath::Engine;
 use datapath::survey::Surveyor;
 
 use super::bed::{Bed, Namespace};
-use super::ebpf::{both_ends, second_end, through_tun, uncarried};
+use super::ebpf::{both_ends, leave_pair, second_end, through_tun, uncarried};
 
 fn disciplines(place: &Namespace) -> String {
     place.run("tc qdisc show dev wire")
@@ -88,9 +88,8 @@ mod several_daemons {
         let before = disciplines(&bed.lns);
         let ends = both_ends(&bed);
         // A process had this pair, and a program with the pair's number on the wire; here one that takes nothing.
-        bed.lns
-            .run("ip link add l2tp-in7 type veth peer name l2tp-gro7");
-        let pair = bed.lns.run("ip -o link show l2tp-in7");
+        let near = leave_pair(&bed.lns, 7);
+        let pair = bed.lns.run(&format!("ip -o link show {near}"));
         let mut program = tempfile::NamedTempFile::new().unwrap();
         writeln!(program, "1,6 0 0 0,").unwrap();
         bed.lns.run(&format!(
