@@ -33,8 +33,10 @@ pub(crate) enum Kind {
     Vxlan,
     /// Our engine in user space.
     Tun,
-    /// Our programs in the kernel.
+    /// Our programs in the kernel, without UDP checksums.
     Ebpf,
+    /// Our programs with UDP checksums, as they are by default.
+    EbpfSums,
     /// Whatever ours chooses.
     Auto,
     /// Our client and another's server.
@@ -46,11 +48,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Veth,
         Self::Vxlan,
         Self::Tun,
         Self::Ebpf,
+        Self::EbpfSums,
         Self::Auto,
         Self::L2tpns,
         Self::Naive,
@@ -63,6 +66,7 @@ impl Kind {
             Self::Vxlan => "vxlan",
             Self::Tun => "tun",
             Self::Ebpf => "ebpf",
+            Self::EbpfSums => "ebpf-sums",
             Self::Auto => "auto",
             Self::L2tpns => "l2tpns",
             Self::Naive => "naive",
@@ -152,12 +156,12 @@ impl Contender {
             Kind::Vxlan => vxlan(&bed)?,
             Kind::Naive => Running::Loops(Ends::start(&bed, Loop::Naive)?),
             Kind::Copies => Running::Loops(Ends::start(&bed, Loop::Copies)?),
-            Kind::Tun | Kind::Ebpf | Kind::Auto => {
-                ours(&bed, kind.name(), folder.path(), programs)?
+            Kind::Tun | Kind::Ebpf | Kind::EbpfSums | Kind::Auto => {
+                ours(&bed, kind, folder.path(), programs)?
             }
             Kind::L2tpns => {
                 let lns = L2tpns::start(&bed, folder.path(), Auth::Chap)?;
-                Running::L2tpns(lns, dial(&bed, "auto", folder.path(), programs)?)
+                Running::L2tpns(lns, dial(&bed, kind, folder.path(), programs)?)
             }
         };
         let via = match kind {
@@ -288,9 +292,21 @@ impl Contender {
     }
 }
 
-/// The engine of a daemon's session, and which part of what went through that on the TUN device did not come to: what programs in the kernel carried.
+/// The engine of a daemon's session, and which parts of its octets and its packets programs in the kernel carried.
 fn carried_at(daemon: &Ours, namespace: &Namespace, device: &str) -> Result<Value> {
     let session = daemon.established(Duration::from_secs(5))?;
+    if session["datapath"] != "ebpf" {
+        return Ok(json!({ "datapath": session["datapath"] }));
+    }
+    Ok(json!({
+        "datapath": session["datapath"],
+        "octets_by_programs": octets_by_programs(daemon, namespace, device)?,
+        "packets_by_programs": packets_by_programs(daemon)?,
+    }))
+}
+
+/// Octets that did not go through the TUN device, by all: the kernel's count of what came to user space, not ours.
+fn octets_by_programs(daemon: &Ours, namespace: &Namespace, device: &str) -> Result<f64> {
     let through = daemon.traffic()?.context("no traffic")?;
     let shown = namespace.enter(|| {
         let mut ip = Command::new("ip");
@@ -299,16 +315,30 @@ fn carried_at(daemon: &Ours, namespace: &Namespace, device: &str) -> Result<Valu
     })?;
     let shown: Value = serde_json::from_slice(&shown)?;
     let on_device = &shown[0]["stats64"];
-    let both = |of: [&Value; 2]| of.iter().filter_map(|value| value.as_f64()).sum::<f64>();
-    let all = both([&through["rx_bytes"], &through["tx_bytes"]]);
-    // A packet is larger there than what it becomes, or was made of, so only octets compare.
-    let left = both([&on_device["rx"]["bytes"], &on_device["tx"]["bytes"]]);
-    let by_programs = (1.0 - left / all.max(1.0)).max(0.0);
-    let by_programs = (session["datapath"] == "ebpf").then_some((by_programs * 1e4).round() / 1e4);
-    Ok(json!({
-        "datapath": session["datapath"],
-        "octets_by_programs": by_programs,
-    }))
+    let all = sum([&through["rx_bytes"], &through["tx_bytes"]])?;
+    let left = sum([&on_device["rx"]["bytes"], &on_device["tx"]["bytes"]])?;
+    Ok(part((all - left).max(0.0), all))
+}
+
+/// Packets as they are on the wire, which a TUN device does not count: there a super-packet is one.
+fn packets_by_programs(daemon: &Ours) -> Result<f64> {
+    let statistics = daemon.query(&["system", "show", "statistics"])?;
+    let packets = |engine: &str| {
+        let name = |way| format!("engines.{engine}.{way}_packets");
+        sum(["rx", "tx"].map(|way| &statistics[name(way)]))
+    };
+    let (programs, tun) = (packets("ebpf")?, packets("tun")?);
+    Ok(part(programs, programs + tun))
+}
+
+/// Of both directions. A counter that is missing must not pass for one at zero.
+fn sum(both: [&Value; 2]) -> Result<f64> {
+    let figures = both.map(|value| value.as_f64().context("no such counter"));
+    figures.into_iter().sum()
+}
+
+fn part(of: f64, all: f64) -> f64 {
+    (of / all.max(1.0) * 1e4).round() / 1e4
 }
 
 fn device(kind: Kind) -> &'static str {
@@ -316,7 +346,7 @@ fn device(kind: Kind) -> &'static str {
         Kind::Veth => UNDERLAY,
         Kind::Vxlan => "vx0",
         Kind::Naive | Kind::Copies => "loop0",
-        Kind::Tun | Kind::Ebpf | Kind::Auto | Kind::L2tpns => "ppp0",
+        Kind::Tun | Kind::Ebpf | Kind::EbpfSums | Kind::Auto | Kind::L2tpns => "ppp0",
     }
 }
 
@@ -348,30 +378,35 @@ fn vxlan(bed: &Bed) -> Result<Running> {
     Ok(Running::Nothing)
 }
 
-fn ours(bed: &Bed, datapath: &str, folder: &Path, programs: &Path) -> Result<Running> {
-    let configuration = profiles(datapath)
+fn ours(bed: &Bed, kind: Kind, folder: &Path, programs: &Path) -> Result<Running> {
+    let configuration = profiles(kind)
         + &format!(
             "ppp profile modify profile_name=default local_ipaddr={INNER_LNS} ip_pool_name=pool\n\
          ip_pool create pool_name=pool range={INNER_LAC}-10.0.255.254\n\
          user create user_name={USER} password={PASSWORD}\n"
         );
     let lns = Ours::start(programs, &bed.lns, folder, "lns", &configuration)?;
-    let lac = dial(bed, datapath, folder, programs)?;
+    let lac = dial(bed, kind, folder, programs)?;
     Ok(Running::Ours(lns, lac))
 }
 
 /// What both of our ends have.
-fn profiles(datapath: &str) -> String {
+fn profiles(kind: Kind) -> String {
+    let datapath = match kind {
+        Kind::Tun => "tun",
+        Kind::Ebpf | Kind::EbpfSums => "ebpf",
+        _ => "auto",
+    };
     // Of a super-packet whose last segment is shorter than the others programs can't say the checksums, and leave it to `tun`.
-    let checksums = match datapath {
-        "ebpf" => "tunnel profile modify profile_name=default use_udp_checksums=no\n",
+    let checksums = match kind {
+        Kind::Ebpf => "tunnel profile modify profile_name=default use_udp_checksums=no\n",
         _ => "",
     };
     format!("session profile modify profile_name=default datapath={datapath}\n{checksums}")
 }
 
-fn dial(bed: &Bed, datapath: &str, folder: &Path, programs: &Path) -> Result<Ours> {
-    let configuration = profiles(datapath) + &ours::lac(false, &netns::LNS.to_string(), PASSWORD);
+fn dial(bed: &Bed, kind: Kind, folder: &Path, programs: &Path) -> Result<Ours> {
+    let configuration = profiles(kind) + &ours::lac(false, &netns::LNS.to_string(), PASSWORD);
     let lac = Ours::start(programs, &bed.lac, folder, "lac", &configuration)?;
     until(
         Duration::from_secs(40),

@@ -12,7 +12,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use interop::flood;
 use interop::spread::Spread;
@@ -24,6 +24,9 @@ use table::Samples;
 
 /// Half of the time between two LCP echoes of a session.
 const KEPT_ALIVE: Duration = Duration::from_secs(15);
+
+/// The least part of what the row `ebpf` carries that has to go by programs.
+const BY_PROGRAMS: f64 = 0.99;
 
 /// Throughput, packet rates and latency of our datapaths in network namespaces, each as a ratio to plain veth of the same repetition. Needs root.
 #[derive(Debug, Parser)]
@@ -91,7 +94,12 @@ fn main() -> Result<()> {
         .filter_map(|c| Some((c.kind.name().to_owned(), c.carried().transpose()?)))
         .map(|(name, carried)| Ok((name, carried?)))
         .collect::<Result<_>>()?;
-    eprint!("{}\n{}", samples.table(), samples.summary());
+    eprint!(
+        "{}\n{}\n{}",
+        samples.table(),
+        samples.summary(),
+        samples.others()
+    );
     println!(
         "{}",
         json!({
@@ -102,6 +110,22 @@ fn main() -> Result<()> {
             "carried": carried,
         })
     );
+    carried
+        .get(Kind::Ebpf.name())
+        .map_or(Ok(()), carried_by_programs)
+}
+
+/// A row of the programs says nothing of them if somebody else carried what is in it.
+fn carried_by_programs(ends: &Value) -> Result<()> {
+    for end in ["lns", "lac"] {
+        for what in ["octets_by_programs", "packets_by_programs"] {
+            let part = &ends[end][what];
+            ensure!(
+                part.as_f64() >= Some(BY_PROGRAMS),
+                "the row ebpf does not hold: {what} of its {end} is {part}, less than {BY_PROGRAMS}"
+            );
+        }
+    }
     Ok(())
 }
 

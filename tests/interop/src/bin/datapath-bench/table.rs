@@ -43,10 +43,20 @@ impl Samples {
 
     /// The same of what matters most, a line for each contender: down and up, or client to server.
     pub(crate) fn summary(&self) -> String {
-        let titles = SUMMARY.map(|(title, _)| title).join(" | ");
+        self.columns("Gbit/s and kpps", SUMMARY)
+    }
+
+    /// The same of what else is measured.
+    pub(crate) fn others(&self) -> String {
+        self.columns("Gbit a CPU-second, kpps and us", OTHERS)
+    }
+
+    fn columns(&self, units: &str, columns: &[Column]) -> String {
+        let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
         let mut table = format!(
-            "| ratio to plain veth | {titles} |\n|---|{}\n",
-            "---|".repeat(SUMMARY.len())
+            "| ratio to plain veth | {} |\n|---|{}\n",
+            titles.join(" | "),
+            "---|".repeat(columns.len())
         );
         for kind in Kind::ALL {
             let of = |&(mode, what): &(Mode, &str)| {
@@ -54,14 +64,15 @@ impl Samples {
                 let figures = row.and_then(|row| Some((row, row.get(&kind)?)));
                 cell(figures.and_then(|(row, figures)| shown(kind, row, figures)))
             };
-            let cells = SUMMARY.map(|(_, figures)| {
+            let joined = |(_, figures): &Column| {
                 let both: Vec<_> = figures.iter().map(of).collect();
                 both.join(" / ")
-            });
+            };
+            let cells: Vec<_> = columns.iter().map(joined).collect();
             if cells.iter().any(|cell| cell.contains('.')) {
                 let name = match kind {
-                    Kind::Veth => "plain veth itself, Gbit/s and kpps",
-                    other => other.name(),
+                    Kind::Veth => format!("plain veth itself, {units}"),
+                    other => other.name().to_owned(),
                 };
                 table += &format!("| {name} | {} |\n", cells.join(" | "));
             }
@@ -98,8 +109,11 @@ impl Samples {
     }
 }
 
-/// What matters most: a column's title, and which figures are in it.
-const SUMMARY: [(&str, &[(Mode, &str)]); 7] = [
+/// A column's title, and which figures are in it.
+type Column = (&'static str, &'static [(Mode, &'static str)]);
+
+/// What matters most.
+const SUMMARY: &[Column] = &[
     ("full x1", &[(Mode::Full, "x1 down"), (Mode::Full, "x1 up")]),
     ("full x4", &[(Mode::Full, "x4 down"), (Mode::Full, "x4 up")]),
     ("wire x1", &[(Mode::Wire, "x1 down"), (Mode::Wire, "x1 up")]),
@@ -115,6 +129,56 @@ const SUMMARY: [(&str, &[(Mode, &str)]); 7] = [
     (
         "64 B packets, none lost",
         &[(Mode::Full, "64 B loss-free, kpps")],
+    ),
+];
+
+/// What else is measured.
+const OTHERS: &[Column] = &[
+    (
+        "a CPU-second, full x1",
+        &[
+            (Mode::Full, "x1 down a CPU-second"),
+            (Mode::Full, "x1 up a CPU-second"),
+        ],
+    ),
+    (
+        "a CPU-second, full x4",
+        &[
+            (Mode::Full, "x4 down a CPU-second"),
+            (Mode::Full, "x4 up a CPU-second"),
+        ],
+    ),
+    (
+        "a CPU-second, wire x1",
+        &[
+            (Mode::Wire, "x1 down a CPU-second"),
+            (Mode::Wire, "x1 up a CPU-second"),
+        ],
+    ),
+    (
+        "a CPU-second, wire x4",
+        &[
+            (Mode::Wire, "x4 down a CPU-second"),
+            (Mode::Wire, "x4 up a CPU-second"),
+        ],
+    ),
+    (
+        "64 B packets delivered",
+        &[(Mode::Full, "64 B delivered, kpps")],
+    ),
+    (
+        "IMIX packets delivered / none lost",
+        &[
+            (Mode::Full, "IMIX delivered, kpps"),
+            (Mode::Full, "IMIX loss-free, kpps"),
+        ],
+    ),
+    (
+        "latency under load, p50 / p99",
+        &[
+            (Mode::Full, "latency p50, us"),
+            (Mode::Full, "latency p99, us"),
+        ],
     ),
 ];
 
