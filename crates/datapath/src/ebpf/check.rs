@@ -80,7 +80,11 @@ pub(super) fn self_test(programs: &mut Programs, maps: &mut Maps) -> Result<(), 
     test(&Sample::over_ipv6(), programs, maps)
 }
 
-fn test(sample: &Sample, programs: &mut Programs, maps: &mut Maps) -> Result<(), String> {
+pub(super) fn test(
+    sample: &Sample,
+    programs: &mut Programs,
+    maps: &mut Maps,
+) -> Result<(), String> {
     sample.open(programs, maps)?;
     let tried = [false, true].into_iter().try_for_each(|ipv6| {
         let (inner, message) = (sample.packet(ipv6, true), sample.sent(ipv6));
@@ -223,9 +227,13 @@ impl Sample {
 
     /// The IP packet around a packet of ours.
     pub(super) fn sent(&self, ipv6: bool) -> Vec<u8> {
+        self.around(ipv6, &self.packet(ipv6, true))
+    }
+
+    /// The same around any other.
+    pub(super) fn around(&self, ipv6: bool, packet: &[u8]) -> Vec<u8> {
         let head = [0, 2, 5, 6, 7, 8, 0xff, 3, 0, protocol(ipv6)];
-        let payload = [&head[..], &self.packet(ipv6, true)].concat();
-        self.datagram(true, 0x4000, &payload)
+        self.datagram(true, 0x4000, &[&head[..], packet].concat())
     }
 
     /// The IP packet around a packet of the peer's.

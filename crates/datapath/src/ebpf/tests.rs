@@ -11,7 +11,7 @@ use wire::ppp::{Frame, Protocol};
 
 use super::check::{ETHERNET, PASS, REDIRECT, Sample, checksum, run};
 use super::programs::{DECAP, ENCAP, Maps, Programs, Uncarried, load};
-use crate::{Framing, Route, Stats, UNCARRIED};
+use crate::{Encapsulation, Framing, NetworkSpec, Route, Stats, UNCARRIED};
 
 /// The programs with one session.
 struct Bench {
@@ -97,6 +97,41 @@ fn this_kernel_passes_the_self_test() {
         return;
     };
     assert_eq!(super::check::self_test(&mut programs, &mut maps), Ok(()));
+}
+
+#[test]
+fn a_self_test_that_fails_says_what_came_out_of_which() {
+    for sample in [Sample::new, Sample::over_ipv6] {
+        let Some(Bench {
+            mut programs,
+            mut maps,
+            sample: opened,
+            ..
+        }) = Bench::new(|it| *it = sample())
+        else {
+            return;
+        };
+        opened.close(&mut maps);
+        // What is expected has the whole header always, and these ids.
+        let (mut to_peer, mut from_peer) = (sample(), sample());
+        to_peer.network.framing.address_control_compression = true;
+        let Encapsulation::V2 { local, .. } = &mut from_peer.spec.encapsulation;
+        local.session ^= 1;
+        // One protocol in the other is left by kernels that are good enough.
+        let ipv6 = from_peer.spec.transport.remote.is_ipv6();
+        let (sent, inside) = (to_peer.sent(false), from_peer.packet(ipv6, false));
+        for (wrong, direction, octets) in [
+            (to_peer, " of a packet, not ", sent),
+            (from_peer, " of a message, not ", inside),
+        ] {
+            let why = super::check::test(&wrong, &mut programs, &mut maps).unwrap_err();
+            let octets = format!("{octets:02x?}").replace(['[', ']'], "");
+            assert!(why.contains(direction) && why.contains(&octets), "{why}");
+            assert!(!why.contains('\n'), "{why}");
+            // Nothing of it stays.
+            assert_eq!(super::check::self_test(&mut programs, &mut maps), Ok(()));
+        }
+    }
 }
 
 #[test]
@@ -537,38 +572,118 @@ fn congestion_is_told_inwards_and_outwards() {
     }
 }
 
-/// Everything that fuzzing has found of L2TP headers, PPP frames and packets: what is carried is what our decoders find, and nothing else.
-#[test]
-fn the_programs_and_the_decoders_agree_on_the_fuzzers_corpus() {
-    let Some(mut bench) = Bench::new(|_| {}) else {
-        return;
-    };
+/// What fuzzing has found of L2TP headers, PPP frames and packets.
+fn corpus() -> Vec<Vec<u8>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let good = bench.sample.packet(false, false);
-    let (mut seen, mut carried) = (0, 0);
+    let mut found = Vec::new();
     for target in ["l2tp_header", "ppp_frame", "ppp_packet"] {
         for file in fs::read_dir(corpus.join(target)).unwrap() {
-            let octets = fs::read(file.unwrap().path()).unwrap();
-            let octets = &octets[..octets.len().min(1400)];
+            let mut octets = fs::read(file.unwrap().path()).unwrap();
+            octets.truncate(1400);
+            found.push(octets);
+        }
+    }
+    assert!(found.len() > 25);
+    found
+}
+
+/// Of messages with it, what is carried is what our decoders find, and nothing else.
+#[test]
+fn the_programs_and_the_decoders_agree_on_the_fuzzers_corpus() {
+    for sample in [Sample::new, Sample::over_ipv6] {
+        let Some(mut bench) = Bench::new(|it| *it = sample()) else {
+            return;
+        };
+        let good = bench.sample.packet(false, false);
+        let mut carried = 0;
+        for octets in corpus() {
+            let octets = &octets[..];
             for message in [
                 octets.to_vec(),
                 [HEADER, octets].concat(),
                 [octets, &[0xff, 3, 0, 0x21], &good].concat(),
                 [HEADER, octets, &[0x21], &good].concat(),
             ] {
-                seen += 1;
                 let packet = bench.sample.of_peer(&message);
-                let made = bench.decap(&packet);
-                carried += usize::from(made.is_some());
-                if let Some(made) = made {
-                    let inner = decoded(&message).expect("carried, and can not be decoded");
-                    assert_eq!(made, inner, "{message:02x?}");
-                }
+                let Some(made) = bench.decap(&packet) else {
+                    continue;
+                };
+                carried += 1;
+                let inner = decoded(&message).expect("carried, and can not be decoded");
+                assert_eq!(made, inner, "{message:02x?}");
             }
         }
+        assert_ne!(carried, 0);
     }
-    println!("{carried} of {seen} carried");
-    assert!(seen > 100);
+}
+
+/// Of packets with it at any place, those for the peer are carried and nothing else, and the peer gets them as they are.
+#[test]
+fn the_fuzzers_corpus_in_packets_of_ours_is_sent_as_it_is_or_left() {
+    for sample in [Sample::new, Sample::over_ipv6] {
+        let Some(mut bench) = Bench::new(|it| {
+            *it = sample();
+            it.spec.outer.no_checksum = true;
+        }) else {
+            return;
+        };
+        let mut outcomes = [0; 2];
+        let corpus = corpus();
+        let packets = corpus.iter().map(|octets| spoilt(&bench.sample, octets));
+        for packet in packets.collect::<Vec<_>>().concat() {
+            let made = bench.encap(&packet);
+            let wanted = ours(&packet, &bench.sample.network);
+            // Of TCP programs want to be sure of the segments that it announces.
+            if made.is_some() || !is_tcp(&packet) {
+                assert_eq!(made.is_some(), wanted, "{packet:02x?}");
+            }
+            outcomes[usize::from(made.is_some())] += 1;
+            if let Some(made) = made {
+                let expected = bench.sample.around(packet[0] >> 4 == 6, &packet);
+                assert_eq!(made, expected, "{packet:02x?}");
+            }
+        }
+        assert!(outcomes.iter().all(|&number| number > 100), "{outcomes:?}");
+    }
+}
+
+/// Packets of ours with these octets in place of some of theirs, or behind them.
+fn spoilt(sample: &Sample, octets: &[u8]) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for ipv6 in [false, true] {
+        let good = sample.packet(ipv6, true);
+        for at in 0..=good.len() - octets.len() {
+            let mut packet = good.clone();
+            packet[at..at + octets.len()].copy_from_slice(octets);
+            packets.push(packet);
+        }
+        let mut longer = [&good, octets].concat();
+        packets.push(longer.clone());
+        longer[if ipv6 { 5 } else { 3 }] += octets.len() as u8;
+        packets.push(longer);
+    }
+    // The kernel runs no program on less than a header of IP.
+    packets.retain(|packet| packet[0] >> 4 != 6 || packet.len() >= 40);
+    packets
+}
+
+/// Whether this is a whole packet to the peer.
+fn ours(packet: &[u8], network: &NetworkSpec) -> bool {
+    let field = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+    let len = packet.len();
+    match packet[0] >> 4 {
+        4 => {
+            let head = usize::from(packet[0] & 15) * 4;
+            let peer = network.ipv4.unwrap().peer.octets();
+            (20..=len).contains(&head) && field(2) == len && packet[16..20] == peer
+        }
+        6 => 40 + field(4) == len && packet[24..40] == network.ipv6.unwrap().peer.octets(),
+        _ => false,
+    }
+}
+
+fn is_tcp(packet: &[u8]) -> bool {
+    packet[if packet[0] >> 4 == 6 { 6 } else { 9 }] == 6
 }
 
 /// The IP packet in a message of the session, as `tun` reads it.

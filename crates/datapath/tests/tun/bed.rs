@@ -103,20 +103,8 @@ impl Namespace {
         [errors - challenges, tcp, udp]
     }
 
-    /// How often TCP found segments in another order than they were sent in, or had them twice because of that.
-    pub(crate) fn overtaken(&self) -> u64 {
-        let names = [
-            "TCPSACKReorder",
-            "TCPRenoReorder",
-            "TCPTSReorder",
-            "TCPDSACKRecv",
-        ];
-        self.counts(names.map(|name| ("TcpExt:", name)))
-            .iter()
-            .sum()
-    }
-
-    fn counts<const N: usize>(&self, names: [(&str, &str); N]) -> [u64; N] {
+    /// What the kernel has counted: of a protocol, by its names.
+    pub(crate) fn counts<const N: usize>(&self, names: [(&str, &str); N]) -> [u64; N] {
         let said = self.run("cat /proc/thread-self/net/snmp /proc/thread-self/net/netstat");
         let lines: Vec<&str> = said.lines().collect();
         names.map(|(of, wanted)| {

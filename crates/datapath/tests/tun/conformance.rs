@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use datapath::capture::{self, Way};
-use datapath::{Choice, Device, Framing};
+use datapath::{Choice, Device, Framing, Handle, Request, Share};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -72,6 +72,10 @@ pub(crate) struct Place {
     hosts: [(Udp, String); 2],
     seen: Receiver<(Way, Vec<u8>)>,
     markers: u32,
+    /// Takes what the peer sends to port 9, which is answered with errors otherwise.
+    _sink: Udp,
+    /// How many packets came, and went, that are for programs to carry where there are any.
+    common: [u64; 2],
 }
 
 impl Place {
@@ -117,6 +121,7 @@ impl Place {
                 format!("[fe80::2%{scope}]:9"),
             ),
         ];
+        let sink = bed.lns.udp("[::]:9");
         Some(Self {
             bed,
             lns,
@@ -125,6 +130,8 @@ impl Place {
             hosts,
             seen,
             markers: 0,
+            _sink: sink,
+            common: [0; 2],
         })
     }
 
@@ -143,11 +150,35 @@ impl Place {
         loop {
             let (way, packet) = self.seen.recv_timeout(Duration::from_secs(5)).unwrap();
             match way {
-                Way::Received if packet == marker => return got,
+                Way::Received if packet == marker => break,
                 Way::Received => got.push(finished(packet)),
                 Way::Sent => {}
             }
         }
+        self.common[0] += 1;
+        // No offset and no fragments.
+        let is_common = matches!(datagram, [0 | 1 | 0x40 | 0x41, 2, ..]) && datagram.len() <= 1472;
+        if is_common {
+            self.common[0] += got.len() as u64;
+        }
+        got
+    }
+
+    /// Programs carried what is common, and nothing else came by them; without programs there is nothing that they carried.
+    pub(crate) fn is_carried_by(&mut self, engine: Choice) {
+        let programs = self.lns.stats(1).by_programs;
+        let [came, went] = self.common;
+        if engine != Choice::Ebpf {
+            assert_eq!(programs, Share::default(), "{engine:?}");
+            return;
+        }
+        assert_eq!(programs.rx_packets, came, "{programs:?}");
+        assert!(programs.tx_packets >= went, "{programs:?}, not {went}");
+    }
+
+    /// The host's socket.
+    pub(crate) fn host(&self, ip: Ip) -> &Udp {
+        &self.hosts[ip as usize].0
     }
 
     /// The peer's address inside.
@@ -156,7 +187,9 @@ impl Place {
     }
 
     /// The datagrams that the peer gets when the host sends so many octets to it, in segments of so many.
-    fn sends(&self, ip: Ip, octets: usize, segment: u16) -> Vec<Vec<u8>> {
+    fn sends(&mut self, ip: Ip, octets: usize, segment: u16) -> Vec<Vec<u8>> {
+        // Of segments that differ there is no checksum that programs know.
+        let is_even = segment == 0 || octets.is_multiple_of(segment.into());
         let (host, to) = &self.hosts[ip as usize];
         let segment = libc::c_int::from(segment);
         let len = size_of::<libc::c_int>() as libc::socklen_t;
@@ -175,8 +208,18 @@ impl Place {
             // The host says things of its own accord, and of what came before.
             if let Some(len) = payload_len(packet_in(&datagram)) {
                 left = left.saturating_sub(len.max(1));
+                let is_common = is_even && !is_fragment(packet_in(&datagram));
+                self.common[1] += u64::from(is_common && datagram.len() <= 1472);
                 got.push(datagram);
             }
+        }
+        if !is_even {
+            // Or what follows is left as well, though all before it has come.
+            self.lns.submit(Request::SetChecksums {
+                handle: Handle(1),
+                no_checksum: false,
+            });
+            self.lns.stats(1);
         }
         got
     }
@@ -204,6 +247,13 @@ fn payload_len(packet: &[u8]) -> Option<usize> {
         (_, protocol) => (protocol, 40, false),
     };
     (protocol == 17).then(|| packet.len() - if later { head } else { head + 8 })
+}
+
+fn is_fragment(packet: &[u8]) -> bool {
+    match packet[0] >> 4 {
+        4 => packet[6] & 0x3f != 0 || packet[7] != 0,
+        _ => packet[6] == 44,
+    }
 }
 
 /// The IP packet in a datagram of ours.
@@ -294,6 +344,7 @@ fn every_header_is_taken_off(engines: &[Choice]) {
                 assert!(got == [packet], "{engine:?} {ip:?} {size}: {got:02x?}");
             }
         }
+        place.is_carried_by(engine);
     }
 }
 
@@ -431,6 +482,7 @@ fn what_is_wrong(engines: &[Choice]) {
         let got = place.gets(&whole, true);
         assert_eq!(got, [[]; 0], "{engine:?}: from somebody else's port");
         assert_eq!(place.gets(&whole, false), std::slice::from_ref(&packet));
+        place.is_carried_by(engine);
     }
 }
 
@@ -448,7 +500,7 @@ fn what_the_host_sends(engines: &[Choice]) {
             protocol_compression: at % 2 == 1,
             address_control_compression: at >= 2,
         };
-        let Some(place) = Place::new(engine, framing) else {
+        let Some(mut place) = Place::new(engine, framing) else {
             return;
         };
         for ip in Ip::BOTH {
@@ -475,7 +527,14 @@ fn what_the_host_sends(engines: &[Choice]) {
             ];
             let whole = sizes.map(|size| (size, 0));
             let full = 1400 - ip.head_len() as u16;
-            let in_segments = [(10_500, 1000), (2800, full), (4489, 658), (4489, 659)];
+            let in_segments = [
+                (10_500, 1000),
+                (10_000, 1000),
+                (2800, full),
+                (2 * usize::from(full), full),
+                (4489, 658),
+                (4489, 659),
+            ];
             // A device that makes no checksums, as PPP's, is no way for segments before Linux 6.11: the host gets EIO.
             let refused = engine == Choice::Kernel;
             let in_segments = in_segments.into_iter().filter(|_| !refused);
@@ -489,6 +548,7 @@ fn what_the_host_sends(engines: &[Choice]) {
                 }
             }
         }
+        place.is_carried_by(engine);
     }
 }
 
@@ -501,7 +561,7 @@ fn what_fills_a_datagram(engines: &[Choice]) {
     const HEADER: usize = 10;
     let mtu = (DATAGRAM_MAX - HEADER) as u16;
     for &engine in engines {
-        let Some(place) = Place::with_mtu(engine, Framing::default(), mtu) else {
+        let Some(mut place) = Place::with_mtu(engine, Framing::default(), mtu) else {
             return;
         };
         for ip in Ip::BOTH {
@@ -517,6 +577,7 @@ fn what_fills_a_datagram(engines: &[Choice]) {
                 check(packet, &what);
             }
         }
+        place.is_carried_by(engine);
     }
 }
 
@@ -570,10 +631,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         octets
     });
     let segment = prop_oneof![Just(0_u16), 100..1352_u16];
+    let sent = prop_oneof![
+        (0..6000_usize, segment),
+        // For programs: in one piece, or in segments that are all of one size.
+        (0..1353_usize, Just(0)),
+        (1..6_usize, 100..1352_u16).prop_map(|(count, size)| (count * usize::from(size), size)),
+    ];
     let step = prop_oneof![
         3 => (gets, prop::bool::weighted(0.05)).prop_map(|(o, s)| Step::Gets(o, s)),
-        1 => (ips(), 0..6000_usize, segment)
-            .prop_map(|(ip, size, segment)| Step::Sends(ip, size, segment)),
+        2 => (ips(), sent).prop_map(|(ip, (size, segment))| Step::Sends(ip, size, segment)),
     ];
     proptest::collection::vec(step, 1..8)
 }
@@ -628,6 +694,11 @@ fn the_same_random_traffic_comes_out_the_same_of_every_engine() {
         Ok(())
     });
     outcome.unwrap();
+    for (place, engine) in places.into_inner().iter_mut().zip(ENGINES) {
+        place.is_carried_by(*engine);
+        let common = place.common;
+        assert!(common.iter().all(|&number| number > 50), "{common:?}");
+    }
 }
 
 /// The same tables over the kernel's driver.

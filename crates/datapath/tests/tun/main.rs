@@ -18,6 +18,8 @@ mod family;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod inner;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod mppe;
@@ -33,6 +35,8 @@ mod rough;
 #[cfg(test)]
 mod sequencing;
 mod survey;
+#[cfg(test)]
+mod train;
 #[cfg(test)]
 mod underlay;
 #[cfg(all(test, feature = "ebpf"))]
