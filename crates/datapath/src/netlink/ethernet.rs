@@ -1,6 +1,6 @@
 //! Ethernet devices: which there are, and pairs of them of our own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
@@ -28,6 +28,8 @@ pub(crate) struct Ethernet {
     /// The near end of a pair of ours, or of a process like this one.
     pub(crate) is_helper: bool,
     pub(crate) is_up: bool,
+    /// A port of a bridge, say.
+    pub(crate) is_part: bool,
     /// What is sent into it may come out on this machine as it is, in super-packets and with checksums that are still to be made, or goes nowhere.
     pub(crate) is_near: bool,
     pub(crate) mac: [u8; 6],
@@ -45,31 +47,38 @@ impl Netlink {
         Ok(links.into_iter().map(|link| link.device).collect())
     }
 
-    /// Those of `all` that have an address, through which peers may be reached.
+    /// Those of `all` through which peers may be reached: that have an address, or are cards that need none, as who routes by next hops of IPv6
+    /// has them (RFC 8950). Every device that is up has an address of IPv6 that is link-local.
     pub(crate) fn uplinks<'a>(
         &self,
         all: &'a [Ethernet],
     ) -> Result<Vec<&'a Ethernet>, DatapathError> {
-        let addressed = self.addressed()?;
-        let has_address = |device: &&Ethernet| addressed.contains(&device.index);
-        Ok(all.iter().filter(has_address).collect())
+        let scopes = self.addressed()?;
+        let is_uplink = |device: &&Ethernet| match scopes.get(&device.index) {
+            Some(AddressScope::Link) => !device.is_near && !device.is_part,
+            scope => scope.is_some(),
+        };
+        Ok(all.iter().filter(is_uplink).collect())
     }
 
-    /// The devices that have an address, by index; one of IPv6 that is link-local, as every device has, is none.
-    fn addressed(&self) -> Result<BTreeSet<u32>, DatapathError> {
+    /// The devices that have an address, by index, and whether that is more than link-local.
+    fn addressed(&self) -> Result<BTreeMap<u32, AddressScope>, DatapathError> {
         let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let replies = self
             .request(message, NLM_F_DUMP)
             .map_err(|e| DatapathError::system("list addresses", &e))?;
-        let index = |reply: RouteNetlinkMessage| match reply {
-            RouteNetlinkMessage::NewAddress(AddressMessage { header, .. })
-                if header.family == AddressFamily::Inet || header.scope != AddressScope::Link =>
-            {
-                Some(header.index)
+        let mut scopes = BTreeMap::new();
+        for reply in replies {
+            let RouteNetlinkMessage::NewAddress(AddressMessage { header, .. }) = reply else {
+                continue;
+            };
+            if header.family == AddressFamily::Inet || header.scope != AddressScope::Link {
+                scopes.insert(header.index, AddressScope::Universe);
+            } else {
+                scopes.entry(header.index).or_insert(AddressScope::Link);
             }
-            _ => None,
-        };
-        Ok(replies.into_iter().filter_map(index).collect())
+        }
+        Ok(scopes)
     }
 
     /// Makes a veth pair of ours with so many queues at each end.
@@ -165,6 +174,7 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
         is_veth: false,
         is_helper: false,
         is_up: message.header.flags.contains(LinkFlags::Up),
+        is_part: false,
         is_near: false,
         mac: [0; 6],
     };
@@ -177,7 +187,9 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::LinkInfo(its) => infos = its,
             LinkAttribute::Group(group) => device.is_helper = *group == HELPERS,
             LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::Controller(index) => whole = Some(*index),
+            LinkAttribute::Controller(index) => {
+                (whole, device.is_part) = (Some(*index), true);
+            }
             // The index of what is below is one of another network namespace.
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             _ => {}
@@ -261,6 +273,7 @@ mod tests {
                 is_veth: index == 2,
                 is_helper: false,
                 is_up: true,
+                is_part: whole.is_some(),
                 is_near: index == 2,
                 mac: [0; 6],
             },

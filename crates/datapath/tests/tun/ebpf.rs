@@ -216,7 +216,8 @@ fn what_is_not_carried_for_where_it_goes_or_how_it_comes_is_counted() {
     assert_eq!(uncarried(&lns, "left.merged"), 1);
 
     // The helper is nobody's way to anywhere.
-    bed.lns.run("ip addr add 10.66.0.1/24 dev l2tp-in0");
+    let near = &pairs(&bed.lns)[0];
+    bed.lns.run(&format!("ip addr add 10.66.0.1/24 dev {near}"));
     bed.lns.run_in_vain("ping -c 1 -W 0.01 10.66.0.2");
     assert!(uncarried(&lns, "dropped.stranger") > 0);
 }
@@ -391,6 +392,26 @@ fn packets_come_and_go_on_whatever_uplink_their_route_has() {
 }
 
 #[test]
+fn an_uplink_needs_no_address_of_its_own() {
+    let Some(bed) = Bed::new() else { return };
+    for (end, ours, theirs) in [(&bed.lns, 1, 2), (&bed.lac, 2, 1)] {
+        // The address is the machine's, and the next hop's is link-local.
+        for change in [
+            format!("ip addr del 10.9.0.{ours}/24 dev wire"),
+            format!("ip addr add 10.9.0.{ours}/32 dev lo"),
+            format!("ip addr add fe80::{ours}/64 dev wire nodad"),
+            format!("ip route add 10.9.0.{theirs}/32 via inet6 fe80::{theirs} dev wire"),
+            "ethtool -K wire tx off".to_owned(),
+        ] {
+            end.run(&change);
+        }
+    }
+    let ends = both_ends_with(&bed, |spec| spec.choice = Choice::Auto);
+    assert!(are_carried(&bed));
+    drop(ends);
+}
+
+#[test]
 fn what_somebody_removes_carries_again_once_it_is_made_anew() {
     let Some(bed) = Bed::new() else { return };
     let [mut lns, lac] = both_ends(&bed);
@@ -400,13 +421,15 @@ fn what_somebody_removes_carries_again_once_it_is_made_anew() {
     let [side, _] = dual_stack();
     assert_eq!(lns.configure(1, side).unwrap(), "l2tp0");
     assert!(are_carried(&bed), "the device that was made anew");
-    bed.lns.run("ip link del l2tp-gro0");
-    assert!(are_carried(&bed), "the pair that was made anew");
-    bed.lns.run("ip link set l2tp-gro0 down");
-    assert!(are_carried(&bed), "the pair that was made anew once more");
-    bed.lns
-        .run("ip link set l2tp-gro0 address 02:00:00:00:00:77");
-    assert!(are_carried(&bed), "the pair with another address");
+    for change in ["del", "down", "address 02:00:00:00:00:77"] {
+        let far = pairs(&bed.lns)[0].replace("in", "gro");
+        bed.lns.run(&match change {
+            "del" => format!("ip link del {far}"),
+            _ => format!("ip link set {far} {change}"),
+        });
+        assert!(are_carried(&bed), "after {change}");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 1 << 20);
+    }
     drop((lns, lac));
 }
 
@@ -438,11 +461,12 @@ fn what_a_killed_process_left_is_removed() {
     bed.lns.run("ip link add l2tp-in1 type bridge");
     let ends = both_ends(&bed);
     assert!(are_carried(&bed));
-    assert_eq!(pairs(&bed.lns), ["l2tp-in0", "l2tp-in2"]);
+    assert_eq!(pairs(&bed.lns).len(), 1);
     let second = second_end(&bed);
-    assert_eq!(pairs(&bed.lns), ["l2tp-in0", "l2tp-in2", "l2tp-in3"]);
+    assert_eq!(pairs(&bed.lns).len(), 2);
     drop((second, ends));
-    assert_eq!(pairs(&bed.lns), ["l2tp-in2"]);
+    assert_eq!(pairs(&bed.lns), [""; 0]);
+    bed.lns.run("ip link show customer");
 }
 
 #[test]
@@ -451,31 +475,32 @@ fn two_daemons_of_one_host_leave_each_other_alone() {
     let before = bed.lns.run("ip link");
     let [lns, lac] = both_ends(&bed);
     let second = second_end(&bed);
-    assert_eq!(pairs(&bed.lns), ["l2tp-in0", "l2tp-in1"]);
+    let both = pairs(&bed.lns);
+    assert_eq!(both.len(), 2);
     assert!(are_carried(&bed));
     drop(lns);
-    assert_eq!(pairs(&bed.lns), ["l2tp-in1"]);
+    assert_eq!(pairs(&bed.lns), both[1..]);
     drop((second, lac));
     assert_eq!(bed.lns.run("ip link"), before);
 }
 
-/// The near ends of the pairs on which streams are merged.
+/// The group of the near ends of pairs.
+const GROUP: u32 = u32::from_be_bytes(*b"eBPF");
+
+/// The near ends of the pairs on which streams are merged, the oldest first.
 fn pairs(place: &Namespace) -> Vec<String> {
-    let links = place.run("ip -o link show type veth");
+    let links = place.run(&format!("ip -o link show group {GROUP}"));
     let names = links
         .lines()
         .filter_map(|line| line.split([' ', '@']).nth(1));
-    let mut pairs: Vec<_> = names.filter(|name| name.starts_with("l2tp-in")).collect();
-    pairs.sort_unstable();
-    pairs.into_iter().map(str::to_owned).collect()
+    names.map(str::to_owned).collect()
 }
 
 /// Leaves a pair behind, as a killed process does: its near end.
 pub(crate) fn leave_pair(place: &Namespace, number: u32) -> String {
     let near = format!("l2tp-in{number}");
-    let group = u32::from_be_bytes(*b"eBPF");
     let peer = format!("type veth peer name l2tp-gro{number}");
-    place.run(&format!("ip link add {near} group {group} {peer}"));
+    place.run(&format!("ip link add {near} group {GROUP} {peer}"));
     near
 }
 
