@@ -587,6 +587,12 @@ INLINE int is_of(const __u8 *ip, const __u8 *udp, const struct session *session,
 	       session->local_be[0] == *(const __u32 *)(ip + 16);
 }
 
+INLINE int merged(struct session *session)
+{
+	session->left_in = now();
+	return pass(MERGED);
+}
+
 INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 {
 	const __u32 outer_len = outer_ipv6 ? IPV6_LEN : IPV4_LEN;
@@ -679,10 +685,8 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return pass(LARGE_MSS);
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
-	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || !inner.protocol)) {
-		session->left_in = now();
-		return pass(MERGED);
-	}
+	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || inner.protocol != PROTO_TCP))
+		return merged(session);
 	if (would_overtake(&session->left_in))
 		return pass(LATER);
 	int ecn = inner.ecn;
@@ -698,6 +702,9 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	__u32 count = packets(skb, inner.len);
 	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and such are left to `tun`.
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
+	// Or it lies about its length, and what is behind it is others'. The kernel makes room, be it none, in super-packets of TCP only.
+	if (gso_size && skb_adjust_room(skb, 0, BPF_ADJ_ROOM_MAC, 0))
+		return merged(session);
 	if (is_ipv6 && !outer_ipv6)
 		how |= ADJ_ROOM_DECAP_L3_IPV6;
 	if (!is_ipv6 && outer_ipv6)

@@ -270,7 +270,8 @@ fn both_ways_of_large_packets(bed: &Bed) {
     assert_eq!(places.map(Namespace::wrong_sums), wrong);
     let after = places.map(overtaken);
     let overtaken = after.iter().sum::<u64>() - before.iter().sum::<u64>();
-    assert!(overtaken < 10, "{overtaken} segments were overtaken");
+    // Once a second some may be, where programs carry again.
+    assert!(overtaken < 50, "{overtaken} segments were overtaken");
 }
 
 #[test]
