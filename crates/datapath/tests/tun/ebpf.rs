@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use datapath::{
-    Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec,
+    Choice, Device, Encapsulation, Engine, Event, Handle, Request, Sequencing, SessionSpec, Share,
     UNCARRIED,
 };
 use nix::sched::{CloneFlags, unshare};
@@ -566,7 +566,20 @@ fn without_the_privilege_tun_carries_all_and_it_is_said_why() {
     let refused = lns.create(1, carried(1, true)).unwrap_err();
     assert!(refused.to_string().contains("ebpf"), "{refused}");
     let why = why_auto_takes_tun(&mut lns);
-    assert!(why.starts_with("ebpf: "), "{why}");
+    assert!(why.starts_with("ebpf: ") && !why.contains('\n'), "{why}");
+
+    let host = bed.lns.udp("10.0.0.1:5000");
+    let lac = bed.lac.udp(LAC);
+    let packet = ipv4_udp("10.0.0.2", host.local_addr().unwrap(), b"packet");
+    lac.send_to(&packet_to_lns(1, &packet), LNS).unwrap();
+    let mut octets = [0; 100];
+    let (len, from) = host.recv_from(&mut octets).unwrap();
+    host.send_to(&octets[..len], from).unwrap();
+    let len = lac.recv(&mut octets).unwrap();
+    assert!(octets[..len].ends_with(b"packet"));
+    let stats = lns.stats(1);
+    assert_eq!((stats.rx_packets, stats.tx_packets), (1, 1));
+    assert_eq!(stats.by_programs, Share::default());
 }
 
 #[test]
