@@ -256,10 +256,13 @@ pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// An error without the log of the verifier, of which the reason alone is left: that is its last line, but for one of figures.
+/// An error without the log of the verifier, of which the reason alone is left: that is its last line, but for those of figures.
 fn in_one_line(text: &str) -> String {
     let (error, log) = text.split_once("Verifier output:").unwrap_or((text, ""));
-    let is_reason = |line: &&str| !line.trim().is_empty() && !line.starts_with("processed ");
+    let figures = ["processed ", "verification time ", "stack depth "];
+    let is_reason = |line: &&str| {
+        !line.trim().is_empty() && !figures.iter().any(|figure| line.starts_with(figure))
+    };
     let reason = log.lines().rfind(is_reason).unwrap_or_default();
     let mut words = error.split_whitespace().chain(reason.split_whitespace());
     let first = words.next().unwrap_or_default().to_owned();

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use aya::EbpfLoader;
+use aya::programs::SchedClassifier;
 use ipnet::IpNet;
 use wire::l2tp::Header;
 use wire::ppp::{Frame, Protocol};
@@ -158,6 +160,41 @@ fn a_refusal_is_the_verifiers_reason_in_one_line() {
         super::programs::refusal(&error),
         "the load failed. misaligned packet access off (0x2; 0x0)+0+12 size 4: Permission denied"
     );
+}
+
+/// Why the kernel, or what reads objects, refuses this one.
+fn refused(object: &[u8]) -> String {
+    let mut loader = EbpfLoader::new();
+    let mut ebpf = match loader.btf(None).load(object) {
+        Ok(ebpf) => ebpf,
+        Err(error) => return super::programs::refusal(&error),
+    };
+    let program: &mut SchedClassifier = ebpf.program_mut(ENCAP).unwrap().try_into().unwrap();
+    super::programs::refusal(&program.load().unwrap_err())
+}
+
+#[test]
+fn an_object_that_is_broken_is_refused_in_one_line() {
+    if Bench::new(|_| {}).is_none() {
+        return;
+    }
+    let good = aya::include_bytes_aligned!("l2tp.bpf.o");
+    let mut spoilt = good.to_vec();
+    // Where they look into a map, programs call a function that no kernel has.
+    for instruction in spoilt.chunks_exact_mut(8) {
+        if instruction == [0x85, 0, 0, 0, 1, 0, 0, 0] {
+            instruction[4..].copy_from_slice(&[255, 255, 255, 127]);
+        }
+    }
+    for (object, reason) in [
+        (&good[..good.len() / 2], "object"),
+        (&[], "object"),
+        (&spoilt, "invalid func"),
+    ] {
+        let why = refused(object);
+        assert!(why.contains(reason) && !why.contains('\n'), "{why}");
+        assert!(why.len() < 200, "{why}");
+    }
 }
 
 #[test]

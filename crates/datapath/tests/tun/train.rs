@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use datapath::{Choice, Device, Engine, Event, Handle, Ids};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::bed::{Bed, End, ipv4_udp, network, session};
+use super::bed::{Bed, End, ipv4_udp, network, session, sum};
 use super::conformance::ENGINES;
 use super::{LAC, LNS, packet_to_lns};
 
@@ -135,5 +135,38 @@ fn messages_that_come_in_one_train_are_each_of_their_own_kind() {
             _ => [0, 0],
         };
         each_goes_its_way(&bed, &mut lns, singly);
+    }
+}
+
+/// A packet that says it is longer than its message, by just what comes behind it: what that has is another session's, and stays it.
+#[test]
+fn a_packet_that_says_it_is_the_whole_train_gets_nothing_of_what_is_behind_it() {
+    for &engine in ENGINES {
+        let Some(bed) = Bed::new() else { return };
+        let mut lns = with_two_sessions(&bed, engine);
+        let host = bed.lns.udp("10.0.0.1:5000");
+        // Such a socket takes segments in one piece, as a router does.
+        setsockopt(&*host, sockopt::UdpGroSegment, &true).unwrap();
+        let lac = bed.lac.udp(LAC);
+        let (mut lying, other) = (data(1, b"first   "), data(2, b"second  "));
+        let size = other.len() as u16;
+        // All of IPv4, all of UDP.
+        for (at, before) in [(2, 10), (24, 30)] {
+            let whole = (2 * size - before).to_be_bytes();
+            lying[10 + at..12 + at].copy_from_slice(&whole);
+        }
+        // The checksum of IPv4 right again.
+        lying[20..22].fill(0);
+        let checksum = !sum(&lying[10..30]);
+        lying[20..22].copy_from_slice(&checksum.to_be_bytes());
+        setsockopt(&*lac, sockopt::UdpGsoSegment, &size.into()).unwrap();
+        lac.send_to(&[lying, other].concat(), LNS).unwrap();
+        let mut octets = [0; 100];
+        let (len, from) = host.recv_from(&mut octets).unwrap();
+        let came = (from.ip().to_string(), &octets[..len]);
+        assert_eq!(came, (peer(2), &b"second  "[..]), "{engine:?}");
+        let stats = [1, 2].map(|number| lns.stats(number));
+        assert_eq!(stats.map(|of| of.rx_packets), [0, 1], "{engine:?}");
+        assert_eq!(stats.map(|of| of.rx_errors), [1, 0], "{engine:?}");
     }
 }
