@@ -103,7 +103,7 @@ fn names(number: u32) -> [String; 2] {
 }
 
 /// A number with as many digits as a name has room for.
-fn any_number() -> u32 {
+pub(super) fn any_number() -> u32 {
     RandomState::new().hash_one(()) as u32 % 1_000_000
 }
 

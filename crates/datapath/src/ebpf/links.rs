@@ -337,10 +337,11 @@ impl<F: FnMut(Notice)> Host<F> {
             far: far_end.mac,
             ..attached.here
         };
-        if mem::replace(&mut attached.here, here) != here {
+        let is_other = mem::replace(&mut attached.here, here) != here;
+        self.attached = Some(attached);
+        if is_other {
             self.programs.set_here(here)?;
         }
-        self.attached = Some(attached);
         (self.notify)(Notice::Uplinks(far));
         self.programs.set_near_ends(&near_ends)
     }

@@ -2,6 +2,7 @@
 
 use aya::programs::TcAttachType;
 
+use super::helper::any_number;
 use super::links::{far, has_tcx};
 use super::programs::{ENCAP, refusal};
 use super::{Loaded, check};
@@ -36,7 +37,8 @@ impl Loaded {
 pub(crate) fn try_pair() -> Result<(), String> {
     let netlink = Netlink::open().map_err(|e| e.to_string())?;
     // Another process has other names.
-    let [near, far] = ["a", "b"].map(|end| format!("l2tp{}{end}", std::process::id()));
+    let number = any_number();
+    let [near, far] = ["a", "b"].map(|end| format!("l2tptry{number}{end}"));
     let made = netlink.add_pair([&near, &far], 1);
     made.map_err(|e| e.to_string())?;
     let index = device::index_of(&near).map_err(|e| e.to_string())?;
