@@ -82,10 +82,10 @@ struct session {
 	__u8 head_len;     // of `head`
 	__u8 head[HEAD_MAX]; // L2TP and PPP headers for IPv4
 	__u8 reserved[5];
-	__u64 left_out, left_in; // when (ns) something large was left to `tun` last, each way; 0: not lately
+	__u64 left; // when (ns) a super-packet was left to `tun` last; 0: not lately
 };
 
-// How long (ns) everything of a session is left, that way, that comes after something large that is: it would overtake that.
+// How long (ns) everything is left that comes after something large that is: it would overtake that.
 #define BEHIND 1000000000
 
 // Why a packet of a session is not carried. All but the last two are left to `tun`, which has the last word.
@@ -122,6 +122,7 @@ struct host {
 	__u32 link_len; // octets before IP on TUN devices: none, but in tests those of Ethernet
 	__u8 far[6];    // MAC address of the helper's other end
 	__u8 reserved[2];
+	__u64 merged;   // when (ns) merged datagrams were left to `tun` last, of any sessions; 0: not lately
 };
 
 // Before an IP packet on its way through the helper: the device that it goes to is its source address, so only packets to the same are merged.
@@ -544,10 +545,10 @@ int l2tp_encap(struct __sk_buff *skb)
 	if (session->flags & CHECKSUM) {
 		sum = sum_inner(skb, link_len, packet, &header, &inner);
 		if (!sum && skb->gso_size)
-			session->left_out = now();
+			session->left = now();
 		if (!sum)
 			return pass(NO_CHECKSUM);
-		if (would_overtake(&session->left_out))
+		if (would_overtake(&session->left))
 			return pass(LATER);
 	}
 	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
@@ -587,9 +588,9 @@ INLINE int is_of(const __u8 *ip, const __u8 *udp, const struct session *session,
 	       session->local_be[0] == *(const __u32 *)(ip + 16);
 }
 
-INLINE int merged(struct session *session)
+INLINE int merged(struct host *here)
 {
-	session->left_in = now();
+	here->merged = now();
 	return pass(MERGED);
 }
 
@@ -683,20 +684,21 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return pass(NO_PACKET);
 	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, ETH_LEN + around, session->mtu, &inner))
 		return pass(LARGE_MSS);
+	struct host *here = host();
+	if (!here)
+		return TC_PASS;
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
 	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || inner.protocol != PROTO_TCP))
-		return merged(session);
-	if (would_overtake(&session->left_in))
+		return merged(here);
+	// Only what has a checksum is ever merged.
+	if (*(__u16 *)(udp + 6) && would_overtake(&here->merged))
 		return pass(LATER);
 	int ecn = inner.ecn;
 	if (session->flags & ECN)
 		ecn = merge_ecn(ecn, (outer_ipv6 ? ip[1] >> 4 : ip[1]) & 3);
 	if (ecn < 0)
 		return pass(CONGESTION);
-	struct host *here = host();
-	if (!here)
-		return TC_PASS;
 	__u16 is_ipv6 = inner.is_ipv6;
 	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
@@ -704,7 +706,7 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
 	// Or it lies about its length, and what is behind it is others'. The kernel makes room, be it none, in super-packets of TCP only.
 	if (gso_size && skb_adjust_room(skb, 0, BPF_ADJ_ROOM_MAC, 0))
-		return merged(session);
+		return merged(here);
 	if (is_ipv6 && !outer_ipv6)
 		how |= ADJ_ROOM_DECAP_L3_IPV6;
 	if (!is_ipv6 && outer_ipv6)

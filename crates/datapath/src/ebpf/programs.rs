@@ -60,7 +60,7 @@ pub(super) struct Record {
     head: [u8; 10],
     reserved: [u8; 5],
     /// The programs' own.
-    left: [u64; 2],
+    left: u64,
 }
 
 impl Record {
@@ -95,7 +95,7 @@ impl Record {
             head_len,
             head,
             reserved: [0; 5],
-            left: [0; 2],
+            left: 0,
         }
     }
 }
@@ -156,15 +156,17 @@ pub(super) struct Here {
     /// The MAC address of the helper's far end.
     pub(super) far: [u8; 6],
     pub(super) reserved: [u8; 2],
+    /// The programs' own.
+    pub(super) merged: u64,
 }
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 5 + 16 octets of integers, without padding.
+// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 5 + 8 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}
-// SAFETY: 16 + 6 + 2 octets of integers, without padding.
+// SAFETY: 16 + 6 + 2 + 8 octets of integers, without padding.
 unsafe impl Pod for Here {}
 
 /// The maps that say what is carried. Only one thread changes them.
