@@ -83,7 +83,7 @@ impl DropReason {
 
 /// Why a packet of a session is not carried by programs in the kernel, as statistics have it (`enum reason` of `l2tp.bpf.c`): what is `left` is `tun`'s to
 /// carry or to drop.
-pub const UNCARRIED: [&str; 16] = [
+pub const UNCARRIED: [&str; 15] = [
     "left.layer_closed",
     "left.no_packet",
     "left.too_large",
@@ -95,7 +95,6 @@ pub const UNCARRIED: [&str; 16] = [
     "left.wrong_peer",
     "left.spoofed_source",
     "left.merged",
-    "left.later",
     "left.congestion",
     "left.no_room",
     "dropped.unfinished",

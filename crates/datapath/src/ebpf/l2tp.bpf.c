@@ -51,7 +51,6 @@
 #define SWAP16(x) __builtin_bswap16(x)
 #define SWAP32(x) __builtin_bswap32(x)
 
-static __u64 (*now)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*skb_load)(const struct __sk_buff *, __u32 at, void *, __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*skb_store)(struct __sk_buff *, __u32 at, const void *, __u32 len, __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
@@ -81,12 +80,8 @@ struct session {
 	__u8 tos;          // the outer TOS octet, ECN field 0
 	__u8 head_len;     // of `head`
 	__u8 head[HEAD_MAX]; // L2TP and PPP headers for IPv4
-	__u8 reserved[5];
-	__u64 left; // when (ns) a super-packet was left to `tun` last; 0: not lately
+	__u8 reserved;
 };
-
-// How long (ns) everything is left that comes after something large that is: it would overtake that.
-#define BEHIND 1000000000
 
 // Why a packet of a session is not carried. All but the last two are left to `tun`, which has the last word.
 enum reason {
@@ -101,7 +96,6 @@ enum reason {
 	WRONG_PEER,   // from another address or port
 	SPOOFED,      // its source is not behind the session
 	MERGED,       // datagrams that were merged, and not all of one size
-	LATER,        // it would overtake what was left for one of these reasons
 	CONGESTION,   // marked on the way, and can't tell
 	NO_ROOM,      // the kernel made no room for headers, or did not take them off
 	UNFINISHED,   // dropped: what was begun could not be ended
@@ -122,7 +116,6 @@ struct host {
 	__u32 link_len; // octets before IP on TUN devices: none, but in tests those of Ethernet
 	__u8 far[6];    // MAC address of the helper's other end
 	__u8 reserved[2];
-	__u64 merged;   // when (ns) merged datagrams were left to `tun` last, of any sessions; 0: not lately
 };
 
 // Before an IP packet on its way through the helper: the device that it goes to is its source address, so only packets to the same are merged.
@@ -198,17 +191,6 @@ static __attribute__((noinline)) int because(__u32 reason, int verdict)
 INLINE int pass(__u32 reason)
 {
 	return because(reason, TC_PASS);
-}
-
-// Whether a packet is to be left, too, after what was `left`.
-INLINE int would_overtake(__u64 *left)
-{
-	if (!*left)
-		return 0;
-	if (now() - *left < BEHIND)
-		return 1;
-	*left = 0;
-	return 0;
 }
 
 // 16-bit words as they lie in memory: a one's complement sum does not depend on the order of octets (RFC 1071).
@@ -544,12 +526,8 @@ int l2tp_encap(struct __sk_buff *skb)
 	__u16 sum = 0;
 	if (session->flags & CHECKSUM) {
 		sum = sum_inner(skb, link_len, packet, &header, &inner);
-		if (!sum && skb->gso_size)
-			session->left = now();
 		if (!sum)
 			return pass(NO_CHECKSUM);
-		if (would_overtake(&session->left))
-			return pass(LATER);
 	}
 	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
 	return outer_ipv6 ? leave(skb, here, session, &inner, &outgoing, 1) : leave(skb, here, session, &inner, &outgoing, 0);
@@ -586,12 +564,6 @@ INLINE int is_of(const __u8 *ip, const __u8 *udp, const struct session *session,
 		return session->flags & OUTER_IPV6 && same(ip + 8, session->remote_be) && same(ip + 24, session->local_be);
 	return !(session->flags & OUTER_IPV6) && session->remote_be[0] == *(const __u32 *)(ip + 12) &&
 	       session->local_be[0] == *(const __u32 *)(ip + 16);
-}
-
-INLINE int merged(struct host *here)
-{
-	here->merged = now();
-	return pass(MERGED);
 }
 
 INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
@@ -684,21 +656,18 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return pass(NO_PACKET);
 	if (inner.protocol == PROTO_TCP && !announces_what_fits(skb, ETH_LEN + around, session->mtu, &inner))
 		return pass(LARGE_MSS);
-	struct host *here = host();
-	if (!here)
-		return TC_PASS;
 	// Of datagrams that were merged, the first packet inside is shorter than all of them.
 	__u32 gso_size = skb->gso_size;
 	if (gso_size && (inner.len != ip_len - around || skb->len != ip_len + ETH_LEN || inner.protocol != PROTO_TCP))
-		return merged(here);
-	// Only what has a checksum is ever merged.
-	if (*(__u16 *)(udp + 6) && would_overtake(&here->merged))
-		return pass(LATER);
+		return pass(MERGED);
 	int ecn = inner.ecn;
 	if (session->flags & ECN)
 		ecn = merge_ecn(ecn, (outer_ipv6 ? ip[1] >> 4 : ip[1]) & 3);
 	if (ecn < 0)
 		return pass(CONGESTION);
+	struct host *here = host();
+	if (!here)
+		return TC_PASS;
 	__u16 is_ipv6 = inner.is_ipv6;
 	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
@@ -706,7 +675,7 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
 	// Or it lies about its length, and what is behind it is others'. The kernel makes room, be it none, in super-packets of TCP only.
 	if (gso_size && skb_adjust_room(skb, 0, BPF_ADJ_ROOM_MAC, 0))
-		return merged(here);
+		return pass(MERGED);
 	if (is_ipv6 && !outer_ipv6)
 		how |= ADJ_ROOM_DECAP_L3_IPV6;
 	if (!is_ipv6 && outer_ipv6)

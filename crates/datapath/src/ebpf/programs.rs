@@ -58,9 +58,7 @@ pub(super) struct Record {
     tos: u8,
     head_len: u8,
     head: [u8; 10],
-    reserved: [u8; 5],
-    /// The programs' own.
-    left: u64,
+    reserved: u8,
 }
 
 impl Record {
@@ -94,8 +92,7 @@ impl Record {
             tos: spec.outer.dscp << 2,
             head_len,
             head,
-            reserved: [0; 5],
-            left: 0,
+            reserved: 0,
         }
     }
 }
@@ -156,17 +153,15 @@ pub(super) struct Here {
     /// The MAC address of the helper's far end.
     pub(super) far: [u8; 6],
     pub(super) reserved: [u8; 2],
-    /// The programs' own.
-    pub(super) merged: u64,
 }
 
 // SAFETY: both are `repr(transparent)` or `repr(C)` of integers, without padding.
 unsafe impl Pod for WireIds {}
-// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 5 + 8 octets of integers, without padding.
+// SAFETY: 4 + 32 + 20 + 4 + 2 + 3 + 10 + 1 octets of integers, without padding.
 unsafe impl Pod for Record {}
 // SAFETY: five integers of one size.
 unsafe impl Pod for Counters {}
-// SAFETY: 16 + 6 + 2 + 8 octets of integers, without padding.
+// SAFETY: 16 + 6 + 2 octets of integers, without padding.
 unsafe impl Pod for Here {}
 
 /// The maps that say what is carried. Only one thread changes them.

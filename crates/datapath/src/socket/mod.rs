@@ -13,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -85,6 +85,8 @@ pub struct Socket {
     peer: Option<SocketAddr>,
     place: Place,
     dropped: AtomicU64,
+    /// Sessions whose messages are best left as they come.
+    unmerged: AtomicUsize,
     // Dropped last: a weak one that is dead says that all of the above is closed. A weak one of the whole would be dead before.
     open: Arc<()>,
 }
@@ -166,6 +168,7 @@ impl Socket {
             peer: None,
             place: place.clone(),
             dropped: AtomicU64::new(0),
+            unmerged: AtomicUsize::new(0),
             open: Arc::default(),
         })
     }
@@ -294,6 +297,19 @@ impl Socket {
     /// Takes what the network said of datagrams that did not arrive.
     pub(crate) fn take_complaints(&self) -> impl Iterator<Item = Complaint> {
         self.its_senders().chain([&self.io]).flat_map(errors::take)
+    }
+
+    /// One session more, or less, whose messages programs take before they come here: none are merged for us meanwhile (UDP GRO), as that is done
+    /// before those see them.
+    pub(crate) fn leave_unmerged(&self, more: bool) {
+        let change = if more {
+            self.unmerged.fetch_add(1, Ordering::Relaxed) == 0
+        } else {
+            self.unmerged.fetch_sub(1, Ordering::Relaxed) == 1
+        };
+        if change && let Err(error) = options::merge(&self.io, !more) {
+            tracing::debug!("UDP GRO of {}: {error}", self.local);
+        }
     }
 
     /// Datagrams that a full send queue dropped.

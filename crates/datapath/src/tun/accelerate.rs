@@ -67,6 +67,9 @@ impl Worker {
 
     /// What programs carried of a session that was removed.
     pub(super) fn carried_of(&mut self, session: &Session) -> Stats {
+        if session.accelerated {
+            session.socket.leave_unmerged(false);
+        }
         match &mut self.accelerator {
             Ok(accelerator) => accelerator.forget(&session.spec),
             Err(_) => Stats::default(),
@@ -118,6 +121,7 @@ impl Worker {
                 let engine = if now { Engine::Ebpf } else { Engine::Tun };
                 self.traffic.events.push(Event::Moved { handle, engine });
             }
+            let socket = moved.then(|| Arc::clone(&session.socket));
             let why = outcome.err().flatten();
             if why.is_some() && session.network.is_some() && session.slower != why {
                 session.slower.clone_from(&why);
@@ -126,6 +130,13 @@ impl Worker {
             }
             if now {
                 session.slower = None;
+            }
+            if let Some(socket) = socket {
+                // What is merged already can't be taken apart afterwards.
+                if now {
+                    self.take_waiting(&socket);
+                }
+                socket.leave_unmerged(now);
             }
         }
     }

@@ -229,33 +229,17 @@ fn carried_by(engine: Engine) -> Event {
 }
 
 #[test]
-fn checksums_are_right_and_streams_are_whole_and_in_order() {
+fn checksums_are_right_and_streams_are_whole() {
     let Some(bed) = Bed::new() else { return };
-    let ends = both_ends_with(&bed, |spec| spec.outer.no_checksum = false);
+    let mut ends = both_ends_with(&bed, |spec| spec.outer.no_checksum = false);
     both_ways_of_large_packets(&bed);
-    // What has a short last segment is for `tun`, and what comes soon after it.
-    assert!(ends.iter().any(|end| uncarried(end, "left.later") > 0));
-}
-
-/// How often TCP found segments in another order than they were sent in, or had them twice because of that.
-fn overtaken(place: &Namespace) -> u64 {
-    let names = [
-        "TCPSACKReorder",
-        "TCPRenoReorder",
-        "TCPTSReorder",
-        "TCPDSACKRecv",
-    ];
-    place
-        .counts(names.map(|name| ("TcpExt:", name)))
-        .iter()
-        .sum()
+    most_is_carried(&bed, &mut ends);
 }
 
 /// Ends of a session with UDP checksums, whose uplinks take super-packets, and then cut them.
 fn both_ways_of_large_packets(bed: &Bed) {
     let places = [&bed.lns, &bed.lac];
     let wrong = places.map(Namespace::wrong_sums);
-    let before = places.map(overtaken);
     for features in [
         "tso on gro off",
         "tso off tx-udp_tnl-segmentation off gso on gro on",
@@ -263,15 +247,18 @@ fn both_ways_of_large_packets(bed: &Bed) {
         for end in places {
             end.run(&format!("ethtool -K wire {features}"));
         }
-        assert!(are_carried(bed));
-        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 16 << 20);
-        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 16 << 20);
+        bed.lac.ping("10.0.0.1");
+        Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 4 << 20);
+        Bed::transfer(&bed.lns, &bed.lac, "10.0.0.2", 4 << 20);
     }
     assert_eq!(places.map(Namespace::wrong_sums), wrong);
-    let after = places.map(overtaken);
-    let overtaken = after.iter().sum::<u64>() - before.iter().sum::<u64>();
-    // Once a second some may be, where programs carry again.
-    assert!(overtaken < 50, "{overtaken} segments were overtaken");
+}
+
+/// All but the last segments of what is not a whole number of them.
+fn most_is_carried(bed: &Bed, ends: &mut [End; 2]) {
+    let packets: u64 = ends.iter_mut().map(|end| end.stats(1).tx_packets).sum();
+    let left = through_tun(&bed.lns) + through_tun(&bed.lac);
+    assert!(left < packets / 10, "{left} of {packets} were left to tun");
 }
 
 #[test]
@@ -295,6 +282,7 @@ fn a_session_over_ipv6_is_carried_with_right_checksums() {
     }
     bed.lac.ping("fe80::1%l2tp0");
     both_ways_of_large_packets(&bed);
+    most_is_carried(&bed, &mut ends);
 }
 
 #[test]

@@ -39,8 +39,6 @@ fn subscriber(bed: &Bed, engine: Choice, mtu: u16) -> (End, End, Namespace) {
         ..lac_side
     };
     let (lns, lac) = both_ends(bed, engine, [lns_side, lac_side], |spec| {
-        // With checksums programs leave streams.
-        spec.outer.no_checksum = engine == Choice::Ebpf;
         if spec.transport.local == LAC.parse().unwrap() {
             spec.device = own();
         }

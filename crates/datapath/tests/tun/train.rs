@@ -126,10 +126,8 @@ fn messages_that_come_in_one_train_are_each_of_their_own_kind() {
             _ => [0, 0],
         };
         each_goes_its_way(&bed, &mut lns, singly);
-        // In one piece up to the socket there is nothing in it that is for programs as a whole, and what follows must not overtake it, whose ever it is.
+        // In one piece up to the socket there is nothing in it that is for programs as a whole.
         bed.lac.run("ethtool -K wire tx-udp-segmentation on");
-        each_goes_its_way(&bed, &mut lns, [0, 0]);
-        bed.lac.run("ethtool -K wire tx-udp-segmentation off");
         each_goes_its_way(&bed, &mut lns, [0, 0]);
     }
 }
