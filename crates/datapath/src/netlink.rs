@@ -106,14 +106,7 @@ impl Netlink {
 
     /// Sets a device's MTU and brings it up, without the link-local address that the kernel would choose: the session's is negotiated.
     pub fn bring_up(&self, device: &impl Interface, mtu: u16) -> Result<(), DatapathError> {
-        let mut quiet = LinkMessage::default();
-        quiet.header.index = device.index();
-        quiet.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
-            vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)],
-        )])];
-        // A kernel without IPv6 refuses this, and has no need of it.
-        let _ = self.request(RouteNetlinkMessage::SetLink(quiet), 0);
-
+        self.keep_quiet(device.index());
         let mut up = LinkMessage::default();
         up.header.index = device.index();
         up.header.flags = LinkFlags::Up;
@@ -127,6 +120,22 @@ impl Netlink {
                 let what = format!("bring up device {} with MTU {mtu}", device.name());
                 DatapathError::system(what, &e)
             })
+    }
+
+    /// Has the kernel choose no link-local address for a device.
+    fn keep_quiet(&self, device: u32) {
+        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        // A kernel without IPv6 refuses this, and has no need of it.
+        let _ = self.set_family(device, AfSpecUnspec::Inet6(vec![none]));
+    }
+
+    /// Sets what a family of addresses has for a device.
+    fn set_family(&self, device: u32, settings: AfSpecUnspec) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = device;
+        message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![settings])];
+        self.request(RouteNetlinkMessage::SetLink(message), 0)
+            .map(drop)
     }
 
     /// Gives a device that is down another name, where `%d` at its end stands for the lowest free number; the name that it has then.

@@ -34,13 +34,12 @@ impl Helper {
         remove_left(netlink)?;
         let mut why = "every number is taken".to_owned();
         for number in (0..TRIES).chain((0..TRIES).map(|_| any_number())) {
-            match claim(number) {
-                Ok(None) => {}
-                Ok(Some(claim)) => match make_claimed(netlink, &names(number), claim) {
-                    Ok(helper) => return Ok(helper),
-                    Err(error) => why = error,
-                },
-                Err(error) => return Err(format!("claim a number: {error}")),
+            let Some(claim) = claim(number)? else {
+                continue;
+            };
+            match make_claimed(netlink, &names(number), claim) {
+                Ok(helper) => return Ok(helper),
+                Err(error) => why = error,
             }
         }
         Err(why)
@@ -114,26 +113,26 @@ fn number_of(near: &Ethernet) -> Option<u32> {
 
 /// Takes a pair's number for this process, unless another one of this network namespace has it: an abstract socket goes with who made it,
 /// while devices stay.
-fn claim(number: u32) -> io::Result<Option<UnixDatagram>> {
-    let name = SocketAddr::from_abstract_name(format!("openl2tp-helper-{number}"))?;
-    match UnixDatagram::bind_addr(&name) {
+fn claim(number: u32) -> Result<Option<UnixDatagram>, String> {
+    let name = SocketAddr::from_abstract_name(format!("openl2tp-helper-{number}"));
+    match name.and_then(|name| UnixDatagram::bind_addr(&name)) {
         Ok(claim) => Ok(Some(claim)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(format!("claim a number: {error}")),
     }
 }
 
-/// Removes the pairs that are nobody's, and the programs that are known by their numbers.
+/// Removes the pairs that are nobody's, and their programs.
 fn remove_left(netlink: &Netlink) -> Result<(), String> {
     let all = netlink.ethernets().map_err(|e| e.to_string())?;
     for near in all.iter().filter(|device| device.is_helper) {
         let Some(number) = number_of(near) else {
             continue;
         };
-        let Some(_claim) = claim(number).map_err(|e| format!("claim a number: {e}"))? else {
+        let Some(_claim) = claim(number)? else {
             continue;
         };
-        // First what is known by the pair's number.
+        // First what is known by the near end's index.
         remove_programs(netlink, &all, near.index);
         // The other end goes with it.
         let _ = netlink.remove_index(near.index);

@@ -671,11 +671,11 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 	__u16 is_ipv6 = inner.is_ipv6;
 	__u32 to = session->device;
 	__u32 count = packets(skb, inner.len);
-	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and such are left to `tun`.
-	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
-	// Or it lies about its length, and what is behind it is others'. The kernel makes room, be it none, in super-packets of TCP only.
+	// Or that lies about its length, and what is behind it is others'. The kernel makes room, be it none, in super-packets of TCP only.
 	if (gso_size && skb_adjust_room(skb, 0, BPF_ADJ_ROOM_MAC, 0))
 		return pass(MERGED);
+	// Before Linux 6.3 there is no way to say that the packet is another protocol's from here on, and such are left to `tun`.
+	__u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
 	if (is_ipv6 && !outer_ipv6)
 		how |= ADJ_ROOM_DECAP_L3_IPV6;
 	if (!is_ipv6 && outer_ipv6)

@@ -6,9 +6,8 @@ use std::io;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoData, InfoKind,
-    InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-    MacVlanMode,
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoKind, InfoMacVlan, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -23,8 +22,6 @@ const HELPERS: u32 = u32::from_be_bytes(*b"eBPF");
 pub(crate) struct Ethernet {
     pub(crate) index: u32,
     pub(crate) name: String,
-    /// One end of a pair, of which the other is on this machine too.
-    pub(crate) is_veth: bool,
     /// The near end of a pair of ours, or of a process like this one.
     pub(crate) is_helper: bool,
     pub(crate) is_up: bool,
@@ -113,13 +110,7 @@ impl Netlink {
 
     /// Brings a device up that has no address and gets none.
     pub(crate) fn bring_up_quietly(&self, index: u32) -> Result<(), DatapathError> {
-        let mut quiet = LinkMessage::default();
-        quiet.header.index = index;
-        quiet.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
-            vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)],
-        )])];
-        // A kernel without IPv6 refuses this, and has no need of it.
-        let _ = self.request(RouteNetlinkMessage::SetLink(quiet), 0);
+        self.keep_quiet(index);
         let mut up = LinkMessage::default();
         up.header.index = index;
         up.header.flags = LinkFlags::Up | LinkFlags::Noarp;
@@ -134,11 +125,7 @@ impl Netlink {
         let mut settings = InetDevConf::default();
         settings.forwarding = 1;
         let settings = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(settings)]);
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![settings])];
-        self.request(RouteNetlinkMessage::SetLink(message), 0)
-            .map(drop)
+        self.set_family(index, settings)
             .map_err(|e| DatapathError::system(format!("let device {index} forward"), &e))
     }
 
@@ -171,7 +158,6 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
     let mut device = Ethernet {
         index: message.header.index,
         name: String::new(),
-        is_veth: false,
         is_helper: false,
         is_up: message.header.flags.contains(LinkFlags::Up),
         is_part: false,
@@ -196,8 +182,7 @@ fn link(reply: &RouteNetlinkMessage) -> Option<Link> {
         }
     }
     let is = |kind| infos.contains(&LinkInfo::Kind(kind));
-    device.is_veth = is(InfoKind::Veth);
-    let is_pair = device.is_veth || is(InfoKind::Netkit);
+    let is_pair = is(InfoKind::Veth) || is(InfoKind::Netkit);
     let is_switch = is(InfoKind::Other("openvswitch".to_owned()));
     // These and TAPs hand on what they get; the kernel makes checksums for who says that he does not.
     device.is_near = match is_pair || is(InfoKind::Tun) {
@@ -270,7 +255,6 @@ mod tests {
             device: Ethernet {
                 index,
                 name: String::new(),
-                is_veth: index == 2,
                 is_helper: false,
                 is_up: true,
                 is_part: whole.is_some(),

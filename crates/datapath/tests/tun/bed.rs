@@ -94,27 +94,21 @@ impl Namespace {
     /// What the kernel's TCP and UDP found wrong, checksums above all: errors of TCP, and wrong sums of both. A SYN that comes again late is no error of ours,
     /// as TCP counts it.
     pub(crate) fn wrong_sums(&self) -> [u64; 3] {
-        let [errors, challenges, tcp, udp] = self.counts([
-            ("Tcp:", "InErrs"),
-            ("TcpExt:", "TCPSYNChallenge"),
-            ("Tcp:", "InCsumErrors"),
-            ("Udp:", "InCsumErrors"),
-        ]);
-        [errors - challenges, tcp, udp]
-    }
-
-    /// What the kernel has counted: of a protocol, by its names.
-    pub(crate) fn counts<const N: usize>(&self, names: [(&str, &str); N]) -> [u64; N] {
         let said = self.run("cat /proc/thread-self/net/snmp /proc/thread-self/net/netstat");
         let lines: Vec<&str> = said.lines().collect();
-        names.map(|(of, wanted)| {
+        let count = |of: &str, wanted: &str| -> u64 {
             let mut pairs = lines
                 .chunks_exact(2)
                 .filter(|pair| pair[0].starts_with(of))
                 .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
             let found = pairs.find(|(name, _)| *name == wanted);
             found.unwrap().1.parse().unwrap()
-        })
+        };
+        [
+            count("Tcp:", "InErrs") - count("TcpExt:", "TCPSYNChallenge"),
+            count("Tcp:", "InCsumErrors"),
+            count("Udp:", "InCsumErrors"),
+        ]
     }
 
     /// Sets kernel parameters of the network, `name=value` each.
