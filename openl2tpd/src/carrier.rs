@@ -50,7 +50,13 @@ impl Carrier {
         let without_ebpf = ebpf.as_ref().err().cloned().flatten();
         let engines = Auto::start(TunConfig::default(), kernel, ebpf, bound, Arc::clone(&sink))?;
         let programs = match &without_ebpf {
-            None => "programs in the kernel carry what is common on TUN devices".to_owned(),
+            None => {
+                let of = match usual {
+                    Choice::Auto => " of sessions without UDP checksums",
+                    _ => "",
+                };
+                format!("programs in the kernel carry what is common on TUN devices{of}")
+            }
             Some(why) => format!("no programs in the kernel (ebpf): {why}"),
         };
         match (usual, engines.without_kernel()) {

@@ -548,9 +548,10 @@ pub struct SystemStatus {
 pub struct DatapathStatus {
     /// What the daemon was told to take: `auto`, or one engine.
     pub datapath: String,
-    /// The engine that takes sessions on the shared device which leave it open.
+    /// The engine that takes sessions on the shared device which leave it open. Where `datapath` is `auto`, `ebpf` takes those without UDP checksums
+    /// and leaves the others to `tun`.
     pub shared_device: String,
-    /// The engine that takes sessions with a device of their own which leave it open.
+    /// The same of sessions with a device of their own.
     pub own_device: String,
     /// The kernel's release.
     pub kernel_release: String,

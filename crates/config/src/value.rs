@@ -594,7 +594,7 @@ choices! {
     }
     /// Which datapath carries a session.
     Datapath {
-        /// The kernel's for a session with a device of its own, where the machine has it; else `ebpf` where that can carry it, else `tun`.
+        /// The kernel's for a session with a device of its own, where the machine has it; else `ebpf` where that can carry it and its tunnel has `use_udp_checksums=no`, else `tun`.
         Auto = "auto",
         /// The Linux kernel's L2TP and PPP.
         Kernel = "kernel",

@@ -6,10 +6,14 @@ use super::{pairs, table, text, yes_or_no};
 
 /// What carries sessions, and below what was tried: a line each.
 pub(super) fn shown(status: &DatapathStatus) -> String {
+    let taken = |engine: &str| match (status.datapath.as_str(), engine) {
+        ("auto", "ebpf") => "ebpf without UDP checksums, tun with them".to_owned(),
+        _ => engine.to_owned(),
+    };
     let summary = pairs(vec![
         ("datapath", status.datapath.clone()),
-        ("shared device", status.shared_device.clone()),
-        ("devices of their own", status.own_device.clone()),
+        ("shared device", taken(&status.shared_device)),
+        ("devices of their own", taken(&status.own_device)),
         ("kernel", status.kernel_release.clone()),
     ]);
     let rows = status.engines.iter().flat_map(|engine| {

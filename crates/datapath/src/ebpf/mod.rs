@@ -209,11 +209,21 @@ impl Accelerator {
             ));
         }
         let far_only = session.spec.choice != Choice::Ebpf;
-        if let (true, Err(why)) = (far_only, self.uplinks) {
-            return Err(Some(why.to_owned()));
+        if far_only {
+            self.may_do_by_itself(session.spec).map_err(Some)?;
         }
         let record = Record::of(session.spec, network, index, far_only);
         Ok((record, inside(session.spec, network)))
+    }
+
+    /// What is against carrying a session that does not ask for it, although it could be carried.
+    fn may_do_by_itself(&self, spec: &SessionSpec) -> Result<(), String> {
+        self.uplinks?;
+        match spec.outer.no_checksum {
+            true => Ok(()),
+            // Super-packets with a short last segment are `tun`'s then, and what follows them would overtake them.
+            false => Err("its messages have UDP checksums (use_udp_checksums), with which some packets would overtake others".to_owned()),
+        }
     }
 }
 

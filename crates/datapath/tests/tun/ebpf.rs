@@ -611,6 +611,19 @@ fn by_itself_nothing_goes_by_programs_where_every_uplink_may_end_on_this_machine
         panic!("it stays");
     };
     assert_eq!(engine, Engine::Ebpf);
+    // With UDP checksums some packets would overtake others.
+    let with_checksums = |with: bool| Request::SetChecksums {
+        handle: Handle(1),
+        no_checksum: !with,
+    };
+    lns.submit(with_checksums(true));
+    assert_eq!(lns.any_event(), carried_by(Engine::Tun));
+    let Event::NoFaster { why, .. } = lns.any_event() else {
+        panic!("no reason");
+    };
+    assert!(why.contains("use_udp_checksums"), "{why}");
+    lns.submit(with_checksums(false));
+    assert_eq!(lns.any_event(), carried_by(Engine::Ebpf));
     let before = uncarried(&lns, "left.near_end");
     let host = bed.lns.udp("10.0.0.1:5000");
     host.send_to(b"packet", "10.0.0.2:5000").unwrap();

@@ -78,7 +78,8 @@ const CASES: &[(&str, Case)] = &[
         "a bare container without the usual places of files",
         placeless,
     ),
-    ("the whole machine", whole),
+    ("the whole machine, without UDP checksums", whole),
+    ("the whole machine, with UDP checksums", with_checksums),
     ("the whole machine, whose uplink is a veth", on_veth),
 ];
 
@@ -186,6 +187,9 @@ fn no_driver_in_container(machine: Machine) -> Result<&'static str> {
 
 const MAY_NOT: &str = "Operation not permitted (os error 1); CAP_BPF and CAP_PERFMON are needed";
 
+/// Why programs are of no use where the kernel does not compile them.
+const INTERPRETED: &str = "this kernel would interpret them";
+
 fn bare(world: &World, machine: Machine, user: User) -> Result<String> {
     let files = [world.programs.as_path(), world.folder.path()];
     let start = |role, name| {
@@ -282,15 +286,13 @@ fn whole(world: &World, machine: Machine) -> Result<String> {
     if machine.compiles() {
         with_cards(world)?;
     }
-    // Large packets are not carried with a checksum whose last segment is another size.
-    let bare = "tunnel profile modify profile_name=default use_udp_checksums=no\n";
-    let mut lns = world.start_with(Role::Lns, "auto", bare)?;
-    let mut lac = world.start_with(Role::Lac, "auto", bare)?;
+    let without = "tunnel profile modify profile_name=default use_udp_checksums=no\n";
+    let mut lns = world.start_with(Role::Lns, "auto", without)?;
+    let mut lac = world.start_with(Role::Lac, "auto", without)?;
     carries(world, [&lns, &lac])?;
     let shared = if machine.compiles() { "ebpf" } else { "tun" };
     let own = if driver { "kernel" } else { shared };
     let no_driver = "the kernel has no module l2tp_ppp";
-    let interpreted = "this kernel would interpret them";
     let expected = |engine, mut no_faster: Vec<_>| {
         let mut says = match driver {
             true => vec![
@@ -304,10 +306,10 @@ fn whole(world: &World, machine: Machine) -> Result<String> {
         };
         match machine.compiles() {
             true => says.push("programs in the kernel carry what is common on TUN devices"),
-            false => says.extend(["no programs in the kernel (ebpf): ", interpreted]),
+            false => says.extend(["no programs in the kernel (ebpf): ", INTERPRETED]),
         }
         if engine == "tun" {
-            no_faster.extend(["ebpf: ", interpreted]);
+            no_faster.extend(["ebpf: ", INTERPRETED]);
         }
         let wanting = match driver {
             true => vec![],
@@ -342,30 +344,52 @@ fn whole(world: &World, machine: Machine) -> Result<String> {
 
 /// A veth may end in a program on this machine, which programs are not to send to by themselves.
 fn on_veth(world: &World, machine: Machine) -> Result<String> {
+    is_left_to_tun(
+        world,
+        machine,
+        "uplink may end in a program on this machine",
+        "tun",
+    )
+}
+
+/// With UDP checksums packets by programs would overtake others.
+fn with_checksums(world: &World, machine: Machine) -> Result<String> {
+    if machine.compiles() {
+        with_cards(world)?;
+    }
+    is_left_to_tun(world, machine, "use_udp_checksums", "ebpf")
+}
+
+/// Programs, where there are any, carry nothing, and `why` says so; `ebpf` is what other sessions would have.
+fn is_left_to_tun(
+    world: &World,
+    machine: Machine,
+    why: &'static str,
+    ebpf: &'static str,
+) -> Result<String> {
     let mut lns = world.start(Role::Lns, "auto")?;
     let mut lac = world.start(Role::Lac, "auto")?;
     carries(world, [&lns, &lac])?;
-    let why = match machine.compiles() {
-        true => "uplink may end in a program on this machine",
-        false => "this kernel would interpret them",
+    let (why, shared) = match machine.compiles() {
+        true => (why, ebpf),
+        false => (INTERPRETED, "tun"),
     };
     let driver = machine.has_driver()?;
-    let own = if driver { "kernel" } else { "tun" };
     let expected = |engine, no_faster| Expected {
         says: vec![],
         engine,
         no_faster,
-        taken: ["tun", own],
+        taken: [shared, if driver { "kernel" } else { shared }],
         wanting: match driver {
             true => vec![],
             false => vec![("kernel", "PPPoL2TP sockets", "")],
         },
     };
-    let of_own = match driver {
-        true => vec![],
-        false => vec!["kernel: ", "; ebpf: ", why],
-    };
-    expected(own, of_own).is_met_by(&lac)?;
+    match driver {
+        true => expected("kernel", vec![]),
+        false => expected("tun", vec!["kernel: ", "; ebpf: ", why]),
+    }
+    .is_met_by(&lac)?;
     expected("tun", vec![why]).is_met_by(&lns)?;
     lac.shut_down()?;
     lns.shut_down()?;
