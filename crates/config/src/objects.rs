@@ -95,7 +95,7 @@ objects! {
         /// and less than 1280 octets with IPv6 inside, 576 without, is not believed but fragmented.
         [Create] do_pmtu_discovery | pmtu_discovery: bool = false;
         /// Whether our data messages have UDP checksums; over IPv6 the peer's may then lack them, too. Control messages always have them.
-        [Create] use_udp_checksums | udp_csum: bool = true;
+        [Modify] use_udp_checksums | udp_csum: bool = true;
         /// The Host Name that we send; not set: this machine's.
         [Create] host_name: String;
         /// The secret that the peer and we share, for authentication and for hiding AVPs.

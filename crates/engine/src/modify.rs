@@ -139,11 +139,11 @@ impl Engine {
         let other_mtu = setup.params.mtu() != tunnel.setup.params.mtu();
         tunnel.setup = setup;
         let sessions: Vec<u16> = tunnel.sessions.keys().copied().collect();
-        for session in sessions {
-            if other_checksums {
-                self.change_checksums(id, session, no_checksum);
-            }
-            if other_mtu {
+        if other_checksums {
+            self.change_checksums(id, no_checksum);
+        }
+        if other_mtu {
+            for session in sessions {
                 self.change_mtu(id, session);
             }
         }
@@ -157,15 +157,20 @@ impl Engine {
         self.settle(id, now);
     }
 
-    fn change_checksums(&mut self, tunnel: u16, id: u16, no_checksum: bool) {
-        if let Some(session) = self.session_mut(tunnel, id) {
-            let handle = session.handle;
-            self.outputs
-                .push_back(Output::Datapath(Request::SetChecksums {
-                    handle,
-                    no_checksum,
-                }));
-        }
+    /// Sessions of calls that are being established have theirs, too.
+    fn change_checksums(&mut self, tunnel: u16, no_checksum: bool) {
+        let Some(tunnel) = self.tunnels.get(&tunnel) else {
+            return;
+        };
+        let established = tunnel.sessions.values().map(|session| session.handle);
+        let prepared = tunnel.prepared.values().map(|prepared| prepared.handle);
+        let change = |handle| {
+            Output::Datapath(Request::SetChecksums {
+                handle,
+                no_checksum,
+            })
+        };
+        self.outputs.extend(established.chain(prepared).map(change));
     }
 
     /// What we send is bounded by the tunnel's new `mtu` at once; what the peer sends, from the next LCP on.

@@ -18,6 +18,7 @@ enum Did {
     Say(MessageType),
     Create(Handle, Sequencing),
     SetSequencing(Handle, Sequencing),
+    SetChecksums { handle: Handle, none: bool },
     Remove(Handle),
 }
 
@@ -25,8 +26,8 @@ enum Did {
 struct Two {
     engines: [Engine; 2],
     did: [Vec<Did>; 2],
-    /// What the LNS says that does not arrive.
-    lost: Option<MessageType>,
+    /// What one of them says that does not arrive.
+    lost: Option<(usize, MessageType)>,
     /// The LNS's datapath takes no session.
     full: bool,
     now: Time,
@@ -93,7 +94,7 @@ impl Two {
             Some(Output::Transmit { payload, .. }) => {
                 let said = read(&payload).message_type;
                 self.did[node].extend(said.map(Did::Say));
-                if node == LNS_NODE && self.lost.is_some() && self.lost == said {
+                if self.lost.is_some() && self.lost == said.map(|said| (node, said)) {
                     return;
                 }
                 let event = Event::Control {
@@ -128,6 +129,13 @@ impl Two {
             }
             Request::SetSequencing { handle, sequencing } => {
                 self.did[node].push(Did::SetSequencing(handle, sequencing));
+                None
+            }
+            Request::SetChecksums {
+                handle,
+                no_checksum: none,
+            } => {
+                self.did[node].push(Did::SetChecksums { handle, none });
                 None
             }
             Request::Remove { token, handle } => {
@@ -205,7 +213,7 @@ fn the_datapath_has_a_session_before_the_peer_can_send_in_it() {
 #[test]
 fn the_session_of_a_call_that_fails_leaves_the_datapath() {
     let mut two = Two::new(LAC, LNS);
-    two.lost = Some(MessageType::ICRP);
+    two.lost = Some((LNS_NODE, MessageType::ICRP));
     two.start(LAC_NODE, LAC);
     let (_, handle) = two.created(LNS_NODE);
     let removed = Did::Remove(handle);
@@ -243,4 +251,24 @@ fn a_call_whose_session_the_datapath_does_not_take_ends_once_it_is_established()
     let (_, handle) = two.created(LNS_NODE);
     assert!(two.said(LNS_NODE, MessageType::CDN), "{:?}", two.did);
     assert!(two.did[LNS_NODE].contains(&Did::Remove(handle)));
+}
+
+#[test]
+fn udp_checksums_of_a_tunnel_change_in_sessions_and_in_those_that_are_being_established() {
+    for lost in [None, Some((LAC_NODE, MessageType::OCCN))] {
+        let mut two = Two::new(LAC_THAT_IS_CALLED, LNS_THAT_CALLS);
+        two.lost = lost;
+        two.start(LNS_NODE, LNS_THAT_CALLS);
+        let (_, handle) = two.created(LNS_NODE);
+        for none in [true, false] {
+            let mut change = config::Tunnel::default();
+            change.params.use_udp_checksums = Some(!none);
+            let command = Command::TunnelModify(common::tunnel("t"), Box::new(change));
+            let token = Token(9);
+            two.engines[LNS_NODE].handle(Input::Command { token, command }, two.now);
+            two.settle();
+            let last = two.did[LNS_NODE].last();
+            assert_eq!(last, Some(&Did::SetChecksums { handle, none }), "{lost:?}");
+        }
+    }
 }

@@ -308,7 +308,7 @@ fn whole(world: &World, machine: Machine) -> Result<String> {
             true => says.push("programs in the kernel carry what is common on TUN devices"),
             false => says.extend(["no programs in the kernel (ebpf): ", INTERPRETED]),
         }
-        if engine == "tun" {
+        if engine == "tun" && !machine.compiles() {
             no_faster.extend(["ebpf: ", INTERPRETED]);
         }
         let wanting = match driver {
@@ -337,9 +337,34 @@ fn whole(world: &World, machine: Machine) -> Result<String> {
             is_carried_by_programs(end, daemon, device)?;
         }
     }
+    if shared == "ebpf" {
+        for (checksums, engine, no_faster) in [
+            ("yes", "tun", vec!["use_udp_checksums"]),
+            ("no", "ebpf", vec![]),
+        ] {
+            with_udp_checksums(&lns, checksums)?;
+            expected(engine, no_faster).is_of_session(&lns)?;
+            world.is_through()?;
+        }
+    }
     lac.shut_down()?;
     lns.shut_down()?;
     Ok(format!("own device: {own}, shared: {shared}"))
+}
+
+/// Has a daemon's tunnel begin or cease to have UDP checksums.
+fn with_udp_checksums(daemon: &Ours, yes_or_no: &str) -> Result<()> {
+    let of = daemon
+        .sessions()?
+        .into_iter()
+        .next()
+        .context("no session")?;
+    let [tunnel, checksums] = [
+        format!("tunnel_id={}", of["tunnel_id"]),
+        format!("use_udp_checksums={yes_or_no}"),
+    ];
+    daemon.query(&["tunnel", "modify", &tunnel, &checksums])?;
+    Ok(())
 }
 
 /// A veth may end in a program on this machine, which programs are not to send to by themselves.
