@@ -94,7 +94,8 @@ objects! {
         /// Lets no packet of a session be fragmented on its way to the peer: the MTU of the path, which routers report, bounds that of the session,
         /// and less than 1280 octets with IPv6 inside, 576 without, is not believed but fragmented.
         [Create] do_pmtu_discovery | pmtu_discovery: bool = false;
-        /// Whether our data messages have UDP checksums; over IPv6 the peer's may then lack them, too. Control messages always have them.
+        /// Whether our data messages have UDP checksums. Over IPv6 an end takes messages without them only once it has had `no` here itself, so both ends
+        /// need it there, and a tunnel that is up needs it at the peer first. Control messages always have them.
         [Modify] use_udp_checksums | udp_csum: bool = true;
         /// The Host Name that we send; not set: this machine's.
         [Create] host_name: String;

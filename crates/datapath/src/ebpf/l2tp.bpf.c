@@ -66,7 +66,7 @@ static long (*redirect_neigh)(__u32 device, struct bpf_redir_neigh *, int len, _
 #define HAS_IPV6 2
 #define ECN 4           // RFC 9601: the ECN field is copied to the outside and merged with it where packets come out
 #define CHECKSUM 8      // the UDP checksum is wanted
-#define FAR_ONLY 16     // nothing is sent into `near_ends`
+#define UNASKED 16      // not for whatever can be: nothing is sent into `near_ends`, or taken that has a UDP checksum
 #define OWN_DEVICE 32   // nothing else is on `device`, and nothing is asked of where packets are from
 #define OUTER_IPV6 64   // it goes over IPv6
 
@@ -90,7 +90,7 @@ enum reason {
 	TOO_LARGE,    // for the session, or nobody knows how large it is on the wire
 	LARGE_MSS,    // it may announce a larger segment than there is room for
 	OF_TUNNEL,    // a datagram of the tunnel itself
-	NO_CHECKSUM,  // what the outer checksum would be is not known, or there is none where one has to be
+	CHECKSUMS,    // what the outer checksum would be is not known, or there is none, or one, where that is not for us
 	NO_PATH,      // the uplink has no path for it, or none for so large a one
 	NEAR_END,     // the uplink ends on this machine
 	WRONG_PEER,   // from another address or port
@@ -438,7 +438,7 @@ INLINE int leave(struct __sk_buff *skb, const struct host *here, const struct se
 	__u32 uplink = path.ifindex;
 	if (here->path && uplink == skb->ifindex)
 		return pass(NO_PATH);
-	if (session->flags & FAR_ONLY && map_lookup(&near_ends, &uplink))
+	if (session->flags & UNASKED && map_lookup(&near_ends, &uplink))
 		return pass(NEAR_END);
 
 	// Whatever is before UDP ends there.
@@ -527,7 +527,7 @@ int l2tp_encap(struct __sk_buff *skb)
 	if (session->flags & CHECKSUM) {
 		sum = sum_inner(skb, link_len, packet, &header, &inner);
 		if (!sum)
-			return pass(NO_CHECKSUM);
+			return pass(CHECKSUMS);
 	}
 	struct outgoing outgoing = {.ids = ids, .len = len, .packet = packet, .sum = sum, .link_len = link_len};
 	return outer_ipv6 ? leave(skb, here, session, &inner, &outgoing, 1) : leave(skb, here, session, &inner, &outgoing, 0);
@@ -619,7 +619,10 @@ INLINE int arrive(struct __sk_buff *skb, const int outer_ipv6)
 		return pass(WRONG_PEER);
 	// Without a checksum it is refused, where that was not asked for (RFC 8200 section 8.1, RFC 6935).
 	if (outer_ipv6 && session->flags & CHECKSUM && !*(__u16 *)(udp + 6))
-		return pass(NO_CHECKSUM);
+		return pass(CHECKSUMS);
+	// Before it comes here, what has one may be merged with others, which is `tun`'s: so all of it is, or some would overtake others.
+	if (session->flags & UNASKED && *(__u16 *)(udp + 6))
+		return pass(CHECKSUMS);
 	if (!outer_ipv6 && fold(sum_words(ip, IPV4_LEN / 2)) != 0xffff)
 		return TC_PASS;
 

@@ -47,8 +47,8 @@ pub(crate) enum Notice {
     Attached(u32, Result<(), String>),
     /// Whether there are uplinks that programs send into without being told to; why not.
     Uplinks(Result<(), &'static str>),
-    /// The IPsec policies of this host from now on.
-    Policies(Vec<Policy>),
+    /// The IPsec policies of this host from now on, or why they are not known.
+    Policies(Result<Vec<Policy>, String>),
     /// They carry nothing any more: why.
     Detached(String),
 }
@@ -70,8 +70,8 @@ impl Links {
         let groups = [DEVICES, IPV4_ADDRESSES, IPV6_ADDRESSES];
         let doorbell =
             Doorbell::open(NETLINK_ROUTE, &groups).map_err(|e| format!("hear of devices: {e}"))?;
-        // A kernel without IPsec has no such socket.
-        let of_policies = policies::doorbell().ok();
+        let of_policies =
+            policies::doorbell().map_err(|e| format!("hear of IPsec policies: {e}"))?;
         let its_wake = Arc::clone(&wake);
         let thread = thread::spawn("ebpf-links", move || match Netlink::open() {
             Ok(netlink) => {
@@ -190,10 +190,10 @@ impl<F: FnMut(Notice)> Host<F> {
     }
 
     fn tell_policies(&mut self) {
-        match policies::all() {
-            Ok(policies) => (self.notify)(Notice::Policies(policies)),
-            Err(error) => tracing::debug!("no IPsec policies: {error}"),
-        }
+        let policies = policies::all();
+        (self.notify)(Notice::Policies(policies.map_err(|error| {
+            format!("it is not known what IPsec policies this host has: {error}")
+        })));
     }
 
     /// Attaches to a TUN device.

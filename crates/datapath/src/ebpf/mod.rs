@@ -101,7 +101,8 @@ pub(crate) struct Accelerator {
     links: Links,
     /// The TUN devices that they were asked to be attached to, by index: whether they are.
     devices: HashMap<u32, Result<(), Why>>,
-    policies: Vec<Policy>,
+    /// Those of IPsec, or why they are not known.
+    policies: Result<Vec<Policy>, String>,
     /// Why there are no uplinks for sessions that leave the choice to us.
     uplinks: Result<(), &'static str>,
     carried: HashMap<Ids, Vec<IpNet>>,
@@ -119,7 +120,7 @@ impl Accelerator {
             maps,
             links,
             devices: HashMap::new(),
-            policies: Vec::new(),
+            policies: Ok(Vec::new()),
             uplinks: Ok(()),
             carried: HashMap::new(),
         })
@@ -203,16 +204,17 @@ impl Accelerator {
             Err(None)
         });
         state.clone()?;
-        if policies::cover(&self.policies, &session.spec.transport) {
+        let policies = self.policies.as_ref().map_err(|why| Some(why.clone()))?;
+        if policies::cover(policies, &session.spec.transport) {
             return Err(Some(
                 "an IPsec policy of this host covers its path".to_owned(),
             ));
         }
-        let far_only = session.spec.choice != Choice::Ebpf;
-        if far_only {
+        let unasked = session.spec.choice != Choice::Ebpf;
+        if unasked {
             self.may_do_by_itself(session.spec).map_err(Some)?;
         }
-        let record = Record::of(session.spec, network, index, far_only);
+        let record = Record::of(session.spec, network, index, unasked);
         Ok((record, inside(session.spec, network)))
     }
 

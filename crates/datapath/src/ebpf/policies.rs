@@ -42,14 +42,23 @@ impl Policy {
     }
 }
 
-/// A socket that can be read when policies have changed.
-pub(super) fn doorbell() -> io::Result<Doorbell> {
-    Doorbell::open(NETLINK_XFRM, &[XFRMNLGRP_POLICY])
+/// A socket that can be read when policies have changed; none where the kernel has no IPsec.
+pub(super) fn doorbell() -> io::Result<Option<Doorbell>> {
+    where_there_is_ipsec(Doorbell::open(NETLINK_XFRM, &[XFRMNLGRP_POLICY]))
 }
 
-/// The policies of this network namespace.
+fn where_there_is_ipsec<T>(socket: io::Result<T>) -> io::Result<Option<T>> {
+    match socket {
+        Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(None),
+        socket => socket.map(Some),
+    }
+}
+
+/// The policies of this network namespace; none where the kernel has no IPsec.
 pub(super) fn all() -> io::Result<Vec<Policy>> {
-    let mut socket = Socket::new(NETLINK_XFRM)?;
+    let Some(mut socket) = where_there_is_ipsec(Socket::new(NETLINK_XFRM))? else {
+        return Ok(Vec::new());
+    };
     socket.bind_auto()?;
     let mut request = vec![0; HEADER + POLICY_ID];
     request[..4].copy_from_slice(&((HEADER + POLICY_ID) as u32).to_ne_bytes());

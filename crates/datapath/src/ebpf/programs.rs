@@ -26,7 +26,7 @@ const HAS_IPV4: u8 = 1;
 const HAS_IPV6: u8 = 2;
 const ECN: u8 = 4;
 const CHECKSUM: u8 = 8;
-const FAR_ONLY: u8 = 16;
+const UNASKED: u8 = 16;
 const OWN_DEVICE: u8 = 32;
 const OUTER_IPV6: u8 = 64;
 
@@ -62,12 +62,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a session with this TUN device. `far_only`: it sends nothing into devices that end on this machine.
+    /// Of a session with this TUN device. `unasked`: it did not ask for programs, which then leave what `tun` is better for.
     pub(super) fn of(
         spec: &SessionSpec,
         network: &NetworkSpec,
         device: u32,
-        far_only: bool,
+        unasked: bool,
     ) -> Self {
         let (local, remote) = (spec.transport.local, spec.transport.remote);
         let crate::Encapsulation::V2 { peer, .. } = spec.encapsulation;
@@ -86,7 +86,7 @@ impl Record {
                 | flag(network.ipv6.is_some(), HAS_IPV6)
                 | flag(spec.outer.ecn, ECN)
                 | flag(!spec.outer.no_checksum, CHECKSUM)
-                | flag(far_only, FAR_ONLY)
+                | flag(unasked, UNASKED)
                 | flag(spec.device != Device::Shared, OWN_DEVICE)
                 | flag(remote.is_ipv6(), OUTER_IPV6),
             tos: spec.outer.dscp << 2,

@@ -77,7 +77,13 @@ impl Tunnels {
         }
         let tunnel = self.known.get_mut(path).ok_or(DatapathError::InUse)?;
         if tunnel.outer != spec.outer {
-            return Err(unsupported("another DSCP or DF than the tunnel's"));
+            if !tunnel.sessions.is_empty() {
+                return Err(unsupported(
+                    "another DSCP, DF or UDP checksum than the tunnel's",
+                ));
+            }
+            // It waits for its next session.
+            tunnel.change(spec.outer)?;
         }
         if tunnel.sessions.contains_key(&local.session) {
             return Err(DatapathError::InUse);
@@ -139,8 +145,8 @@ impl Tunnels {
                 ..tunnel.outer
             };
             // A socket that can't goes on as before.
-            if set_outer(&tunnel.socket, outer).is_ok() {
-                tunnel.outer = outer;
+            if let Err(error) = tunnel.change(outer) {
+                tracing::debug!("UDP checksums of tunnel {}: {error}", tunnel.local);
             }
         }
     }
@@ -178,14 +184,6 @@ impl Tunnel {
             local: from,
             remote,
         } = &spec.transport;
-        if spec.outer.ecn {
-            return Err(unsupported("ECN across the tunnel"));
-        }
-        if spec.outer.dont_fragment {
-            return Err(unsupported(
-                "DF on what the kernel sends (do_pmtu_discovery)",
-            ));
-        }
         let its = |socket: &&Arc<Socket>| socket.listener() == listener && socket.serves(*from);
         let socket = listeners.iter().find(its);
         let socket = socket.ok_or_else(|| DatapathError::System {
@@ -198,8 +196,7 @@ impl Tunnel {
         let socket = socket
             .connected(from.ip(), *remote)
             .map_err(|e| DatapathError::system("open a tunnel's socket", &e))?;
-        set_outer(&socket, spec.outer)
-            .map_err(|e| DatapathError::system("set up a tunnel's socket", &e))?;
+        set_outer(&socket, spec.outer)?;
         let management = made(&socket, *remote, [local, peer], family)?;
         Ok(Self {
             local: local.tunnel,
@@ -210,6 +207,13 @@ impl Tunnel {
             sessions: BTreeMap::new(),
             idle: Some(now()),
         })
+    }
+
+    /// Has what it sends look otherwise.
+    fn change(&mut self, outer: Outer) -> Result<(), DatapathError> {
+        set_outer(&self.socket, outer)?;
+        self.outer = outer;
+        Ok(())
     }
 }
 
@@ -239,15 +243,27 @@ fn made(
         .map_err(|e| DatapathError::system(what(), &e))
 }
 
-fn set_outer(socket: &Socket, outer: Outer) -> std::io::Result<()> {
-    if outer.no_checksum {
-        socket.take_without_checksum()?;
+fn set_outer(socket: &Socket, outer: Outer) -> Result<(), DatapathError> {
+    if outer.ecn {
+        return Err(unsupported("ECN across the tunnel"));
     }
-    socket.set_headers(Headers {
-        tos: outer.dscp << 2,
-        dont_fragment: false,
-        no_checksum: outer.no_checksum,
-    })
+    if outer.dont_fragment {
+        return Err(unsupported(
+            "DF on what the kernel sends (do_pmtu_discovery)",
+        ));
+    }
+    let taken = match outer.no_checksum {
+        true => socket.take_without_checksum(),
+        false => Ok(()),
+    };
+    let set = taken.and_then(|()| {
+        socket.set_headers(Headers {
+            tos: outer.dscp << 2,
+            dont_fragment: false,
+            no_checksum: outer.no_checksum,
+        })
+    });
+    set.map_err(|e| DatapathError::system("set up a tunnel's socket", &e))
 }
 
 fn unsupported(what: &str) -> DatapathError {

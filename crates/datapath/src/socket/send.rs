@@ -1,13 +1,13 @@
 //! How datagrams leave. The TOS octet is a matter of one packet; DF and the checksum are properties of a socket, so there is one for each
 //! combination, bound to the same address and port.
 
+use std::array;
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 
 use super::{Place, options, send_many, unbound};
 
@@ -100,26 +100,32 @@ impl Outward {
         payload: &[u8],
         segment: u16,
     ) -> io::Result<()> {
-        let contents = [IoSlice::new(payload)];
-        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
-        again_after_a_complaint(|| {
-            self.with_control(segment, |control, to| {
-                sendmsg(fd, &contents, control, flags, Some(&to)).map(drop)
-            })
-        })
+        let to = SockaddrStorage::from(self.remote);
+        let contents = [[IoSlice::new(payload)]];
+        self.send_all(socket, &contents, &[Some(to)], segment)
+            .map(drop)
     }
 
-    /// Sends datagrams up to the first that can't be; says how many went. An error is the first's.
+    /// Sends datagrams, 64 at most, up to the first that can't be; says how many went. An error is the first's.
     pub(super) fn send_each(self, socket: &UdpSocket, datagrams: &[&[u8]]) -> io::Result<usize> {
-        let contents: Vec<_> = datagrams.iter().map(|d| [IoSlice::new(d)]).collect();
+        let to = SockaddrStorage::from(self.remote);
+        let datagram = |at: usize| datagrams.get(at).copied().unwrap_or_default();
+        let contents: [_; DATAGRAMS_MAX] = array::from_fn(|at| [IoSlice::new(datagram(at))]);
+        let count = datagrams.len().min(DATAGRAMS_MAX);
+        self.send_all(socket, &contents[..count], &[Some(to); DATAGRAMS_MAX], 0)
+    }
+
+    fn send_all(
+        self,
+        socket: &UdpSocket,
+        contents: &[[IoSlice<'_>; 1]],
+        to: &[Option<SockaddrStorage>],
+        segment: u16,
+    ) -> io::Result<usize> {
         let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
         again_after_a_complaint(|| {
-            self.with_control(0, |control, to| {
-                let space = Some(nix::cmsg_space!([libc::in6_pktinfo; 3]));
-                let mut headers = MultiHeaders::preallocate(contents.len(), space);
-                let to = vec![Some(to); contents.len()];
-                let sent = sendmmsg(fd, &mut headers, &contents, to, control, flags)?;
-                Ok(sent.count())
+            self.with_control(segment, |control, headers| {
+                Ok(sendmmsg(fd, headers, contents, to, control, flags)?.count())
             })
         })
     }
@@ -127,12 +133,12 @@ impl Outward {
     fn with_control<T>(
         self,
         segment: u16,
-        send: impl FnOnce(&[ControlMessage<'_>], SockaddrStorage) -> T,
+        send: impl FnOnce(&[ControlMessage<'_>], &mut Messages) -> T,
     ) -> T {
-        let to = SockaddrStorage::from(self.remote);
         let segments = ControlMessage::UdpGsoSegments(&segment);
-        let count = if self.source.is_some() { 3 } else { 2 };
-        match self.remote {
+        let from_there = self.source.is_some();
+        let count = if from_there { 3 } else { 2 };
+        KEPT.with_borrow_mut(|kept| match self.remote {
             SocketAddr::V4(_) => {
                 let mut info = libc::in_pktinfo {
                     ipi_ifindex: 0,
@@ -144,7 +150,7 @@ impl Outward {
                 }
                 let tos = ControlMessage::Ipv4Tos(&self.tos);
                 let info = ControlMessage::Ipv4PacketInfo(&info);
-                send(&[segments, tos, info][..count], to)
+                send(&[segments, tos, info][..count], kept.ipv4(from_there))
             }
             SocketAddr::V6(_) => {
                 let mut info = libc::in6_pktinfo {
@@ -157,9 +163,51 @@ impl Outward {
                 let class = self.tos.into();
                 let class = ControlMessage::Ipv6TClass(&class);
                 let info = ControlMessage::Ipv6PacketInfo(&info);
-                send(&[segments, class, info][..count], to)
+                send(&[segments, class, info][..count], kept.ipv6(from_there))
             }
+        })
+    }
+}
+
+/// The most datagrams in a call.
+const DATAGRAMS_MAX: usize = 64;
+
+type Messages = MultiHeaders<SockaddrStorage>;
+
+thread_local! {
+    /// Asked of the heap once, and not for each datagram.
+    static KEPT: RefCell<Kept> = RefCell::new(Kept::new());
+}
+
+/// Headers of messages with room for their control messages, and no more: the kernel refuses what follows those. With a source the last is one.
+struct Kept {
+    ipv4: [Messages; 2],
+    ipv6: [Messages; 2],
+}
+
+impl Kept {
+    fn new() -> Self {
+        let with_room = |octets| Messages::preallocate(DATAGRAMS_MAX, Some(octets));
+        Self {
+            ipv4: [
+                nix::cmsg_space!(u16, u8),
+                nix::cmsg_space!(u16, u8, libc::in_pktinfo),
+            ]
+            .map(with_room),
+            ipv6: [
+                nix::cmsg_space!(u16, libc::c_int),
+                nix::cmsg_space!(u16, libc::c_int, libc::in6_pktinfo),
+            ]
+            .map(with_room),
         }
+    }
+
+    fn ipv4(&mut self, with_source: bool) -> &mut Messages {
+        &mut self.ipv4[usize::from(with_source)]
+    }
+
+    fn ipv6(&mut self, with_source: bool) -> &mut Messages {
+        &mut self.ipv6[usize::from(with_source)]
     }
 }
 
@@ -170,4 +218,32 @@ fn again_after_a_complaint<T>(attempt: impl Fn() -> nix::Result<T>) -> io::Resul
         _ => attempt(),
     });
     sent.map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_datagrams_leave_in_one_call_from_wherever_they_are_to_come() {
+        let datagrams: [&[u8]; 3] = [b"one", b"", b"three"];
+        for host in ["127.0.0.1", "::1"].map(|host| host.parse::<IpAddr>().unwrap()) {
+            let [from, to] = [(); 2].map(|()| UdpSocket::bind((host, 0)).unwrap());
+            for source in [None, Some(host)] {
+                let remote = to.local_addr().unwrap();
+                let outward = Outward {
+                    source,
+                    remote,
+                    tos: 0,
+                };
+                assert_eq!(outward.send_each(&from, &datagrams).unwrap(), 3);
+                outward.send(&from, b"alone").unwrap();
+                let mut octets = [0; 10];
+                for datagram in [&datagrams[..], &[b"alone"]].concat() {
+                    let len = to.recv(&mut octets).unwrap();
+                    assert_eq!(&octets[..len], datagram);
+                }
+            }
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Worker {
 
     /// What programs carried of a session that was removed.
     pub(super) fn carried_of(&mut self, session: &Session) -> Stats {
-        if session.accelerated {
+        if session.accelerated && takes_checksums(session) {
             session.socket.leave_unmerged(false);
         }
         match &mut self.accelerator {
@@ -121,7 +121,7 @@ impl Worker {
                 let engine = if now { Engine::Ebpf } else { Engine::Tun };
                 self.traffic.events.push(Event::Moved { handle, engine });
             }
-            let socket = moved.then(|| Arc::clone(&session.socket));
+            let socket = moved.then(|| (Arc::clone(&session.socket), takes_checksums(session)));
             let why = outcome.err().flatten();
             if why.is_some() && session.network.is_some() && session.slower != why {
                 session.slower.clone_from(&why);
@@ -131,12 +131,14 @@ impl Worker {
             if now {
                 session.slower = None;
             }
-            if let Some(socket) = socket {
+            if let Some((socket, unmerged)) = socket {
                 // What is merged already can't be taken apart afterwards.
                 if now {
                     self.take_waiting(&socket);
                 }
-                socket.leave_unmerged(now);
+                if unmerged {
+                    socket.leave_unmerged(now);
+                }
             }
         }
     }
@@ -155,6 +157,11 @@ impl Worker {
             accelerator.leave(&session.spec);
         }
     }
+}
+
+/// Whether programs take what has UDP checksums, too, which must not be merged before: other sessions of the socket pay for that.
+fn takes_checksums(session: &Session) -> bool {
+    session.spec.choice == Choice::Ebpf
 }
 
 fn candidate(session: &Session) -> Candidate<'_> {

@@ -160,17 +160,20 @@ impl Outgoing {
         let Some(way) = &self.way else {
             return;
         };
+        if let [waiting] = self.datagrams.as_slice() {
+            let taken = way.send(&self.octets[..waiting.end], waiting.packet);
+            return record(&mut self.sent, waiting, taken);
+        }
+        let mut datagrams: [&[u8]; DATAGRAMS_MAX] = [&[]; DATAGRAMS_MAX];
         let mut begin = 0;
-        let cut = |waiting: &Waiting| {
-            let datagram = &self.octets[begin..waiting.end];
+        for (datagram, waiting) in datagrams.iter_mut().zip(&self.datagrams) {
+            *datagram = &self.octets[begin..waiting.end];
             begin = waiting.end;
-            datagram
-        };
-        let datagrams: Vec<&[u8]> = self.datagrams.iter().map(cut).collect();
-        let several = datagrams.len() > 1;
+        }
+        let datagrams = &datagrams[..self.datagrams.len()];
         let mut together = 0;
         for (at, waiting) in self.datagrams.iter().enumerate() {
-            if at == together && several {
+            if at == together {
                 together += way.send_each(&datagrams[at..]);
             }
             let taken = at < together || way.send(datagrams[at], waiting.packet);

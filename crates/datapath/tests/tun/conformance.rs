@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use datapath::{Choice, Device, Framing, Share};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::bed::{Bed, End, Udp, dual_stack, ipv4_udp, ipv6_udp, own, session, sum};
+use super::bed::{Bed, End, Udp, dual_stack, ipv4_udp, ipv6_udp, own, session, set, sum};
 use super::capture::Viewer;
 use super::{LAC, LNS};
 
@@ -21,6 +20,12 @@ pub(crate) const ENGINES: &[Choice] = match cfg!(feature = "ebpf") {
     true => &[Choice::Tun, Choice::Ebpf],
     false => &[Choice::Tun],
 };
+
+/// Each of these engines with UDP checksums on both ways, and with none on either.
+fn with_and_without_checksums(engines: &[Choice]) -> impl Iterator<Item = (Choice, bool)> {
+    let both = |&engine| [(engine, false), (engine, true)];
+    engines.iter().flat_map(both)
+}
 
 /// The largest payload of a datagram of UDP over IPv4, octets.
 const DATAGRAM_MAX: usize = 65_507;
@@ -78,14 +83,15 @@ pub(crate) struct Place {
     common: [u64; 2],
     /// The largest datagram's payload that programs send.
     whole: usize,
+    no_checksum: bool,
 }
 
 impl Place {
     pub(crate) fn new(choice: Choice, framing: Framing) -> Option<Self> {
-        Self::with_mtu(choice, framing, 1400)
+        Self::start(choice, framing, 1400, false)
     }
 
-    fn with_mtu(choice: Choice, framing: Framing, mtu: u16) -> Option<Self> {
+    fn start(choice: Choice, framing: Framing, mtu: u16, no_checksum: bool) -> Option<Self> {
         let bed = Bed::new()?;
         // As on a wire, where a socket of this machine at a veth's other end would get checksums that nobody has made yet.
         bed.lns.run("ethtool -K wire tx off");
@@ -96,6 +102,13 @@ impl Place {
             _ => End::start(&bed.lns, LNS),
         };
         let (lac, stranger) = (bed.lac.udp(LAC), bed.lac.udp("10.9.0.2:4000"));
+        for socket in [&lac, &stranger] {
+            set(
+                socket,
+                (libc::SOL_SOCKET, libc::SO_NO_CHECK),
+                no_checksum.into(),
+            );
+        }
         // The shared device has a smaller MTU than that of the largest sessions.
         let device = match choice {
             Choice::Tun | Choice::Ebpf if mtu <= 1500 => Device::Shared,
@@ -103,6 +116,7 @@ impl Place {
         };
         let mut spec = session(1, true, LNS, LAC, device);
         spec.choice = choice;
+        spec.outer.no_checksum = no_checksum;
         lns.create(1, spec).unwrap();
         let [mut network, _] = dual_stack();
         (network.framing, network.mtu) = (framing, mtu);
@@ -135,6 +149,7 @@ impl Place {
             _sink: sink,
             common: [0; 2],
             whole: 1472,
+            no_checksum,
         })
     }
 
@@ -193,14 +208,9 @@ impl Place {
     /// The datagrams that the peer gets when the host sends so many octets to it, in segments of so many.
     fn sends(&mut self, ip: Ip, octets: usize, segment: u16) -> Vec<Vec<u8>> {
         // Of segments that differ there is no checksum that programs know.
-        let is_even = segment == 0 || octets.is_multiple_of(segment.into());
+        let is_even = self.no_checksum || segment == 0 || octets.is_multiple_of(segment.into());
         let (host, to) = &self.hosts[ip as usize];
-        let segment = libc::c_int::from(segment);
-        let len = size_of::<libc::c_int>() as libc::socklen_t;
-        let (name, value) = (libc::UDP_SEGMENT, (&raw const segment).cast());
-        // SAFETY: the option's value is an integer that lives until the call is over, and its size is given.
-        let set = unsafe { libc::setsockopt(host.as_raw_fd(), libc::SOL_UDP, name, value, len) };
-        assert_eq!(set, 0);
+        set(host, (libc::SOL_UDP, libc::UDP_SEGMENT), segment.into());
         let payload: Vec<u8> = (0..octets).map(|i| (i % 251) as u8).collect();
         host.send_to(&payload, to).unwrap();
         let mut got = Vec::new();
@@ -309,10 +319,9 @@ fn check(packet: &[u8], what: &str) {
 }
 
 fn every_header_is_taken_off(engines: &[Choice]) {
-    for &engine in engines {
-        let Some(mut place) = Place::new(engine, Framing::default()) else {
-            return;
-        };
+    for (engine, no_checksum) in with_and_without_checksums(engines) {
+        let place = Place::start(engine, Framing::default(), 1400, no_checksum);
+        let Some(mut place) = place else { return };
         for (ip, ppp) in Ip::BOTH.map(|ip| ip.ppp().map(|ppp| (ip, ppp))).concat() {
             for (length, offset, priority) in [
                 (false, None, false),
@@ -476,7 +485,10 @@ fn what_is_wrong(engines: &[Choice]) {
         }
         let whole = message(false, None, false, V4.ppp()[0], &packet);
         let got = place.gets(&whole, true);
-        assert_eq!(got, [[]; 0], "{engine:?}: from somebody else's port");
+        assert!(
+            got.is_empty(),
+            "{engine:?}: from somebody else's port: {got:02x?}"
+        );
         assert_eq!(place.gets(&whole, false), std::slice::from_ref(&packet));
         place.is_carried_by(engine);
     }
@@ -488,15 +500,13 @@ fn nothing_that_is_wrong_reaches_the_host() {
 }
 
 fn what_the_host_sends(engines: &[Choice]) {
-    for (&engine, at) in engines
-        .iter()
-        .flat_map(|engine| [0, 1, 2, 3].map(|at| (engine, at)))
-    {
+    let all = with_and_without_checksums(engines);
+    for (at, (engine, no_checksum)) in all.flat_map(|one| [0, 1, 2, 3].map(|at| (at, one))) {
         let framing = Framing {
             protocol_compression: at % 2 == 1,
             address_control_compression: at >= 2,
         };
-        let Some(mut place) = Place::new(engine, framing) else {
+        let Some(mut place) = Place::start(engine, framing, 1400, no_checksum) else {
             return;
         };
         for ip in Ip::BOTH {
@@ -535,7 +545,8 @@ fn what_the_host_sends(engines: &[Choice]) {
             let refused = engine == Choice::Kernel;
             let in_segments = in_segments.into_iter().filter(|_| !refused);
             for (size, segment) in whole.into_iter().chain(in_segments) {
-                let what = format!("{engine:?} {head:02x?} {size} octets by {segment}");
+                let what =
+                    format!("{engine:?} {no_checksum} {head:02x?} {size} octets by {segment}");
                 for datagram in place.sends(ip, size, segment) {
                     assert_eq!(datagram[..header.len()], header, "{what}");
                     let packet = &datagram[header.len()..];
@@ -557,13 +568,10 @@ fn what_fills_a_datagram(engines: &[Choice]) {
     const HEADER: usize = 10;
     let mtu = (DATAGRAM_MAX - HEADER) as u16;
     // Over a wire that takes no more than usual, too, where all but the smallest go in fragments of the outside.
-    for (&engine, is_wide) in engines
-        .iter()
-        .flat_map(|engine| [(engine, false), (engine, true)])
-    {
-        let Some(mut place) = Place::with_mtu(engine, Framing::default(), mtu) else {
-            return;
-        };
+    let all = with_and_without_checksums(engines);
+    for ((engine, no_checksum), is_wide) in all.flat_map(|one| [(one, false), (one, true)]) {
+        let place = Place::start(engine, Framing::default(), mtu, no_checksum);
+        let Some(mut place) = place else { return };
         if is_wide {
             for end in [&place.bed.lns, &place.bed.lac] {
                 end.run("ip link set wire mtu 65535");
@@ -667,9 +675,8 @@ fn without_identification(mut datagram: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn the_same_random_traffic_comes_out_the_same_of_every_engine() {
-    let places = ENGINES
-        .iter()
-        .map(|&engine| Place::new(engine, Framing::default()));
+    let places = with_and_without_checksums(ENGINES)
+        .map(|(engine, no_checksum)| Place::start(engine, Framing::default(), 1400, no_checksum));
     let Some(places) = places.collect::<Option<Vec<_>>>() else {
         return;
     };
@@ -701,8 +708,9 @@ fn the_same_random_traffic_comes_out_the_same_of_every_engine() {
         Ok(())
     });
     outcome.unwrap();
-    for (place, engine) in places.into_inner().iter_mut().zip(ENGINES) {
-        place.is_carried_by(*engine);
+    let engines = with_and_without_checksums(ENGINES);
+    for (place, (engine, _)) in places.into_inner().iter_mut().zip(engines) {
+        place.is_carried_by(engine);
         let common = place.common;
         assert!(common.iter().all(|&number| number > 50), "{common:?}");
     }

@@ -305,9 +305,16 @@ fn a_session_moves_to_tun_and_back_and_loses_nothing() {
     here.connect("10.0.0.1:5000").unwrap();
     let mut octets = [0; 8];
     for round in 0..400_u64 {
+        let handle = Handle(1);
+        if round % 20 == 0 {
+            let no_checksum = round % 40 == 0;
+            lns.submit(Request::SetChecksums {
+                handle,
+                no_checksum,
+            });
+        }
         if round % 20 == 10 {
             let sequencing = Sequencing::Own(round % 40 == 10);
-            let handle = Handle(1);
             lns.submit(Request::SetSequencing { handle, sequencing });
         }
         here.send(&round.to_be_bytes()).unwrap();
@@ -398,6 +405,41 @@ fn an_uplink_needs_no_address_of_its_own() {
     let ends = both_ends_with(&bed, |spec| spec.choice = Choice::Auto);
     assert!(are_carried(&bed));
     drop(ends);
+}
+
+/// What comes with a checksum is merged before programs see it, unless they ask for it to be left.
+#[test]
+fn by_itself_a_session_leaves_what_comes_with_a_checksum_merged_and_to_tun() {
+    let Some(bed) = Bed::new() else { return };
+    for end in [&bed.lns, &bed.lac] {
+        end.run("ethtool -K wire tx off gro on");
+    }
+    let [mut lns, lac] = [(&bed.lns, true), (&bed.lac, false)].map(|(place, is_lns)| {
+        let mut end = End::start_with_ebpf(place, if is_lns { LNS } else { LAC });
+        let mut spec = carried(1, is_lns);
+        spec.choice = if is_lns { Choice::Auto } else { Choice::Tun };
+        spec.outer.no_checksum = is_lns;
+        end.create(1, spec).unwrap();
+        let [ours, theirs] = dual_stack();
+        end.configure(1, if is_lns { ours } else { theirs })
+            .unwrap();
+        if is_lns {
+            assert_eq!(end.any_event(), carried_by(Engine::Ebpf));
+        }
+        end
+    });
+    let before = bed.lns.counter("Udp:", "InDatagrams");
+    Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 8 << 20);
+    let stats = lns.stats(1);
+    let datagrams = bed.lns.counter("Udp:", "InDatagrams") - before;
+    assert_eq!(stats.by_programs.rx_packets, 0, "{stats:?}");
+    assert!(stats.by_programs.tx_packets > 0, "{stats:?}");
+    assert!(uncarried(&lns, "left.checksum") > 0);
+    assert!(
+        stats.rx_packets > 5000 && datagrams < stats.rx_packets / 2,
+        "{datagrams} of {stats:?}"
+    );
+    drop(lac);
 }
 
 #[test]

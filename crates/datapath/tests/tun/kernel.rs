@@ -470,6 +470,29 @@ fn what_the_kernel_sends_looks_as_it_is_told_to() {
 
 #[test]
 #[ignore = "needs the kernel's l2tp_ppp"]
+fn a_tunnel_that_waits_for_its_next_session_sends_as_that_one_wants() {
+    let Some(bed) = Bed::new() else { return };
+    let mut lns = End::start_with_kernel(&bed.lns, LNS);
+    let wire = bed.lns.wire();
+    for (dscp, no_checksum) in [(0, false), (46, true), (0, false)] {
+        let mut spec = in_kernel(session(1, true, LNS, LAC, own()));
+        (spec.outer.dscp, spec.outer.no_checksum) = (dscp, no_checksum);
+        lns.create(1, spec).unwrap();
+        lns.configure(1, network("10.0.0.1", "10.0.0.2")).unwrap();
+        let packet = on_the_wire(&bed.lns.udp("10.0.0.1:5000"), &wire);
+        let looks = (packet[1] >> 2, packet[26..28] == [0, 0]);
+        assert_eq!(looks, (dscp, no_checksum));
+        // Two sessions of a tunnel can't differ.
+        let mut other = in_kernel(session(2, true, LNS, LAC, own()));
+        (other.outer.dscp, other.outer.no_checksum) = (dscp, !no_checksum);
+        let refused = lns.create(2, other).unwrap_err().to_string();
+        assert!(refused.contains("UDP checksum"), "{refused}");
+        lns.remove(1).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's l2tp_ppp"]
 fn sequence_numbers_come_and_go_while_a_session_of_the_kernel_is_up() {
     let Some(bed) = Bed::new() else { return };
     let mut lns = End::start_with_kernel(&bed.lns, LNS);

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests only")]
 
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod bed;
 #[cfg(test)]
 mod capture;
@@ -49,6 +51,9 @@ use datapath::device::{Interface, TunDevice};
 use datapath::netlink::{Address, Netlink};
 use datapath::socket::{Headers, Socket};
 use datapath::{DatapathError, Device, Event, Framing, Handle, Ids, NetworkSpec, Request, Route};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const LNS: &str = "10.9.0.1:1701";
 const LAC: &str = "10.9.0.2:1701";

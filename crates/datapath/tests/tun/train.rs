@@ -87,7 +87,11 @@ fn each_goes_its_way(bed: &Bed, lns: &mut End, programs: [u64; 2]) {
         data(1, b"last    "),
     ];
     let size = train[0].len() as u16;
-    assert!(train.iter().all(|message| message.len() == size.into()));
+    assert!(
+        train
+            .iter()
+            .all(|message| message.len() == usize::from(size))
+    );
     let before = [1, 2].map(|number| lns.stats(number));
     setsockopt(&*lac, sockopt::UdpGsoSegment, &size.into()).unwrap();
     lac.send_to(&train.concat(), LNS).unwrap();
