@@ -191,7 +191,7 @@ impl Sample {
             link_len: ETHERNET as u32,
             ..Here::default()
         })?;
-        let record = Record::of(&self.spec, &self.network, LOOPBACK, false);
+        let record = Record::of(&self.spec, &self.network, LOOPBACK);
         maps.open(self.ids(), record, &[], &self.inside())
     }
 

@@ -210,11 +210,10 @@ impl Accelerator {
                 "an IPsec policy of this host covers its path".to_owned(),
             ));
         }
-        let unasked = session.spec.choice != Choice::Ebpf;
-        if unasked {
+        if session.spec.choice != Choice::Ebpf {
             self.may_do_by_itself(session.spec).map_err(Some)?;
         }
-        let record = Record::of(session.spec, network, index, unasked);
+        let record = Record::of(session.spec, network, index);
         Ok((record, inside(session.spec, network)))
     }
 

@@ -10,7 +10,7 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use ipnet::IpNet;
 
-use crate::{Device, Framing, Ids, NetworkSpec, SessionSpec, Stats, UNCARRIED};
+use crate::{Choice, Device, Framing, Ids, NetworkSpec, SessionSpec, Stats, UNCARRIED};
 
 /// `l2tp.bpf.c`, compiled by clang 14 of Debian 12.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("l2tp.bpf.o");
@@ -62,13 +62,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a session with this TUN device. `unasked`: it did not ask for programs, which then leave what `tun` is better for.
-    pub(super) fn of(
-        spec: &SessionSpec,
-        network: &NetworkSpec,
-        device: u32,
-        unasked: bool,
-    ) -> Self {
+    /// Of a session with this TUN device. One that does not ask for programs has what `tun` is better for left to that.
+    pub(super) fn of(spec: &SessionSpec, network: &NetworkSpec, device: u32) -> Self {
         let (local, remote) = (spec.transport.local, spec.transport.remote);
         let crate::Encapsulation::V2 { peer, .. } = spec.encapsulation;
         let (head_len, head) = head(peer, network.framing);
@@ -86,7 +81,7 @@ impl Record {
                 | flag(network.ipv6.is_some(), HAS_IPV6)
                 | flag(spec.outer.ecn, ECN)
                 | flag(!spec.outer.no_checksum, CHECKSUM)
-                | flag(unasked, UNASKED)
+                | flag(spec.choice != Choice::Ebpf, UNASKED)
                 | flag(spec.device != Device::Shared, OWN_DEVICE)
                 | flag(remote.is_ipv6(), OUTER_IPV6),
             tos: spec.outer.dscp << 2,

@@ -13,7 +13,7 @@ use wire::ppp::{Frame, Protocol};
 
 use super::check::{ETHERNET, PASS, REDIRECT, Sample, checksum, run};
 use super::programs::{DECAP, ENCAP, Maps, Programs, Uncarried, load};
-use crate::{Encapsulation, Framing, NetworkSpec, Route, Stats, UNCARRIED};
+use crate::{Choice, Encapsulation, Framing, NetworkSpec, Route, Stats, UNCARRIED};
 
 /// The programs with one session.
 struct Bench {
@@ -462,6 +462,27 @@ fn a_packet_from_behind_the_peer_is_taken_and_one_to_there_sent() {
     assert!(bench.encap(&packet).is_some());
     packet[18] = 114;
     assert_eq!(bench.encap(&packet), None, "to nobody");
+}
+
+#[test]
+fn of_a_session_that_does_not_ask_for_them_what_comes_with_a_checksum_is_left() {
+    for sample in [Sample::new, Sample::over_ipv6] {
+        for choice in [Choice::Ebpf, Choice::Auto] {
+            let Some(mut bench) = Bench::new(|it| {
+                *it = sample();
+                (it.spec.choice, it.spec.outer.no_checksum) = (choice, true);
+            }) else {
+                return;
+            };
+            let without = bench.sample.received(false);
+            assert!(bench.decap(&without).is_some(), "{choice:?}");
+            bench.sample.spec.outer.no_checksum = false;
+            let with = bench.sample.received(false);
+            let reason = (choice == Choice::Auto).then_some("left.checksum");
+            let made = bench.decap(&with);
+            bench.is_counted(reason, made);
+        }
+    }
 }
 
 #[test]
