@@ -27,6 +27,7 @@ use crate::Listener;
 pub(crate) use errors::Complaint;
 pub(crate) use options::{can_merge, can_segment, hear_no_icmp};
 pub(crate) use receive::{Datagram, ReceiveBuffers};
+pub(crate) use send::DATAGRAMS_MAX;
 pub use send::Headers;
 use send::{Outward, Senders};
 

@@ -136,8 +136,8 @@ impl Outward {
         send: impl FnOnce(&[ControlMessage<'_>], &mut Messages) -> T,
     ) -> T {
         let segments = ControlMessage::UdpGsoSegments(&segment);
-        let from_there = self.source.is_some();
-        let count = if from_there { 3 } else { 2 };
+        let with_source = usize::from(self.source.is_some());
+        let count = 2 + with_source;
         KEPT.with_borrow_mut(|kept| match self.remote {
             SocketAddr::V4(_) => {
                 let mut info = libc::in_pktinfo {
@@ -150,7 +150,7 @@ impl Outward {
                 }
                 let tos = ControlMessage::Ipv4Tos(&self.tos);
                 let info = ControlMessage::Ipv4PacketInfo(&info);
-                send(&[segments, tos, info][..count], kept.ipv4(from_there))
+                send(&[segments, tos, info][..count], &mut kept.ipv4[with_source])
             }
             SocketAddr::V6(_) => {
                 let mut info = libc::in6_pktinfo {
@@ -163,14 +163,17 @@ impl Outward {
                 let class = self.tos.into();
                 let class = ControlMessage::Ipv6TClass(&class);
                 let info = ControlMessage::Ipv6PacketInfo(&info);
-                send(&[segments, class, info][..count], kept.ipv6(from_there))
+                send(
+                    &[segments, class, info][..count],
+                    &mut kept.ipv6[with_source],
+                )
             }
         })
     }
 }
 
-/// The most datagrams in a call.
-const DATAGRAMS_MAX: usize = 64;
+/// The most datagrams in a call, merged (`UDP_MAX_SEGMENTS`) or not.
+pub(crate) const DATAGRAMS_MAX: usize = 64;
 
 type Messages = MultiHeaders<SockaddrStorage>;
 
@@ -200,14 +203,6 @@ impl Kept {
             ]
             .map(with_room),
         }
-    }
-
-    fn ipv4(&mut self, with_source: bool) -> &mut Messages {
-        &mut self.ipv4[usize::from(with_source)]
-    }
-
-    fn ipv6(&mut self, with_source: bool) -> &mut Messages {
-        &mut self.ipv6[usize::from(with_source)]
     }
 }
 

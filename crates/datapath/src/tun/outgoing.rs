@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::table::Slot;
-use crate::socket::{Path, Socket};
+use crate::socket::{DATAGRAMS_MAX, Path, Socket};
 
-/// The most datagrams that leave together (`UDP_MAX_SEGMENTS`), and the most octets of theirs: what a datagram of IPv4 has room for.
-const DATAGRAMS_MAX: usize = 64;
+/// The most octets of datagrams that leave together: what one of IPv4 has room for.
 const OCTETS_MAX: usize = 65_507;
 
 /// The largest packet that a path without room for it gets in fragments: what every link of IPv6 carries (RFC 8200 section 5). Whoever tells lies of

@@ -2,8 +2,9 @@
 
 use datapath::Choice;
 use dhat::{HeapStats, Profiler};
+use nix::sys::socket::{setsockopt, sockopt};
 
-use super::bed::{Bed, Udp, both_ends, dual_stack, set};
+use super::bed::{Bed, Udp, both_ends, dual_stack};
 
 /// Packets from the one end to the other, and back.
 const PACKETS: usize = 1000;
@@ -35,7 +36,7 @@ fn packets_take_nothing_from_the_heap() {
         lns.connect("10.0.0.2:5000").unwrap();
         lac.connect("10.0.0.1:5000").unwrap();
         for host in [&lns, &lac] {
-            set(host, (libc::SOL_UDP, libc::UDP_SEGMENT), OCTETS as i32);
+            setsockopt(&**host, sockopt::UdpGsoSegment, &(OCTETS as i32)).unwrap();
         }
         // What is kept for later is asked for once.
         exchange([&lns, &lac], train);

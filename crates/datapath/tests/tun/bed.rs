@@ -94,23 +94,27 @@ impl Namespace {
     /// What the kernel's TCP and UDP found wrong, checksums above all: errors of TCP, and wrong sums of both. A SYN that comes again late is no error of ours,
     /// as TCP counts it.
     pub(crate) fn wrong_sums(&self) -> [u64; 3] {
-        [
-            self.counter("Tcp:", "InErrs") - self.counter("TcpExt:", "TCPSYNChallenge"),
-            self.counter("Tcp:", "InCsumErrors"),
-            self.counter("Udp:", "InCsumErrors"),
-        ]
+        let [errors, challenges, tcp, udp] = self.counts([
+            ("Tcp:", "InErrs"),
+            ("TcpExt:", "TCPSYNChallenge"),
+            ("Tcp:", "InCsumErrors"),
+            ("Udp:", "InCsumErrors"),
+        ]);
+        [errors - challenges, tcp, udp]
     }
 
-    /// What the kernel counts under a name, of a protocol.
-    pub(crate) fn counter(&self, of: &str, wanted: &str) -> u64 {
+    /// What the kernel has counted: of a protocol, by its names.
+    pub(crate) fn counts<const N: usize>(&self, names: [(&str, &str); N]) -> [u64; N] {
         let said = self.run("cat /proc/thread-self/net/snmp /proc/thread-self/net/netstat");
         let lines: Vec<&str> = said.lines().collect();
-        let mut pairs = lines
-            .chunks_exact(2)
-            .filter(|pair| pair[0].starts_with(of))
-            .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
-        let found = pairs.find(|(name, _)| *name == wanted);
-        found.unwrap().1.parse().unwrap()
+        names.map(|(of, wanted)| {
+            let mut pairs = lines
+                .chunks_exact(2)
+                .filter(|pair| pair[0].starts_with(of))
+                .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+            let found = pairs.find(|(name, _)| *name == wanted);
+            found.unwrap().1.parse().unwrap()
+        })
     }
 
     /// Sets kernel parameters of the network, `name=value` each.
@@ -656,17 +660,6 @@ pub(crate) fn ipv6(local: &str, peer: &str) -> Option<Ipv6Link> {
         local: local.parse().unwrap(),
         peer: peer.parse().unwrap(),
     })
-}
-
-/// Sets an option of a socket, which is a number.
-pub(crate) fn set(socket: &Udp, (level, name): (libc::c_int, libc::c_int), value: libc::c_int) {
-    let (len, value) = (
-        size_of::<libc::c_int>() as libc::socklen_t,
-        (&raw const value).cast(),
-    );
-    // SAFETY: the option's value is an integer that lives until the call is over, and its size is given.
-    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) };
-    assert_eq!(set, 0);
 }
 
 /// The Internet checksum's sum of some octets (RFC 1071): 0xffff where they have a right one in them.

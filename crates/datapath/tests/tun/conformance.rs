@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use datapath::capture::{self, Way};
 use datapath::{Choice, Device, Framing, Share};
+use nix::sys::socket::{setsockopt, sockopt};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::bed::{Bed, End, Udp, dual_stack, ipv4_udp, ipv6_udp, own, session, set, sum};
+use super::bed::{Bed, End, Udp, dual_stack, ipv4_udp, ipv6_udp, own, session, sum};
 use super::capture::Viewer;
 use super::{LAC, LNS};
 
@@ -25,6 +27,17 @@ pub(crate) const ENGINES: &[Choice] = match cfg!(feature = "ebpf") {
 fn with_and_without_checksums(engines: &[Choice]) -> impl Iterator<Item = (Choice, bool)> {
     let both = |&engine| [(engine, false), (engine, true)];
     engines.iter().flat_map(both)
+}
+
+/// Has a socket of IPv4 send with UDP checksums or without, for which `nix` has no name.
+fn leave_out_checksums(socket: &Udp, leave_out: bool) {
+    let leave_out = libc::c_int::from(leave_out);
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_NO_CHECK);
+    let value = (&raw const leave_out).cast();
+    // SAFETY: the option's value is an integer that lives until the call is over, and its size is given.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) };
+    assert_eq!(set, 0);
 }
 
 /// The largest payload of a datagram of UDP over IPv4, octets.
@@ -103,11 +116,7 @@ impl Place {
         };
         let (lac, stranger) = (bed.lac.udp(LAC), bed.lac.udp("10.9.0.2:4000"));
         for socket in [&lac, &stranger] {
-            set(
-                socket,
-                (libc::SOL_SOCKET, libc::SO_NO_CHECK),
-                no_checksum.into(),
-            );
+            leave_out_checksums(socket, no_checksum);
         }
         // The shared device has a smaller MTU than that of the largest sessions.
         let device = match choice {
@@ -210,7 +219,7 @@ impl Place {
         // Of segments that differ there is no checksum that programs know.
         let is_even = self.no_checksum || segment == 0 || octets.is_multiple_of(segment.into());
         let (host, to) = &self.hosts[ip as usize];
-        set(host, (libc::SOL_UDP, libc::UDP_SEGMENT), segment.into());
+        setsockopt(&**host, sockopt::UdpGsoSegment, &segment.into()).unwrap();
         let payload: Vec<u8> = (0..octets).map(|i| (i % 251) as u8).collect();
         host.send_to(&payload, to).unwrap();
         let mut got = Vec::new();

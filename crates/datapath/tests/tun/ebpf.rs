@@ -428,10 +428,11 @@ fn by_itself_a_session_leaves_what_comes_with_a_checksum_merged_and_to_tun() {
         }
         end
     });
-    let before = bed.lns.counter("Udp:", "InDatagrams");
+    let [before] = bed.lns.counts([("Udp:", "InDatagrams")]);
     Bed::transfer(&bed.lac, &bed.lns, "10.0.0.1", 8 << 20);
     let stats = lns.stats(1);
-    let datagrams = bed.lns.counter("Udp:", "InDatagrams") - before;
+    let [after] = bed.lns.counts([("Udp:", "InDatagrams")]);
+    let datagrams = after - before;
     assert_eq!(stats.by_programs.rx_packets, 0, "{stats:?}");
     assert!(stats.by_programs.tx_packets > 0, "{stats:?}");
     assert!(uncarried(&lns, "left.checksum") > 0);
